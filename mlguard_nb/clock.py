@@ -1,0 +1,65 @@
+"""The clock seam: everything that waits or measures time asks a Clock, so tests never sleep."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Protocol
+
+__all__ = ["SYSTEM", "Clock", "SystemClock", "current", "install"]
+
+
+class Clock(Protocol):
+    """Seconds from an arbitrary start, and two ways to wait."""
+
+    def now(self) -> float:
+        """Monotonic seconds; only differences mean anything."""
+        ...
+
+    def wall(self) -> float:
+        """Seconds since the epoch, for time stamps that outlive the process."""
+        ...
+
+    def sleep(self, seconds: float) -> None:
+        """Block this thread for `seconds`."""
+        ...
+
+    async def sleep_async(self, seconds: float) -> None:
+        """Let other tasks run for `seconds`."""
+        ...
+
+
+class SystemClock:
+    """The machine's own clocks."""
+
+    def now(self) -> float:
+        """Monotonic seconds."""
+        return time.monotonic()
+
+    def wall(self) -> float:
+        """Seconds since the epoch."""
+        return time.time()
+
+    def sleep(self, seconds: float) -> None:
+        """Block this thread."""
+        time.sleep(seconds)
+
+    async def sleep_async(self, seconds: float) -> None:
+        """Let other tasks run."""
+        await asyncio.sleep(seconds)
+
+
+SYSTEM: Clock = SystemClock()
+_current: Clock = SYSTEM
+
+
+def current() -> Clock:
+    """The clock in force: the system's, unless a test installed another."""
+    return _current
+
+
+def install(clock: Clock) -> Clock:
+    """Put `clock` in force for the whole process and return the one it replaces."""
+    global _current
+    previous, _current = _current, clock
+    return previous
