@@ -30,7 +30,7 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class NameRef:
-    """A name written on a %%guard line (dotted names allowed), bound in the user's namespace only when the cell runs."""
+    """A name written on a %%guard line (dotted names allowed), bound in the namespace when the cell runs."""
 
     name: str
 
@@ -136,14 +136,30 @@ class RetryPolicy:
         _seconds(self, "retry", "deadline", "timeout", "wait_max", "hedge_after")
         _seconds(self, "retry", "wait_initial", allow_zero=True)
         _need(
-            self.wait_initial <= self.wait_max, "retry", "wait_initial", f"at most wait_max ({self.wait_max} s)", self.wait_initial
+            self.wait_initial <= self.wait_max,
+            "retry",
+            "wait_initial",
+            f"at most wait_max ({self.wait_max} s)",
+            self.wait_initial,
         )
-        _need(self.jitter in ("full", "decorrelated", "equal", None), "retry", "jitter", '"full", "decorrelated", "equal" or None', self.jitter)
+        _need(
+            self.jitter in ("full", "decorrelated", "equal", None),
+            "retry",
+            "jitter",
+            '"full", "decorrelated", "equal" or None',
+            self.jitter,
+        )
         oom = isinstance(self.on_oom, str) and (
             self.on_oom in ("fail", "clear") or (self.on_oom.startswith("halve:") and self.on_oom[6:].isidentifier())
         )
         _need(oom, "retry", "on_oom", '"fail", "clear" or "halve:<parameter>"', self.on_oom)
-        _need(self.budget is None or self.budget == "default" or not isinstance(self.budget, (str, int, float)), "retry", "budget", '"default", a RetryBudget or None', self.budget)
+        _need(
+            self.budget is None or self.budget == "default" or not isinstance(self.budget, (str, int, float)),
+            "retry",
+            "budget",
+            '"default", a RetryBudget or None',
+            self.budget,
+        )
 
 
 LADDER = ("gc", "trim", "evict_caches", "empty_cuda_cache", "alert")
@@ -175,17 +191,59 @@ class MemoryPolicy:
             _set(self, "need", parse_bytes(self.need))
         need = self.need
         good = need is None or isinstance(need, NameRef) or callable(need)
-        _need(good or (isinstance(need, int) and not isinstance(need, bool) and need > 0), "memory", "need", "bytes above 0, a size such as '2GB', or a callable", need)
-        _need(self.device is None or (isinstance(self.device, (int, str)) and not isinstance(self.device, bool)), "memory", "device", "an index or a UUID", self.device)
-        _need(not isinstance(self.device, int) or self.device >= 0, "memory", "device", "an index of at least 0", self.device)
-        _need(self.on_pressure in ("stop", "wait", "warn", "skip"), "memory", "on_pressure", '"stop", "wait", "warn" or "skip"', self.on_pressure)
+        _need(
+            good or (isinstance(need, int) and not isinstance(need, bool) and need > 0),
+            "memory",
+            "need",
+            "bytes above 0, a size such as '2GB', or a callable",
+            need,
+        )
+        _need(
+            self.device is None or (isinstance(self.device, (int, str)) and not isinstance(self.device, bool)),
+            "memory",
+            "device",
+            "an index or a UUID",
+            self.device,
+        )
+        _need(
+            not isinstance(self.device, int) or self.device >= 0,
+            "memory",
+            "device",
+            "an index of at least 0",
+            self.device,
+        )
+        _need(
+            self.on_pressure in ("stop", "wait", "warn", "skip"),
+            "memory",
+            "on_pressure",
+            '"stop", "wait", "warn" or "skip"',
+            self.on_pressure,
+        )
         _seconds(self, "memory", "wait_timeout", allow_zero=True)
-        _need(self.fallback is None or callable(self.fallback) or isinstance(self.fallback, NameRef), "memory", "fallback", "a function", self.fallback)
-        _need(isinstance(self.hysteresis, (int, float)) and 0 <= self.hysteresis < 1, "memory", "hysteresis", "a share in [0, 1)", self.hysteresis)
+        _need(
+            self.fallback is None or callable(self.fallback) or isinstance(self.fallback, NameRef),
+            "memory",
+            "fallback",
+            "a function",
+            self.fallback,
+        )
+        _need(
+            isinstance(self.hysteresis, (int, float)) and 0 <= self.hysteresis < 1,
+            "memory",
+            "hysteresis",
+            "a share in [0, 1)",
+            self.hysteresis,
+        )
         _set(self, "actions", tuple(self.actions))
         for action in self.actions:
             _need(action in LADDER, "memory", "actions", f"out of {', '.join(LADDER)}", action)
-        _need(self.ram is not None or self.gpu is not None or self.need is not None, "memory", "ram", "set when neither gpu nor need is", self.ram)
+        _need(
+            self.ram is not None or self.gpu is not None or self.need is not None,
+            "memory",
+            "ram",
+            "set when neither gpu nor need is",
+            self.ram,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -216,14 +274,33 @@ class CachePolicy:
             _names(self, "key")
         _names(self, "ignore")
         backend = isinstance(self.backend, str) and (
-            self.backend in ("memory", "disk") or self.backend.startswith(("disk:", "redis://", "rediss://", "valkey://", "unix://"))
+            self.backend in ("memory", "disk")
+            or self.backend.startswith(("disk:", "redis://", "rediss://", "valkey://", "unix://"))
         )
         _need(backend, "cache", "backend", '"memory", "disk", "disk:<dir>" or "redis://..."', self.backend)
         if isinstance(self.max_bytes, str):
             _set(self, "max_bytes", parse_bytes(self.max_bytes))
-        _need(isinstance(self.max_bytes, int) and self.max_bytes > 0, "cache", "max_bytes", "bytes above 0 or a size such as '256MB'", self.max_bytes)
-        _need(self.maxsize is None or (isinstance(self.maxsize, int) and self.maxsize > 0), "cache", "maxsize", "a whole number above 0", self.maxsize)
-        _need(self.hand_out in ("readonly", "copy", "same"), "cache", "hand_out", '"readonly", "copy" or "same"', self.hand_out)
+        _need(
+            isinstance(self.max_bytes, int) and self.max_bytes > 0,
+            "cache",
+            "max_bytes",
+            "bytes above 0 or a size such as '256MB'",
+            self.max_bytes,
+        )
+        _need(
+            self.maxsize is None or (isinstance(self.maxsize, int) and self.maxsize > 0),
+            "cache",
+            "maxsize",
+            "a whole number above 0",
+            self.maxsize,
+        )
+        _need(
+            self.hand_out in ("readonly", "copy", "same"),
+            "cache",
+            "hand_out",
+            '"readonly", "copy" or "same"',
+            self.hand_out,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -252,8 +329,16 @@ class ValidatePolicy:
         named = self.on_fail in ("raise", "warn", "quarantine") if isinstance(self.on_fail, str) else True
         folder = isinstance(self.on_fail, str) and self.on_fail.startswith("quarantine:")
         call = callable(self.on_fail) or isinstance(self.on_fail, (str, NameRef))
-        _need((named or folder) and call, "validate", "on_fail", '"raise", "warn", "quarantine", "quarantine:<dir>" or a function', self.on_fail)
-        _need(self.depth in ("full", "schema", "sample"), "validate", "depth", '"full", "schema" or "sample"', self.depth)
+        _need(
+            (named or folder) and call,
+            "validate",
+            "on_fail",
+            '"raise", "warn", "quarantine", "quarantine:<dir>" or a function',
+            self.on_fail,
+        )
+        _need(
+            self.depth in ("full", "schema", "sample"), "validate", "depth", '"full", "schema" or "sample"', self.depth
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -281,14 +366,38 @@ class MonitorPolicy:
             _names(self, field)
         _seconds(self, "monitor", "slow")
         sampled = isinstance(self.logs, (int, float)) and not isinstance(self.logs, bool) and 0 < self.logs <= 1
-        _need(self.logs in ("errors", "all") or sampled, "monitor", "logs", '"errors", "all" or a share in (0, 1]', self.logs)
-        _need(self.traces in ("if_configured", True, False), "monitor", "traces", '"if_configured", True or False', self.traces)
+        _need(
+            self.logs in ("errors", "all") or sampled,
+            "monitor",
+            "logs",
+            '"errors", "all" or a share in (0, 1]',
+            self.logs,
+        )
+        _need(
+            self.traces in ("if_configured", True, False),
+            "monitor",
+            "traces",
+            '"if_configured", True or False',
+            self.traces,
+        )
         for resource in self.resources:
             _need(resource in ("ram", "gpu"), "monitor", "resources", 'out of "ram", "gpu"', resource)
         if self.buckets is not None:
             _set(self, "buckets", tuple(float(edge) for edge in self.buckets))
-            _need(bool(self.buckets) and list(self.buckets) == sorted(set(self.buckets)), "monitor", "buckets", "rising edges in seconds", self.buckets)
-        _need(isinstance(self.max_series, int) and self.max_series > 0, "monitor", "max_series", "a whole number above 0", self.max_series)
+            _need(
+                bool(self.buckets) and list(self.buckets) == sorted(set(self.buckets)),
+                "monitor",
+                "buckets",
+                "rising edges in seconds",
+                self.buckets,
+            )
+        _need(
+            isinstance(self.max_series, int) and self.max_series > 0,
+            "monitor",
+            "max_series",
+            "a whole number above 0",
+            self.max_series,
+        )
 
 
 # The canonical order, outer to inner (runtime.md 1): monitor counts one per visible call, validation gives coerced
@@ -311,7 +420,13 @@ class GuardPolicy:
     monitor: MonitorPolicy | None = None
 
     def __post_init__(self) -> None:
-        _need(self.name is None or (isinstance(self.name, str) and bool(self.name.strip())), "guard", "name", "a word", self.name)
+        _need(
+            self.name is None or (isinstance(self.name, str) and bool(self.name.strip())),
+            "guard",
+            "name",
+            "a word",
+            self.name,
+        )
 
     def parts(self) -> dict[str, Any]:
         """The parts that were asked for, by name, outermost first."""

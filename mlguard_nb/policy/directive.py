@@ -1,0 +1,245 @@
+"""A %%guard line to a policy and back: `parse` and `format_line`, both read from the OPTIONS table.
+
+Grammar: ``[profile] [option=value | option | --option value ...] [# comment]``; values with blanks are quoted.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+from mlguard_nb.errors import DirectiveError, PolicyError
+from mlguard_nb.policy.options import OPTIONS, Option, by_word
+from mlguard_nb.policy.values import (
+    CachePolicy,
+    CellOptions,
+    GuardPolicy,
+    MemoryPolicy,
+    MonitorPolicy,
+    RetryPolicy,
+    ValidatePolicy,
+)
+
+__all__ = ["Directive", "format_line", "parse"]
+
+_POLICIES: dict[str, Any] = {
+    "retry": RetryPolicy,
+    "memory": MemoryPolicy,
+    "cache": CachePolicy,
+    "validate": ValidatePolicy,
+    "monitor": MonitorPolicy,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Directive:
+    """A parsed line: the policy it asks for, what only the cell has, and the text as it was typed."""
+
+    policy: GuardPolicy
+    cell: CellOptions
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Word:
+    """One option as written; `value` None for a bare word; `span` covers the whole of it."""
+
+    name: str
+    value: str | None
+    span: tuple[int, int]
+    dashes: bool
+
+
+_PIECE = re.compile(
+    r"""(?P<dashes>--)?(?P<name>[A-Za-z_][\w-]*)(?:(?P<equals>=)(?P<value>"[^"]*"|'[^']*'|[^\s"'][^\s]*)?)?(?=\s|$)""",
+    re.ASCII,
+)
+
+
+def _words(line: str) -> list[_Word]:
+    """Cut the line at blanks; a ``#`` that begins a word begins a comment."""
+    found: list[_Word] = []
+    at = 0
+    while at < len(line):
+        if line[at].isspace():
+            at += 1
+            continue
+        if line[at] == "#":
+            break
+        match = _PIECE.match(line, at)
+        if match is None:
+            end = next((i for i in range(at, len(line)) if line[i].isspace()), len(line))
+            raise DirectiveError(
+                line, (at, end), f"cannot read {line[at:end]!r}", "write option=value, with quotes around blanks"
+            )
+        value = match["value"]
+        if match["equals"] and value is None:
+            raise DirectiveError(line, match.span(), f"{match['name']}= has no value", _usage(match["name"]))
+        if value is not None and value[0] in "\"'":
+            value = value[1:-1]
+        found.append(_Word(match["name"], value, match.span(), bool(match["dashes"])))
+        at = match.end()
+    return found
+
+
+def _takes_value(table: Mapping[str, Option], name: str) -> bool:
+    return name in table and bool(table[name].takes)
+
+
+def _usage(name: str) -> str:
+    option = by_word().get(name)
+    return f"for example {option.example}" if option else "see %%guard? for all options"
+
+
+def _normalise(line: str) -> str:
+    """`--option value` becomes `--option=value`, in place, so that one pattern reads all and columns stay true."""
+    table = by_word()
+
+    def join(match: re.Match[str]) -> str:
+        name, value = match["name"], match["value"]
+        if _takes_value(table, name) and not value.startswith("--") and value.partition("=")[0] not in table:
+            return f"--{name}={value}"
+        return match.group()
+
+    return re.sub(r"(?<!\S)--(?P<name>[A-Za-z_]+)[ \t](?P<value>[^\s#][^\s]*)", join, line)
+
+
+def _nearest(word: str, profiles: Mapping[str, str]) -> str:
+    close = difflib.get_close_matches(word, [*by_word(), *profiles], n=1)
+    return f"did you mean {close[0]}?" if close else "see %%guard? for all options"
+
+
+def parse(line: str, *, profiles: Mapping[str, str] | None = None) -> Directive:
+    """The policy that `line` (the text after ``%%guard``) asks for.
+
+    `profiles` maps a profile's name to the options it stands for; words on the line win over those of the profile.
+    Raises DirectiveError, which carries the line and the span of the offending word.
+    """
+    profiles = profiles or {}
+    table = by_word()
+    seen: dict[str, _Word] = {}
+    inherited: dict[str, _Word] = {}
+    for index, word in enumerate(_words(_normalise(line))):
+        if word.name not in table:
+            if index == 0 and word.value is None and not word.dashes and word.name in profiles:
+                inherited = _profile(line, word, profiles[word.name])
+                continue
+            kind = "option" if word.value is not None or word.dashes or index else "option or profile"
+            raise DirectiveError(line, word.span, f"unknown {kind} {word.name!r}", _nearest(word.name, profiles))
+        if word.name in seen:
+            raise DirectiveError(line, word.span, f"{word.name} is given twice", "keep one of them")
+        seen[word.name] = word
+    return _build(line, {**inherited, **seen})
+
+
+def _profile(line: str, word: _Word, text: str) -> dict[str, _Word]:
+    """The words a profile stands for; whatever is wrong with them is shown under the profile's name."""
+    try:
+        parse(text)
+    except DirectiveError as error:
+        raise DirectiveError(line, word.span, f"profile {word.name!r}: {error.message}", error.hint) from None
+    return {w.name: _Word(w.name, w.value, word.span, w.dashes) for w in _words(_normalise(text))}
+
+
+def _build(line: str, words: Mapping[str, _Word]) -> Directive:
+    table = by_word()
+    values: dict[str, dict[str, Any]] = {}
+    for word in words.values():
+        option = table[word.name]
+        if option.requires and not any(other in words for other in option.requires):
+            needed = " or ".join(f"{other}=" if table[other].takes else other for other in option.requires)
+            raise DirectiveError(
+                line, word.span, f"{word.name} needs {needed} on the same line", f"add {table[option.requires[0]].example}"
+            )
+        part = values.setdefault(option.part, {})
+        part.update(zip(option.fields, _values(line, option, word), strict=False))
+    built: dict[str, Any] = {}
+    for part_name, given in values.items():
+        if part_name in _POLICIES:
+            built[part_name] = _construct(line, part_name, given, words, _POLICIES[part_name])
+    name = values.get("", {}).get("name")
+    cell = _construct(line, "cell", values.get("cell", {}), words, CellOptions)
+    return Directive(GuardPolicy(name=name, **built), cell, line)
+
+
+def _values(line: str, option: Option, word: _Word) -> tuple[Any, ...]:
+    if word.value is None:
+        if option.bare is None:
+            raise DirectiveError(line, word.span, f"{word.name} needs a value", f"for example {option.example}")
+        return option.bare
+    if not option.takes and option.bare == ():
+        raise DirectiveError(line, word.span, f"{word.name} takes no value", f"write {word.name} alone")
+    try:
+        return option.parse(word.value)
+    except PolicyError as error:
+        raise DirectiveError(line, word.span, f"{word.name}: {error}", f"for example {option.example}") from None
+
+
+def _construct(line: str, part: str, given: dict[str, Any], words: Mapping[str, _Word], policy: Any) -> Any:
+    """Build the part; what its constructor refuses is shown under the first word of that part."""
+    try:
+        return policy(**given)
+    except PolicyError as error:
+        mine = [w for n, w in words.items() if by_word()[n].part == part]
+        blamed = [w for w in mine if any(f" {field} " in f" {error} " for field in by_word()[w.name].fields)] or mine
+        raise DirectiveError(
+            line, blamed[0].span, str(error), f"for example {by_word()[blamed[0].name].example}"
+        ) from None
+
+
+def format_line(policy: GuardPolicy, cell: CellOptions | None = None) -> str:
+    """The line that `parse` reads back to the same values.
+
+    The first word of each part is always written, the others where they differ from the default. Raises PolicyError
+    naming the field that a line cannot express (a callable, or a field that has no word).
+    """
+    cell = cell or CellOptions()
+    words: list[str] = []
+    for option in OPTIONS:
+        owner: Any = cell if option.cell_only else policy if option.part == "" else getattr(policy, option.part)
+        if owner is None:
+            continue
+        found = tuple(getattr(owner, field) for field in option.fields)
+        main = option.fields and option.word == _MAIN.get(option.part)
+        if not option.fields:
+            words.append(option.word)
+        elif main or found != _defaults(owner, option.fields):
+            words.append(_written(option, found))
+    unsaid = _unsaid(policy)
+    if unsaid:
+        raise PolicyError(f"a %%guard line has no word for {unsaid}: set it on the decorator")
+    return " ".join(words)
+
+
+_MAIN = {"retry": "retry", "memory": "mem", "cache": "cache", "validate": "validate"}
+
+
+def _written(option: Option, found: tuple[Any, ...]) -> str:
+    if option.bare is not None and found == option.bare and (not option.takes or found == ((),)):
+        return option.word
+    text = option.format(*found)
+    if text is None:
+        raise PolicyError(f"a %%guard line cannot write {option.word}={found[0]!r}: name it first")
+    if text == "" or re.search(r"[\s#'\"]", text):
+        quote = "'" if '"' in text else '"'
+        if quote in text:
+            raise PolicyError(f"a %%guard line cannot write {option.word}={text}: it holds both kinds of quotes")
+        text = f"{quote}{text}{quote}"
+    return f"{option.word}={text}"
+
+
+def _defaults(owner: Any, names: tuple[str, ...]) -> tuple[Any, ...]:
+    known = {field.name: field.default for field in fields(owner)}
+    return tuple(known[name] for name in names)
+
+
+def _unsaid(policy: GuardPolicy) -> str | None:
+    said = {(option.part, field) for option in OPTIONS for field in option.fields}
+    for part, value in policy.parts().items():
+        for field in fields(value):
+            if (part, field.name) not in said and getattr(value, field.name) != field.default:
+                return f"{part}.{field.name}"
+    return None
