@@ -86,7 +86,7 @@ class UnboundName(PolicyError):
         self.name, self.role, self.nearest = name, role, nearest
 
     def __str__(self) -> str:
-        near = f"; did you mean {self.nearest}?" if self.nearest else ""
+        near = f"; did you mean {self.nearest}?" if self.nearest else "."
         return f"{self.role}={self.name}: there is no {self.name!r} here{near} Define it in an earlier cell."
 
 

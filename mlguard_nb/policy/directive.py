@@ -150,10 +150,9 @@ def _build(line: str, words: Mapping[str, _Word]) -> Directive:
     for word in words.values():
         option = table[word.name]
         if option.requires and not any(other in words for other in option.requires):
+            example = table[option.requires[0]].example
             needed = " or ".join(f"{other}=" if table[other].takes else other for other in option.requires)
-            raise DirectiveError(
-                line, word.span, f"{word.name} needs {needed} on the same line", f"add {table[option.requires[0]].example}"
-            )
+            raise DirectiveError(line, word.span, f"{word.name} needs {needed} on the same line", f"add {example}")
         part = values.setdefault(option.part, {})
         part.update(zip(option.fields, _values(line, option, word), strict=False))
     built: dict[str, Any] = {}

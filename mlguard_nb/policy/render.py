@@ -90,7 +90,7 @@ def _source(value: Any, mentions: list[str]) -> str:
 
 
 def _instance(value: Any, mentions: list[str]) -> str:
-    """A schema: positional `columns` for a Frame, keywords that differ from the default for the rest."""
+    """A schema: the first field by place (columns, shape, dtype), the rest by keyword where it differs from the default."""
     arguments = []
     mentions.append(type(value).__name__)
     for field in fields(value):
@@ -101,7 +101,8 @@ def _instance(value: Any, mentions: list[str]) -> str:
             if found != {"extra": "allow", "min_rows": 0}[field.name]:
                 arguments.append(f"{field.name}={_source(found, mentions)}")
         elif found != field.default:
-            arguments.append(f"{field.name}={_source(found, mentions)}")
+            leading = field.name in ("shape", "dtype") and not arguments and field is fields(value)[0]
+            arguments.append(_source(found, mentions) if leading else f"{field.name}={_source(found, mentions)}")
     return f"{type(value).__name__}({', '.join(arguments)})"
 
 
