@@ -11,6 +11,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -105,4 +106,19 @@ def _run(command: list[str], folder: Path, environment: dict[str, str]) -> None:
         command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
     )
     if done.returncode:
-        raise SystemExit(f"building the JupyterLab extension failed at: {' '.join(command)}\n{done.stdout[-4000:]}")
+        raise SystemExit(f"the JupyterLab extension failed at: {' '.join(command)}\n{done.stdout[-4000:]}")
+
+
+def _typecheck(root: Path) -> None:
+    """`python hatch_build.py typecheck`: tsc over the sources, with the node that a build would use."""
+    npm, environment = _npm()
+    if not (root / SOURCE / "node_modules").is_dir():
+        _run([*npm, "ci", "--no-audit", "--no-fund"], root / SOURCE, environment)
+    _run([*npm, "exec", "--", "tsc", "--noEmit"], root / SOURCE, environment)
+    print("tsc: no errors")
+
+
+if __name__ == "__main__":
+    if sys.argv[1:] != ["typecheck"]:
+        raise SystemExit("usage: python hatch_build.py typecheck")
+    _typecheck(Path(__file__).resolve().parent)

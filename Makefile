@@ -1,0 +1,90 @@
+# Every target makes the environment it needs, with uv, below .venvs/. Nothing is installed outside this folder.
+.DEFAULT_GOAL := help
+SHELL := /bin/sh
+
+VENVS := .venvs
+DEMO := $(VENVS)/demo
+TEST := $(VENVS)/test
+WHEELS := build/wheels
+
+# Interpreters are probed by running them: a name on the PATH may be a shim that fails.
+PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11 python3.10 python; do \
+	"$$python" -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null && echo "$$python" && break; done)
+UV ?= $(shell command -v uv 2>/dev/null || echo $(VENVS)/tools/bin/uv)
+export UV_PYTHON_DOWNLOADS := never
+
+SOURCES := $(shell find mlguard_nb converter jupyter-config labextension -type f \
+	-not -path '*/node_modules/*' -not -path 'labextension/lib/*' -not -path 'mlguard_nb/labextension/*' \
+	-not -path '*/__pycache__/*' 2>/dev/null) pyproject.toml hatch_build.py
+
+.PHONY: help demo lab test lint accept bench corpus clean test-pythons test-frameworks
+
+help:  ## what each target does
+	@grep -hE '^[a-z-]+:.*  ## ' $(MAKEFILE_LIST) | awk -F':.*  ## ' '{printf "make %-16s %s\n", $$1, $$2}'
+
+$(VENVS)/tools/bin/uv:
+	@test -n "$(PYTHON)" || { echo "No Python of 3.10 or newer was found. Install python3, or name one: make PYTHON=/path/to/python" >&2; exit 1; }
+	@echo "installing uv into $(VENVS)/tools"
+	@$(PYTHON) -m venv $(VENVS)/tools || { echo "python3 has no venv module here. Install it (on Debian: apt-get install python3-venv)." >&2; exit 1; }
+	@$(VENVS)/tools/bin/python -m pip install --quiet --disable-pip-version-check uv
+
+# The wheel holds the prebuilt JupyterLab extension; it is built again only when a source changed.
+$(WHEELS)/.stamp: $(SOURCES) | $(UV)
+	@echo "building the wheel (the JupyterLab extension is compiled only when its sources changed)"
+	@rm -rf $(WHEELS) && mkdir -p $(WHEELS)
+	@$(UV) build --quiet --wheel --python $(PYTHON) --out-dir $(WHEELS) .
+	@touch $@
+
+# Dependencies first, then the wheel alone: a change of a source file does not resolve them again.
+$(DEMO)/.dependencies: pyproject.toml | $(UV)
+	@echo "making the environment $(DEMO)"
+	@$(UV) venv --quiet --clear --python $(PYTHON) $(DEMO)
+	@$(UV) pip install --quiet --python $(DEMO)/bin/python --group examples -r pyproject.toml --extra lab --extra convert --extra prometheus
+	@touch $@
+
+$(DEMO)/.stamp: $(DEMO)/.dependencies $(WHEELS)/.stamp
+	@$(UV) pip install --quiet --python $(DEMO)/bin/python --no-deps --reinstall-package mlguard-nb $(WHEELS)/*.whl
+	@touch $@
+
+$(TEST)/.stamp: pyproject.toml hatch_build.py | $(UV)
+	@echo "making the environment $(TEST)"
+	@$(UV) venv --quiet --clear --python $(PYTHON) $(TEST)
+	@$(UV) pip install --quiet --python $(TEST)/bin/python --group test --group lint --editable '.[all]'
+	@touch $@
+
+demo: $(DEMO)/.stamp  ## the main job on real notebooks: run, export, install, compare
+	@UV="$(UV)" $(DEMO)/bin/python example_notebooks/run_demo.py --wheels $(WHEELS)
+
+lab: $(DEMO)/.stamp  ## open JupyterLab with everything enabled
+	@$(DEMO)/bin/python -m jupyterlab --ServerApp.root_dir=example_notebooks $(LAB_OPTIONS)
+
+test: $(TEST)/.stamp  ## the whole test suite
+	@UV="$(UV)" $(TEST)/bin/python -m pytest $(TEST_OPTIONS)
+
+test-pythons: | $(UV)  ## the runtime's tests on every other interpreter of this machine
+	@UV="$(UV)" sh tests/other_pythons.sh
+
+test-frameworks: $(TEST)/.stamp  ## install torch and jax and run the tests that want them (not part of CI)
+	@$(UV) pip install --quiet --python $(TEST)/bin/python torch jax
+	@$(TEST)/bin/python -m pytest tests -k "torch or jax"
+
+lint: $(TEST)/.stamp  ## ruff, mypy, pyright, import contracts, tsc
+	$(TEST)/bin/ruff check .
+	$(TEST)/bin/ruff format --check .
+	$(TEST)/bin/mypy
+	$(TEST)/bin/pyright --pythonpath $(TEST)/bin/python
+	$(TEST)/bin/lint-imports
+	$(TEST)/bin/python -m pytest -q tests/test_contracts.py
+	$(TEST)/bin/python hatch_build.py typecheck
+
+accept: $(TEST)/.stamp  ## write the golden files anew (then read the diff)
+	@MLGUARD_ACCEPT=1 $(TEST)/bin/python -m pytest -q tests/converter -k golden
+
+bench: $(TEST)/.stamp  ## our figures beside the peers', in one run
+	@$(TEST)/bin/python -m benchmarks
+
+corpus: $(TEST)/.stamp  ## convert public notebooks and print the goal table
+	@$(TEST)/bin/python tests/corpus_report.py
+
+clean:  ## remove every environment and build output
+	rm -rf $(VENVS) build dist mlguard_nb/labextension labextension/lib labextension/node_modules tests/artefacts
