@@ -81,6 +81,7 @@ accept: $(TEST)/.stamp  ## write the golden files anew (then read the diff)
 	@MLGUARD_ACCEPT=1 $(TEST)/bin/python -m pytest -q tests/converter -k golden
 
 bench: $(TEST)/.stamp  ## our figures beside the peers', in one run
+	@$(UV) pip install --quiet --python $(TEST)/bin/python --group bench
 	@$(TEST)/bin/python -m benchmarks
 
 corpus: $(TEST)/.stamp  ## convert public notebooks and print the goal table

@@ -22,8 +22,8 @@ from mlguard_nb import retry, validate_input, cache_result, memory_guard, monito
 @guard("retry=3 mem=0.99 cache=1h monitor name=double")
 def double(x):
     return 2 * x
-print(json.dumps({"value": double(21), "heavy": [m for m in %r if m in sys.modules], "where": mlguard_nb.__file__}))
-""" % (HEAVY,)
+print(json.dumps({"value": double(21), "heavy": [m for m in HEAVY if m in sys.modules], "where": mlguard_nb.__file__}))
+""".replace("HEAVY", repr(HEAVY))
 
 
 def importable(environment: Environment, module: str) -> bool:
