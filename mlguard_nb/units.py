@@ -9,7 +9,15 @@ import re
 
 from mlguard_nb.errors import PolicyError
 
-__all__ = ["format_bytes", "format_duration", "format_gib", "format_limit", "parse_bytes", "parse_duration", "parse_limit"]
+__all__ = [
+    "format_bytes",
+    "format_duration",
+    "format_gib",
+    "format_limit",
+    "parse_bytes",
+    "parse_duration",
+    "parse_limit",
+]
 
 _BYTE_UNITS = {
     "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12,
@@ -33,7 +41,11 @@ def parse_bytes(text: str) -> int:
     factor = _BYTE_UNITS.get(match["unit"].upper())
     if factor is None:
         raise PolicyError(f"{match['unit']!r} is not a unit of size: use one of B, KB, MB, GB, TB, KiB, MiB, GiB, TiB")
-    count = round(float(match["number"]) * factor) if "." in match["number"] or "e" in match["number"].lower() else int(match["number"]) * factor
+    count = (
+        round(float(match["number"]) * factor)
+        if "." in match["number"] or "e" in match["number"].lower()
+        else int(match["number"]) * factor
+    )
     if count < 1:
         raise PolicyError(f"{text!r} is less than one byte")
     return count

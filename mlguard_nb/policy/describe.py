@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from mlguard_nb.policy.options import OPTIONS
 from mlguard_nb.policy.values import GuardPolicy, NameRef
 from mlguard_nb.units import format_bytes
 
-__all__ = ["badge", "phrases", "spoken_duration", "spoken_limit"]
+__all__ = ["badge", "options_table", "phrases", "spoken_duration", "spoken_limit"]
 
 
 def spoken_duration(seconds: float) -> str:
@@ -72,3 +73,13 @@ def phrases(policy: GuardPolicy) -> tuple[str, ...]:
     if policy.monitor is not None:
         words.append(f"monitored as `{policy.name}`" if policy.name else "monitored")
     return tuple(words)
+
+
+def options_table() -> str:
+    """The OPTIONS table as Markdown: what docs/options.md holds between its headings."""
+    lines = ["| word | takes | default | means | for example |", "|---|---|---|---|---|"]
+    for option in OPTIONS:
+        takes = f"`{option.takes}`".replace("|", "\\|") if option.takes else ""
+        scope = " (cells only)" if option.cell_only else ""
+        lines.append(f"| `{option.word}` | {takes} | {option.default} | {option.help}{scope} | `{option.example}` |")
+    return "\n".join(lines) + "\n"
