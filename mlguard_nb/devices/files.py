@@ -1,0 +1,53 @@
+"""Small kernel files that are read again and again through a descriptor that stays open."""
+
+from __future__ import annotations
+
+import os
+from io import FileIO
+from pathlib import Path
+
+from mlguard_nb.devices.readings import Unknown
+
+__all__ = ["KeptFile"]
+
+_PAGE = 8192  # memory.stat of a v2 cgroup is about 1.5 kB, /proc/meminfo as much
+
+
+class KeptFile:
+    """One file of /proc or /sys/fs/cgroup: opened once, then read with a single system call.
+
+    A file that cannot be read is Unknown, and is opened anew on the next read, so that a cgroup which was removed
+    and made again is found again. pread keeps no position, so threads can share one descriptor; a forked child opens
+    its own, because an open /proc/self belongs to the process that opened it.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._file: FileIO | None = None
+        self._owner = 0
+
+    def read(self) -> bytes | Unknown:
+        """The file's bytes now."""
+        file = self._file
+        try:
+            if file is None or self._owner != os.getpid():
+                self._file = file = FileIO(self.path)
+                self._owner = os.getpid()
+            return os.pread(file.fileno(), _PAGE, 0)
+        except OSError as error:
+            # Dropped, not closed: another thread may be reading, and the last one to let go closes it.
+            self._file = None
+            return Unknown(f"{self.path} cannot be read: {error.strerror or error}")
+
+    def number(self) -> int | Unknown:
+        """The one number in the file; -1 for "max", which cgroup v2 writes where there is no limit."""
+        text = self.read()
+        if isinstance(text, Unknown):
+            return text
+        word = text.strip()
+        if word == b"max":
+            return -1
+        try:
+            return int(word)
+        except ValueError:
+            return Unknown(f"{self.path} holds {word[:40].decode(errors='replace')!r} where a number was expected")

@@ -1,0 +1,124 @@
+"""What torch, CuPy, JAX, TensorFlow and numba say and hold, asked only where the program has imported them itself."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from mlguard_nb.devices.readings import Gpu, Unknown
+
+__all__ = ["allocated_bytes", "empty_caches", "is_out_of_memory", "visible_devices"]
+
+# Class names, since importing a framework to compare classes would cost seconds and gigabytes.
+_CLASSES = {
+    ("torch", "OutOfMemoryError"),
+    ("cupy", "OutOfMemoryError"),
+    ("tensorflow", "ResourceExhaustedError"),
+    ("rmm", "RMMError"),
+}
+_WORDS = (
+    "out of memory",  # torch RuntimeError, numba CudaAPIError, cudaErrorMemoryAllocation
+    "cuda_error_out_of_memory",
+    "cublas_status_alloc_failed",
+    "cudnn_status_alloc_failed",
+    "resource_exhausted",  # jaxlib XlaRuntimeError
+    "defaultcpuallocator: can't allocate memory",
+    "failed to allocate memory for requested buffer",  # onnxruntime BFCArena
+    "bfcarena",
+)
+_SPEAKERS = ("torch", "cupy", "jax", "jaxlib", "tensorflow", "numba", "onnxruntime", "rmm", "cudf", "xgboost", "paddle")
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether `error` says that host or device memory ran out.
+
+    MemoryError and its subclasses, the frameworks' own classes, and their RuntimeErrors by message. A message counts
+    only from a framework's class or from RuntimeError, so that an application's "out of memory cards" does not.
+    """
+    if isinstance(error, MemoryError):
+        return True
+    for kind in type(error).__mro__:
+        package = kind.__module__.partition(".")[0]
+        if (package, kind.__name__) in _CLASSES:
+            return True
+    package = type(error).__module__.partition(".")[0]
+    if type(error) is not RuntimeError and package not in _SPEAKERS:
+        return False
+    text = str(error).lower()
+    if type(error) is RuntimeError and package == "builtins":
+        return any(word in text for word in _WORDS if word != "out of memory") or (
+            "out of memory" in text and any(mark in text for mark in ("cuda", "hip", "gpu", "mps", "xpu", "allocat"))
+        )
+    return any(word in text for word in _WORDS)
+
+
+def empty_caches() -> tuple[str, ...]:
+    """Give the frameworks' unused device memory back to the driver; the names of those that did."""
+    emptied = []
+    torch: Any = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_available() and torch.cuda.is_initialized():
+        torch.cuda.empty_cache()
+        emptied.append("torch")
+    cupy: Any = sys.modules.get("cupy")
+    if cupy is not None:
+        cupy.get_default_memory_pool().free_all_blocks()
+        cupy.get_default_pinned_memory_pool().free_all_blocks()
+        emptied.append("cupy")
+    return tuple(emptied)
+
+
+def allocated_bytes(uuid: str) -> int | Unknown:
+    """Bytes of live tensors of this process on the device `uuid`, as torch counts them."""
+    torch: Any = sys.modules.get("torch")
+    if torch is None:
+        return Unknown("no framework that counts its own device memory is loaded in this process")
+    if not torch.cuda.is_available() or not torch.cuda.is_initialized():
+        return Unknown("torch has not used a GPU in this process")
+    for index in range(torch.cuda.device_count()):
+        if _same(str(torch.cuda.get_device_properties(index).uuid), uuid):
+            return int(torch.cuda.memory_allocated(index))
+    return Unknown(f"torch does not see the device {uuid}; see CUDA_VISIBLE_DEVICES")
+
+
+def visible_devices(
+    gpus: Sequence[Gpu], environment: Mapping[str, str] | None = None
+) -> tuple[str, ...] | Unknown:
+    """The UUIDs that this process may use, in the order in which frameworks number them.
+
+    Reads CUDA_VISIBLE_DEVICES as CUDA does: indices or UUIDs (a unique beginning is enough), and everything after the
+    first entry that names no device is hidden. Unset means all. Indices count in the driver's order, which is CUDA's
+    only with CUDA_DEVICE_ORDER=PCI_BUS_ID or with equal cards; on a machine with different cards and another order
+    an index is Unknown, with the setting that settles it.
+    """
+    environment = os.environ if environment is None else environment
+    text = environment.get("CUDA_VISIBLE_DEVICES")
+    by_index = [gpu for position, gpu in enumerate(gpus) if not gpu.mig or gpu.uuid]
+    if text is None:
+        return tuple(gpu.uuid for gpu in by_index)
+    chosen: list[str] = []
+    for word in (part.strip() for part in text.split(",")):
+        if word.lstrip("-").isdigit():
+            number = int(word)
+            if not 0 <= number < len(by_index):
+                break
+            if len({gpu.name for gpu in by_index}) > 1 and environment.get("CUDA_DEVICE_ORDER") != "PCI_BUS_ID":
+                return Unknown(
+                    f"CUDA_VISIBLE_DEVICES={text} counts different cards in an order of CUDA's own; "
+                    "set CUDA_DEVICE_ORDER=PCI_BUS_ID, or name the devices by UUID"
+                )
+            uuid = by_index[number].uuid
+        else:
+            matches = [gpu.uuid for gpu in gpus if word and _same(gpu.uuid[: len(word)], word)]
+            if len(matches) != 1:
+                break
+            uuid = matches[0]
+        if uuid in chosen:  # CUDA shows no device at all when one is named twice
+            return ()
+        chosen.append(uuid)
+    return tuple(chosen)
+
+
+def _same(one: str, other: str) -> bool:
+    return one.removeprefix("GPU-").lower() == other.removeprefix("GPU-").lower()

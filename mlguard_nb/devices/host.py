@@ -1,0 +1,64 @@
+"""The memory of the whole machine, and the address-space limit of this process.
+
+Linux answers from /proc, read again on every call; other systems answer through psutil.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from mlguard_nb.devices.files import KeptFile
+from mlguard_nb.devices.readings import Ceiling, Unknown
+
+__all__ = ["Host"]
+
+
+class Host:
+    """Reads the machine's memory. `proc` is where the kernel's process files are mounted."""
+
+    def __init__(self, proc: Path = Path("/proc")) -> None:
+        self._proc = proc
+        self._meminfo = KeptFile(proc / "meminfo")
+        self._statm = KeptFile(proc / "self" / "statm")
+
+    def memory(self) -> Ceiling | Unknown:
+        """The machine as a ceiling: all its memory, and what of it is not available."""
+        text = self._meminfo.read()
+        if isinstance(text, Unknown):
+            return text if sys.platform.startswith("linux") else _through_psutil()
+        total, available = _field(text, b"MemTotal:"), _field(text, b"MemAvailable:")
+        if total is None or available is None:
+            missing = "MemTotal" if total is None else "MemAvailable"
+            return Unknown(f"{self._proc}/meminfo has no {missing}; a kernel of 3.14 or later writes it")
+        return Ceiling("machine", total, max(0, total - available))
+
+    def address_space(self) -> Ceiling | None:
+        """The soft RLIMIT_AS as a ceiling over this process's address space, None where there is no such limit."""
+        try:
+            import resource
+        except ImportError:  # Windows
+            return None
+        soft, _hard = resource.getrlimit(resource.RLIMIT_AS)
+        text = self._statm.read()
+        if soft == resource.RLIM_INFINITY or isinstance(text, Unknown):
+            return None
+        return Ceiling("ulimit -v", soft, int(text.split(maxsplit=1)[0]) * os.sysconf("SC_PAGE_SIZE"))
+
+
+def _field(text: bytes, key: bytes) -> int | None:
+    start = text.find(key)
+    if start < 0:
+        return None
+    return int(text[start + len(key) : text.index(b"kB", start)]) * 1024
+
+
+def _through_psutil() -> Ceiling | Unknown:
+    try:
+        import psutil
+
+        memory = psutil.virtual_memory()
+    except (ImportError, OSError, RuntimeError) as error:
+        return Unknown(f"psutil cannot read this machine's memory: {error}")
+    return Ceiling("machine", memory.total, max(0, memory.total - memory.available))

@@ -1,0 +1,169 @@
+"""One thread that keeps the latest reading of the machine, so that call paths only look at an attribute."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+import weakref
+from collections.abc import Callable
+
+from mlguard_nb import clock as clocks
+from mlguard_nb.devices import machine as machines
+from mlguard_nb.devices.machine import Machine
+from mlguard_nb.devices.readings import Gpu, Ram, Reading, Unknown
+
+__all__ = ["Sampler", "shared"]
+
+_LOG = logging.getLogger(__name__)
+_NEAR = 0.1  # less than this share of the limit is left: sample faster
+_FASTER = 5.0
+_NO_ANSWER_SECONDS = 3.0
+
+
+class Sampler:
+    """Reads `machine` every `period` seconds (five times as often near a limit) from a daemon thread.
+
+    `latest` is always a reading, the first one taken when the sampler is made. Devices are read by a second thread,
+    so a driver that hangs cannot hide what happens to host memory; after three seconds its devices are Unknown.
+    In a forked child the threads start again by themselves.
+    """
+
+    def __init__(self, machine: Machine | None = None, clock: clocks.Clock | None = None, period: float = 0.1) -> None:
+        self._machine, self._clock = machine, clock
+        self.period = period
+        self.ticks = 0
+        self.tick_seconds = 0.0
+        self._subscribers: tuple[Callable[[Reading], None], ...] = ()
+        self._stop = threading.Event()
+        self._threads: tuple[threading.Thread, ...] = ()
+        self._gpus: tuple[Gpu, ...] | Unknown = Unknown("the devices have not been read yet")
+        self._gpus_asked: float | None = None
+        self._watch_gpus = True
+        self._starting = threading.Lock()
+        self.latest: Reading = Reading(self._wall(), self._source().ram(), self._gpus)
+
+    # What is sampled.
+
+    def _source(self) -> Machine:
+        return self._machine or machines.current()
+
+    def _wall(self) -> float:
+        return (self._clock or clocks.current()).wall()
+
+    def tick(self) -> Reading:
+        """Read host memory now, join it with the devices as last read, and tell the subscribers."""
+        began = time.perf_counter()
+        reading = Reading(self._wall(), self._source().ram(), self._fresh_gpus())
+        self.latest = reading
+        for subscriber in self._subscribers:
+            try:
+                subscriber(reading)
+            except Exception:
+                _LOG.exception("a subscriber of the memory sampler failed and was dropped: %r", subscriber)
+                self.unsubscribe(subscriber)
+        self.ticks += 1
+        self.tick_seconds += time.perf_counter() - began
+        return reading
+
+    def tick_gpus(self) -> tuple[Gpu, ...] | Unknown:
+        """Read the devices now; the next `tick` publishes them."""
+        self._gpus_asked = time.monotonic()
+        self._gpus = self._source().gpus()
+        self._gpus_asked = None
+        return self._gpus
+
+    def _fresh_gpus(self) -> tuple[Gpu, ...] | Unknown:
+        asked = self._gpus_asked
+        waiting = 0.0 if asked is None else time.monotonic() - asked
+        if waiting <= _NO_ANSWER_SECONDS:
+            return self._gpus
+        return Unknown(f"the driver has not answered for {waiting:.0f} s; if nvidia-smi hangs too, reset the GPU")
+
+    # The threads.
+
+    def start(self) -> Sampler:
+        """Start sampling; again in a forked child. Starting twice does nothing."""
+        with self._starting:
+            if not any(thread.is_alive() for thread in self._threads):
+                self._stop = threading.Event()
+                self._threads = tuple(
+                    threading.Thread(target=loop, args=(self._stop,), name=f"mlguard-{name}", daemon=True)
+                    for name, loop in (("sampler", self._sample), ("devices", self._sample_gpus))
+                )
+                for thread in self._threads:
+                    thread.start()
+                _RUNNING.add(self)
+        return self
+
+    def stop(self) -> None:
+        """End both threads; `latest` stays what it was."""
+        self._stop.set()
+        _RUNNING.discard(self)
+
+    @property
+    def is_running(self) -> bool:
+        """Whether the thread is alive."""
+        return any(thread.is_alive() for thread in self._threads)
+
+    def _sample(self, stop: threading.Event) -> None:
+        while not stop.wait(wait_after(self.latest.ram, self.period)):
+            self.tick()
+
+    def _sample_gpus(self, stop: threading.Event) -> None:
+        while not stop.is_set():
+            gpus = self.tick_gpus()
+            # No driver, or none of its devices: look again now and then, since one may come.
+            stop.wait(max(1.0, self.period) if isinstance(gpus, Unknown) or not gpus else self.period)
+
+    # Who is told.
+
+    def subscribe(self, subscriber: Callable[[Reading], None]) -> Callable[[], None]:
+        """Call `subscriber` with each reading, on the sampler's thread; returns what ends that."""
+        self._subscribers = (*self._subscribers, subscriber)
+        return lambda: self.unsubscribe(subscriber)
+
+    def unsubscribe(self, subscriber: Callable[[Reading], None]) -> None:
+        """No longer call `subscriber`; unknown ones are ignored."""
+        self._subscribers = tuple(other for other in self._subscribers if other is not subscriber)
+
+    def _restart(self) -> None:
+        self._starting = threading.Lock()
+        self._threads = ()
+        self._gpus_asked = None
+        self.start()
+
+
+def wait_after(ram: Ram, period: float) -> float:
+    """Seconds to the next reading: `period`, or a fifth of it when less than a tenth of the limit is left."""
+    limit, left = ram.limit_bytes, ram.headroom_bytes
+    if isinstance(limit, Unknown) or isinstance(left, Unknown):
+        return period
+    return period / _FASTER if left < limit * _NEAR else period
+
+
+_RUNNING: weakref.WeakSet[Sampler] = weakref.WeakSet()
+_shared: Sampler | None = None
+_making = threading.Lock()
+
+
+def shared() -> Sampler:
+    """The one sampler of this process at 10 Hz, started by the first who asks."""
+    global _shared
+    sampler = _shared
+    if sampler is None:
+        with _making:
+            sampler = _shared = _shared or Sampler()
+    return sampler if sampler.is_running else sampler.start()
+
+
+def _after_fork() -> None:
+    global _making
+    _making = threading.Lock()
+    for sampler in list(_RUNNING):
+        sampler._restart()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
