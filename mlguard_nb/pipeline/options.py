@@ -1,0 +1,61 @@
+"""A parameter model as options of a command line, and what was given there as the model."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from typing import Any
+
+from mlguard_nb.errors import PolicyError
+
+__all__ = ["add_options", "params_from"]
+
+_PREFIX = "parameter_"
+
+
+def add_options(parser: argparse._ArgumentGroup, model: type[Any]) -> None:
+    """One option for each field of the pydantic `model`: `n_trees` becomes --n-trees, a bool --flag and --no-flag."""
+    for name, field in model.model_fields.items():
+        default = "" if field.is_required() else f"(default: {_shown(field.get_default(call_default_factory=True))})"
+        text = f"{field.description or ''} {default}".strip().replace("%", "%%")
+        flag, target = f"--{name.replace('_', '-')}", _PREFIX + name
+        if field.annotation is bool:
+            parser.add_argument(flag, dest=target, action=argparse.BooleanOptionalAction, default=None, help=text)
+        else:
+            parser.add_argument(
+                flag, dest=target, metavar=_metavar(field.annotation), help=text, required=field.is_required()
+            )
+
+
+def params_from(model: type[Any], given: argparse.Namespace) -> Any:
+    """The parameters: defaults, and what was given. PolicyError with one line for each option that does not fit."""
+    from pydantic import ValidationError
+
+    values = {
+        name: _read(value, model.model_fields[name].annotation)
+        for name in model.model_fields
+        if (value := getattr(given, _PREFIX + name, None)) is not None
+    }
+    try:
+        return model(**values)
+    except ValidationError as error:
+        lines = [f"--{str(one['loc'][0]).replace('_', '-')}: {one['msg']}" for one in error.errors() if one["loc"]]
+        raise PolicyError("; ".join(lines) or str(error)) from None
+
+
+def _read(value: Any, annotation: Any) -> Any:
+    """Texts stay texts where the field is one; lists, mappings and fields without a type are read as JSON."""
+    if not isinstance(value, str) or annotation in (str, int, float, bool):
+        return value
+    try:
+        return json.loads(value)
+    except ValueError:
+        return value
+
+
+def _metavar(annotation: Any) -> str:
+    return {int: "INT", float: "NUMBER", str: "TEXT"}.get(annotation, "VALUE")
+
+
+def _shown(value: Any) -> str:
+    return value if isinstance(value, str) and value else repr(value)

@@ -1,0 +1,161 @@
+"""The command of a package: options from the parameters, progress, logs, saved results, exit codes."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import BaseModel, ConfigDict, Field
+
+from mlguard_nb.errors import CircuitOpen
+from mlguard_nb.pipeline import command_line, load_results, step, working_directory
+
+
+class Params(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    n_trees: int = Field(default=50, description="trees, in 100 % of cases")
+    rate: float = 0.5
+    source: str = "12"
+    fast: bool = False
+    layers: list[int] = [1, 2]
+    note: str | None = None
+
+
+@step(cell=2, outputs=("made",))
+def make(n_trees: int) -> list[int]:
+    logging.getLogger("user").warning("careful")
+    return [n_trees]
+
+
+def run(params: Params | None = None, *, base_dir: str | Path | None = None) -> dict[str, Any]:
+    params = params or Params()
+    with working_directory(base_dir):
+        return {"made": make(params.n_trees), "params": params.model_dump(), "folder": str(Path.cwd())}
+
+
+main = command_line(run, Params, name="churn")
+
+
+def test_parameters_become_options(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Texts stay texts, lists are JSON, flags have a no-form, the rest keeps its default."""
+    status = main(
+        [
+            "run",
+            "--n-trees",
+            "7",
+            "--layers",
+            "[3]",
+            "--fast",
+            "--note",
+            "x",
+            "--base-dir",
+            str(tmp_path),
+            "--save",
+            str(tmp_path / "out"),
+        ]
+    )
+    assert status == 0
+    results = load_results(tmp_path / "out")
+    assert results["made"] == [7]
+    assert results["params"] == {
+        "n_trees": 7, "rate": 0.5, "source": "12", "fast": True, "layers": [3], "note": "x",
+    }  # fmt: skip
+    assert results["folder"] == str(tmp_path)
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert "make" in captured.err
+    assert "cell 2" in captured.err
+    assert "done: 1 steps" in captured.err
+
+
+def test_help_lists_every_parameter(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as left:
+        main(["run", "--help"])
+    text = capsys.readouterr().out
+    assert left.value.code == 0
+    for expected in (
+        "--n-trees",
+        "trees, in 100 % of cases",
+        "(default: 50)",
+        "--no-fast",
+        "--base-dir",
+        "--json-logs",
+    ):
+        assert expected in text
+
+
+def test_a_lone_command_prints_its_help(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([]) == 0
+    assert "run" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["run", "--n-trees", "many"], "--n-trees"),
+        (["run", "--n-trees", "many", "--rate", "x"], "--rate"),
+        (["run", "--base-dir", "missing"], "missing is not a folder"),
+        (["serve", "--from", "missing"], "churn serve:"),
+    ],
+)
+def test_bad_usage_is_one_line_and_status_2(
+    arguments: list[str], said: str, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    if arguments[0] == "serve":
+        (tmp_path / "churn").mkdir()
+        (tmp_path / "churn" / "functions.py").write_text("")
+        monkeypatch.syspath_prepend(str(tmp_path))
+    assert main(arguments) == 2
+    error = capsys.readouterr().err
+    assert said in error
+    assert error.count("\n") == 1
+
+
+def failing(error: BaseException) -> Any:
+    def run(*, base_dir: Any = None) -> dict[str, Any]:
+        raise error
+
+    return command_line(run, name="broken")
+
+
+def test_a_failed_run_is_status_1_with_the_reason_last(capsys: pytest.CaptureFixture[str]) -> None:
+    """The user's own error with its traceback; an error of ours as one sentence."""
+    assert failing(ValueError("no rows"))(["run"]) == 1
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0].startswith("Traceback")
+    assert lines[-1] == "failed: ValueError: no rows"
+    assert failing(CircuitOpen("api", 3.0))(["run"]) == 1
+    assert "circuit 'api' is open" in capsys.readouterr().err
+    assert failing(KeyboardInterrupt())(["run"]) == 130
+
+
+def test_json_logs_are_one_object_a_line(capsys: pytest.CaptureFixture[str]) -> None:
+    """Steps, the notebook's own log records, and the end of the run."""
+    assert main(["run", "--json-logs"]) == 0
+    events = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    assert [event["event"] for event in events] == ["step_started", "log", "step_finished", "run_finished"]
+    assert events[1]["message"] == "careful"
+    assert events[2]["cells"] == [2]
+    assert events[3]["results"] == 3
+
+
+def test_an_async_pipeline_is_awaited() -> None:
+    async def run(*, base_dir: Any = None) -> dict[str, int]:
+        return {"a": 1}
+
+    assert command_line(run, name="later")(["run"]) == 0
+
+
+def test_ray_that_is_not_installed_says_what_installs_it(capsys: pytest.CaptureFixture[str]) -> None:
+    try:
+        import ray  # noqa: F401
+    except ImportError:
+        assert main(["run", "--engine", "ray"]) == 2
+        assert "mlguard-nb[ray]" in capsys.readouterr().err
+    else:
+        pytest.skip("ray is installed here")
