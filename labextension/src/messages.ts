@@ -1,0 +1,131 @@
+/** The messages between server and page. Written by mlguard_nb/telemetry/wire.py: do not edit. */
+
+/** A number, or null and why. */
+export interface Measured {
+  readonly value: number | null;
+  readonly reason: string | null;
+}
+
+/** Host memory against the limit that is hit first; both numbers belong to `source`. */
+export interface RamNow {
+  readonly used: Measured;
+  readonly limit: Measured;
+  readonly source: 'container' | 'machine';
+}
+
+/** One accelerator or MIG slice, with everybody's use of it. `utilisation` is a fraction, power is in watts. */
+export interface GpuNow {
+  readonly uuid: string;
+  readonly index: number;
+  readonly name: string;
+  readonly mig: boolean;
+  readonly used: Measured;
+  readonly total: Measured;
+  readonly utilisation: Measured;
+  readonly temperature: Measured;
+  readonly power: Measured;
+  readonly power_limit: Measured;
+}
+
+/** What somebody holds on the device `uuid`. */
+export interface Held {
+  readonly uuid: string;
+  readonly used: Measured;
+}
+
+/** One kernel with its children. `path` is null where no notebook is attached; `elsewhere` says why it has no pid. */
+export interface KernelNow {
+  readonly kernel_id: string;
+  readonly name: string;
+  readonly path: string | null;
+  readonly state: string;
+  readonly last_activity: number | null;
+  readonly pid: number | null;
+  readonly elsewhere: string | null;
+  readonly visible: readonly string[] | null;
+  readonly ram: Measured;
+  readonly gpus: readonly Held[];
+}
+
+/** One row of the ledger that is no kernel. Another user's processes are counted, never named. */
+export interface OtherNow {
+  readonly who: 'server' | 'other_users' | 'not_attributed' | 'rest';
+  readonly count: number | null;
+  readonly ram: Measured;
+  readonly gpus: readonly Held[];
+}
+
+/** A device in a point of the history. */
+export interface DevicePoint {
+  readonly uuid: string;
+  readonly used: number | null;
+  readonly utilisation: number | null;
+}
+
+/** A kernel in a point of the history: its host memory, and its memory on each device. */
+export interface KernelPoint {
+  readonly kernel_id: string;
+  readonly ram: number | null;
+  readonly gpus: readonly DevicePoint[];
+}
+
+/** One second of the history; null where there was no reading. */
+export interface Point {
+  readonly wall: number;
+  readonly ram: number | null;
+  readonly gpus: readonly DevicePoint[];
+  readonly kernels: readonly KernelPoint[];
+}
+
+/** A %%guard line as the parser read it: badge phrases and policy, or the error and where in the line it is. */
+export interface DirectiveRead {
+  readonly line: string;
+  readonly phrases: readonly string[];
+  readonly policy: Readonly<Record<string, unknown>> | null;
+  readonly error: string | null;
+  readonly hint: string | null;
+  readonly span: readonly number[] | null;
+}
+
+/** The first message of a stream. Intervals are seconds; the server never sends faster than the minimum. */
+export interface Hello {
+  readonly kind: 'hello';
+  readonly version: string;
+  readonly host: string;
+  readonly interval: number;
+  readonly minimum_interval: number;
+}
+
+/** What the server kept, oldest first; sent once to a page that connects. */
+export interface History {
+  readonly kind: 'history';
+  readonly points: readonly Point[];
+}
+
+/** All devices at one instant. `gpus` is empty where there are none, and then `gpus_reason` may say why. */
+export interface Sample {
+  readonly kind: 'sample';
+  readonly wall: number;
+  readonly ram: RamNow;
+  readonly gpus: readonly GpuNow[];
+  readonly gpus_reason: string | null;
+}
+
+/** Who holds it: each column of kernels and others adds up to the device. */
+export interface Holders {
+  readonly kind: 'holders';
+  readonly wall: number;
+  readonly kernels: readonly KernelNow[];
+  readonly others: readonly OtherNow[];
+}
+
+/** From a page: whether its panel is on screen, and the seconds between samples it wants (null: the server's). */
+export interface Watch {
+  readonly kind: 'watch';
+  readonly panel: boolean;
+  readonly interval: number | null;
+}
+
+export type ServerMessage = Hello | History | Sample | Holders;
+
+export type ClientMessage = Watch;

@@ -1,0 +1,179 @@
+"""The live feed: one sampler for all pages, running only while a page is connected.
+
+Everything here happens on the server's event loop, except reading the machine (the sampler's threads) and the process
+table (one slow thread). A page whose panel is on screen gets up to four samples a second, the others one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections import deque
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Protocol
+
+from mlguard_nb import clock as clocks
+from mlguard_nb.devices import machine as machines
+from mlguard_nb.devices.sampler import Sampler
+from mlguard_nb.server.ledger import holders
+from mlguard_nb.server.messages import point, sample
+from mlguard_nb.server.processes import ProcessTable
+from mlguard_nb.telemetry.wire import History, Holders, Point, Sample, as_json
+
+if TYPE_CHECKING:
+    from mlguard_nb.devices.machine import Machine
+    from mlguard_nb.devices.readings import Reading
+    from mlguard_nb.server.kernels import KernelFacts
+
+__all__ = ["HIDDEN_SECONDS", "SHOWN_SECONDS", "Feed", "Page"]
+
+_LOG = logging.getLogger(__name__)
+SHOWN_SECONDS, HIDDEN_SECONDS = 0.25, 1.0
+_HOLDERS_SHOWN, _HOLDERS_HIDDEN = 2.0, 10.0
+_POINT_SECONDS, _KEPT_POINTS, _SENT_POINTS = 1.0, 3600, 600
+_EARLY = 0.9  # a sample may come this much before its time: timers are not exact
+
+
+class Page(Protocol):
+    """One connected page. `interval` is what it asked for, in seconds; None leaves it to the server."""
+
+    panel: bool
+    interval: float | None
+
+    def send(self, text: str) -> None:
+        """Hand `text` to the page; never blocks, never raises."""
+        ...
+
+
+class Feed:
+    """Samples while somebody looks, and remembers the last hour."""
+
+    def __init__(
+        self,
+        kernels: Callable[[], Awaitable[tuple[KernelFacts, ...]]],
+        machine: Machine | None = None,
+        clock: clocks.Clock | None = None,
+    ) -> None:
+        self._kernels, self._machine = kernels, machine
+        self._clock = clock or clocks.SYSTEM
+        self._pages: dict[Page, float] = {}
+        self._points: deque[Point] = deque(maxlen=_KEPT_POINTS)
+        self._holders: Holders | None = None
+        self._sampler: Sampler | None = None
+        self._slow: ThreadPoolExecutor | None = None
+        self._looking: asyncio.Task[None] | None = None
+        self._wake = asyncio.Event()
+        self._processes = ProcessTable()
+
+    @property
+    def is_running(self) -> bool:
+        """Whether threads sample now: only while a page is connected."""
+        return self._sampler is not None
+
+    # Pages come and go.
+
+    def join(self, page: Page) -> None:
+        """Send samples to `page` until it leaves; starts sampling for the first one."""
+        if self._sampler is None:
+            self._start()
+        page.send(_text(History("history", tuple(self._points)[-_SENT_POINTS:])))
+        if self._holders is not None:
+            page.send(_text(self._holders))
+        self._pages[page] = float("-inf")
+        self.hurry()
+
+    def leave(self, page: Page) -> None:
+        """Send no more to `page`; stops all threads after the last one. Unknown pages are ignored."""
+        self._pages.pop(page, None)
+        if not self._pages:
+            self.stop()
+
+    def hurry(self) -> None:
+        """A page was shown, hidden, or asked for another interval."""
+        if self._sampler is not None:
+            self._sampler.period = min((pace(page) for page in self._pages), default=HIDDEN_SECONDS)
+        self._wake.set()
+
+    def stop(self) -> None:
+        """End sampling; the history stays."""
+        if self._sampler is not None:
+            self._sampler.stop()
+        if self._looking is not None:
+            self._looking.cancel()
+        if self._slow is not None:
+            self._slow.shutdown(wait=False)
+        self._sampler = self._looking = self._slow = None
+
+    def _start(self) -> None:
+        loop = asyncio.get_running_loop()
+        sampler = Sampler(self._machine, period=HIDDEN_SECONDS)
+        sampler.subscribe(lambda reading: _from_thread(loop, self.publish, reading))
+        self._sampler = sampler.start()
+        self._slow = ThreadPoolExecutor(1, thread_name_prefix="mlguard-holders")
+        self._looking = loop.create_task(self._look())
+
+    # Samples.
+
+    def publish(self, reading: Reading) -> None:
+        """Remember `reading`, and send it to every page whose time has come."""
+        now = sample(reading)
+        last = self._points[-1].wall if self._points else float("-inf")
+        if now.wall - last >= _POINT_SECONDS * _EARLY:
+            self._points.append(point(now, self._holders))
+        due = [page for page, sent in self._pages.items() if now.wall - sent >= pace(page) * _EARLY]
+        text = _text(now) if due else ""
+        for page in due:
+            self._pages[page] = now.wall
+            page.send(text)
+
+    # Who holds it.
+
+    async def _look(self) -> None:
+        while True:
+            await self.look()
+            shown = any(page.panel for page in self._pages)
+            self._wake.clear()
+            try:
+                await asyncio.wait_for(self._wake.wait(), _HOLDERS_SHOWN if shown else _HOLDERS_HIDDEN)
+                await asyncio.sleep(0)
+            except asyncio.TimeoutError:
+                continue
+
+    async def look(self) -> Holders:
+        """Look at the kernels and at the processes on the devices, and tell every page."""
+        facts = await self._kernels()
+        loop = asyncio.get_running_loop()
+        self._holders = found = await loop.run_in_executor(self._slow, self._measure, facts)
+        text = _text(found)
+        for page in self._pages:
+            page.send(text)
+        return found
+
+    def _measure(self, facts: tuple[KernelFacts, ...]) -> Holders:
+        machine = self._machine or machines.current()
+        reading = self._sampler.latest if self._sampler is not None else machine.read()
+        return holders(reading, facts, machine.gpu_processes(), self._processes)
+
+    async def once(self) -> tuple[Sample, Holders]:
+        """One sample and one ledger, for a client that does not stream. Starts no thread that stays."""
+        machine = self._machine or machines.current()
+        reading = await asyncio.to_thread(machine.read)
+        facts = await self._kernels()
+        return sample(reading), await asyncio.to_thread(self._measure, facts)
+
+
+def pace(page: Page) -> float:
+    """Seconds between two samples for `page`: what it asked for, but never faster than the server allows."""
+    floor = SHOWN_SECONDS if page.panel else HIDDEN_SECONDS
+    return max(floor, page.interval or floor)
+
+
+def _text(message: object) -> str:
+    return json.dumps(as_json(message), separators=(",", ":"), allow_nan=False)
+
+
+def _from_thread(loop: asyncio.AbstractEventLoop, publish: Callable[[Reading], None], reading: Reading) -> None:
+    if not loop.is_closed():
+        loop.call_soon_threadsafe(publish, reading)

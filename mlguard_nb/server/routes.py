@@ -1,0 +1,110 @@
+"""What a page can ask for once: a sample, what a %%guard line means, an export."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from jupyter_server.auth.decorator import authorized
+from jupyter_server.base.handlers import APIHandler
+from tornado import web
+from tornado.iostream import StreamClosedError
+
+from mlguard_nb.errors import DirectiveError, PolicyError
+from mlguard_nb.policy import as_json as policy_json
+from mlguard_nb.policy import describe, directive
+from mlguard_nb.server.exporting import ExportRefused, lines_of, read_request
+from mlguard_nb.telemetry.wire import DirectiveRead, as_json
+
+if TYPE_CHECKING:
+    from mlguard_nb.server.feed import Feed
+
+__all__ = ["DirectiveHandler", "ExportHandler", "SampleHandler", "read_line"]
+
+_MOST_LINES = 2000
+
+
+class SampleHandler(APIHandler):
+    """GET: one sample and who holds it, for a client that does not stream."""
+
+    auth_resource = "mlguard"
+
+    def initialize(self, feed: Feed) -> None:
+        """`feed` is the server's only one."""
+        self._feed = feed
+
+    @web.authenticated
+    @authorized
+    async def get(self) -> None:
+        """{"sample": ..., "holders": ...}."""
+        sample, holders = await self._feed.once()
+        self.finish(json.dumps({"sample": as_json(sample), "holders": as_json(holders)}))
+
+
+class DirectiveHandler(APIHandler):
+    """POST {"lines": [...]}: what each %%guard line means; no kernel is needed for it."""
+
+    auth_resource = "mlguard"
+
+    @web.authenticated
+    @authorized
+    async def post(self) -> None:
+        """{"directives": [DirectiveRead, ...]} in the order of the lines."""
+        body = self.get_json_body()
+        lines = body.get("lines") if isinstance(body, dict) else None
+        if not isinstance(lines, list) or len(lines) > _MOST_LINES or not all(isinstance(x, str) for x in lines):
+            raise web.HTTPError(400, 'expected {"lines": [text, ...]}')
+        self.finish(json.dumps({"directives": [as_json(read_line(line)) for line in lines]}))
+
+
+class ExportHandler(APIHandler):
+    """POST {path, output, name, verify, check}: the converter's messages, one JSON object a line, as they come."""
+
+    auth_resource = "mlguard"
+
+    def initialize(self, root: str) -> None:
+        """`root` is the folder that this server shows; nothing outside it is read or written."""
+        self._root = Path(root)
+        self._gone = False
+
+    @web.authenticated
+    @authorized
+    async def post(self) -> None:
+        """Run the converter; a page that goes away ends it."""
+        try:
+            request = read_request(self.get_json_body(), self._root)
+        except ExportRefused as refused:
+            raise web.HTTPError(400, str(refused)) from None
+        self.set_header("Content-Type", "application/x-ndjson")
+        messages = lines_of(request, self._root)
+        try:
+            async for message in messages:
+                if self._gone:
+                    return
+                self.write(json.dumps(message) + "\n")
+                await self.flush()
+        except StreamClosedError:
+            return
+        finally:
+            await messages.aclose()  # type: ignore[attr-defined]
+
+    def on_connection_close(self) -> None:
+        """The page was closed or its reader pressed stop."""
+        self._gone = True
+        super().on_connection_close()
+
+
+def read_line(line: str) -> DirectiveRead:
+    """`line` (with or without its %%guard) as badge phrases and policy, or what is wrong with it and where in it."""
+    words = line.strip().removeprefix("%%guard").strip()
+    try:
+        found = directive.parse(words)
+    except DirectiveError as error:
+        offset = line.index(words)
+        start, end = error.span
+        return DirectiveRead(line, (), None, error.message, error.hint or None, (start + offset, end + offset))
+    except PolicyError as error:
+        return DirectiveRead(line, (), None, str(error), None, None)
+    policy = policy_json.to_json(found.policy, found.cell)
+    return DirectiveRead(line, describe.badge(found.policy), policy, None, None, None)

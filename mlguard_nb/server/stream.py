@@ -1,0 +1,78 @@
+"""The one websocket of a page: samples out, what the page shows in."""
+
+from __future__ import annotations
+
+import json
+import socket
+from typing import Any
+
+from jupyter_server.auth.decorator import ws_authenticated
+from jupyter_server.base.handlers import JupyterHandler
+from jupyter_server.base.websocket import WebSocketMixin
+from tornado.iostream import StreamClosedError
+from tornado.websocket import WebSocketClosedError, WebSocketHandler
+
+from mlguard_nb.server.feed import HIDDEN_SECONDS, SHOWN_SECONDS, Feed
+from mlguard_nb.telemetry.wire import Hello, as_json
+from mlguard_nb.version import __version__
+
+__all__ = ["StreamHandler", "read_watch"]
+
+_LONGEST_SECONDS = 60.0
+
+
+class StreamHandler(WebSocketMixin, WebSocketHandler, JupyterHandler):  # pyright: ignore[reportIncompatibleMethodOverride]
+    """Refused with 403 before the upgrade when the page has no token; checks its origin as Jupyter's own do."""
+
+    auth_resource = "mlguard"
+    panel = False
+    interval: float | None = None
+
+    def initialize(self, feed: Feed) -> None:
+        """`feed` is the server's only one."""
+        self._feed = feed
+
+    @ws_authenticated
+    async def get(self, *args: Any, **kwargs: Any) -> None:
+        """Upgrade to a websocket."""
+        await super().get(*args, **kwargs)
+
+    def open(self, *args: str, **kwargs: str) -> None:
+        """Say hello, send the history, then samples as they come."""
+        super().open(*args, **kwargs)
+        hello = Hello("hello", __version__, socket.gethostname(), HIDDEN_SECONDS, SHOWN_SECONDS)
+        self.send(json.dumps(as_json(hello)))
+        self._feed.join(self)
+
+    def on_message(self, message: str | bytes) -> None:
+        """Take note of what the page shows; anything else is ignored."""
+        watch = read_watch(message)
+        if watch is not None:
+            self.panel, self.interval = watch
+            self._feed.hurry()
+
+    def on_close(self) -> None:
+        """Stop sending; the last page to leave stops the sampling."""
+        self._feed.leave(self)
+        super().on_close()
+
+    def send(self, text: str) -> None:
+        """Hand `text` to the page; a page that is gone leaves by on_close."""
+        try:
+            self.write_message(text)
+        except (WebSocketClosedError, StreamClosedError):
+            self._feed.leave(self)
+
+
+def read_watch(message: str | bytes) -> tuple[bool, float | None] | None:
+    """(panel on screen, seconds between samples or None) of a `watch` message; None of any other text."""
+    try:
+        data = json.loads(message)
+    except ValueError:
+        return None
+    if not isinstance(data, dict) or data.get("kind") != "watch" or not isinstance(data.get("panel"), bool):
+        return None
+    interval = data.get("interval")
+    if isinstance(interval, bool) or not isinstance(interval, (int, float)) or not 0 < interval <= _LONGEST_SECONDS:
+        interval = None
+    return data["panel"], interval
