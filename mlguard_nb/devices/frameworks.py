@@ -82,9 +82,7 @@ def allocated_bytes(uuid: str) -> int | Unknown:
     return Unknown(f"torch does not see the device {uuid}; see CUDA_VISIBLE_DEVICES")
 
 
-def visible_devices(
-    gpus: Sequence[Gpu], environment: Mapping[str, str] | None = None
-) -> tuple[str, ...] | Unknown:
+def visible_devices(gpus: Sequence[Gpu], environment: Mapping[str, str] | None = None) -> tuple[str, ...] | Unknown:
     """The UUIDs that this process may use, in the order in which frameworks number them.
 
     Reads CUDA_VISIBLE_DEVICES as CUDA does: indices or UUIDs (a unique beginning is enough), and everything after the

@@ -7,6 +7,7 @@ again later, without a restart.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 from collections.abc import Callable, Iterator
@@ -105,10 +106,8 @@ class Driver:
     def _end(self, reason: Unknown) -> None:
         nvml, self._nvml = self._nvml, None
         self._failed = clock.current().now(), reason
-        try:
+        with contextlib.suppress(nvml.NVMLError):  # the driver is gone already: nothing is left to shut down
             nvml.nvmlShutdown()
-        except nvml.NVMLError:
-            pass  # the driver is gone already: nothing is left to shut down
 
     # Questions, each by itself.
 
@@ -183,7 +182,7 @@ class Driver:
         for position in range(0 if isinstance(count, Unknown) else count):
             try:
                 yield nvml.nvmlDeviceGetMigDeviceHandleByIndex(card, position)
-            except nvml.NVMLError as error:
+            except nvml.NVMLError as error:  # noqa: PERF203
                 if error.value != _NOT_FOUND:  # places without a slice are normal
                     raise
 
@@ -208,9 +207,7 @@ class Driver:
 
     def _temperature(self, handle: Any) -> float | Unknown:
         nvml = self._nvml
-        return self._ask(
-            "temperature", lambda: float(nvml.nvmlDeviceGetTemperature(handle, nvml.NVML_TEMPERATURE_GPU))
-        )
+        return self._ask("temperature", lambda: float(nvml.nvmlDeviceGetTemperature(handle, nvml.NVML_TEMPERATURE_GPU)))
 
     def _all_processes(self) -> Iterator[GpuProcess]:
         nvml = self._nvml

@@ -8,11 +8,14 @@ import threading
 import time
 import weakref
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from mlguard_nb import clock as clocks
 from mlguard_nb.devices import machine as machines
-from mlguard_nb.devices.machine import Machine
 from mlguard_nb.devices.readings import Gpu, Ram, Reading, Unknown
+
+if TYPE_CHECKING:
+    from mlguard_nb.devices.machine import Machine
 
 __all__ = ["Sampler", "shared"]
 
@@ -60,7 +63,7 @@ class Sampler:
         for subscriber in self._subscribers:
             try:
                 subscriber(reading)
-            except Exception:
+            except Exception:  # noqa: PERF203
                 _LOG.exception("a subscriber of the memory sampler failed and was dropped: %r", subscriber)
                 self.unsubscribe(subscriber)
         self.ticks += 1

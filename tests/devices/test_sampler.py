@@ -1,0 +1,157 @@
+"""The sampler: one thread that keeps the latest reading, over a machine made for the test."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+
+import pytest
+
+from mlguard_nb import devices
+from mlguard_nb.devices import Gpu, GpuProcess, Ram, Reading, Sampler, Unknown
+from mlguard_nb.devices.sampler import wait_after
+
+GIB = 2**30
+
+
+class Scripted:
+    """A machine that says what the test put into it, and tells the test when it was asked."""
+
+    def __init__(self, used: int = 1 * GIB) -> None:
+        self.used = used
+        self.cards: tuple[Gpu, ...] | Unknown = ()
+        self.asked = threading.Semaphore(0)
+        self.answers = threading.Event()
+        self.answers.set()
+
+    def read(self) -> Reading:
+        return Reading(0.0, self.ram(), self.gpus())
+
+    def ram(self) -> Ram:
+        self.asked.release()
+        return Ram(10 * GIB, self.used)
+
+    def gpus(self) -> tuple[Gpu, ...] | Unknown:
+        self.answers.wait(30)
+        return self.cards
+
+    def gpu_processes(self) -> tuple[GpuProcess, ...] | Unknown:
+        return ()
+
+
+def test_the_first_reading_is_there_at_once() -> None:
+    """`latest` never is None, also before the thread starts."""
+    assert Sampler(Scripted(3)).latest.ram.used_bytes == 3
+
+
+def test_a_tick_publishes_memory_and_the_devices_as_last_read() -> None:
+    """Memory is read on each tick; the devices' numbers come from their own thread."""
+    machine = Scripted()
+    sampler = Sampler(machine)
+    assert isinstance(sampler.latest.gpus, Unknown)
+    machine.cards, machine.used = (Gpu("GPU-1", 0, "card"),), 7
+    sampler.tick_gpus()
+    reading = sampler.tick()
+    assert reading.ram.used_bytes == 7
+    assert reading.gpus == machine.cards
+    assert sampler.latest is reading
+
+
+def test_the_thread_keeps_reading_until_it_is_stopped() -> None:
+    """Once started the machine is asked again and again; stopped, `latest` stays."""
+    machine = Scripted()
+    sampler = Sampler(machine, period=0.001).start()
+    try:
+        for _ in range(5):
+            assert machine.asked.acquire(timeout=30)
+        assert sampler.is_running
+    finally:
+        sampler.stop()
+    assert sampler.latest.ram.used_bytes == machine.used
+
+
+def test_starting_twice_starts_one_pair_of_threads() -> None:
+    """`start` is idempotent."""
+    sampler = Sampler(Scripted(), period=0.01).start()
+    try:
+        before = sampler._threads
+        assert sampler.start()._threads is before
+    finally:
+        sampler.stop()
+
+
+def test_a_driver_that_hangs_does_not_stop_memory() -> None:
+    """While the devices' answer is missing, host memory goes on."""
+    machine = Scripted()
+    machine.answers.clear()
+    sampler = Sampler(machine, period=0.001).start()
+    try:
+        for _ in range(4):
+            assert machine.asked.acquire(timeout=30)
+    finally:
+        machine.answers.set()
+        sampler.stop()
+    assert isinstance(sampler.latest.gpus, Unknown)
+
+
+def test_a_failing_subscriber_is_dropped_and_logged(caplog: pytest.LogCaptureFixture) -> None:
+    """The others still hear every reading."""
+    heard: list[Reading] = []
+    sampler = Sampler(Scripted())
+
+    def fails(reading: Reading) -> None:
+        raise ValueError("broken subscriber")
+
+    sampler.subscribe(fails)
+    end = sampler.subscribe(heard.append)
+    with caplog.at_level(logging.ERROR, logger="mlguard_nb.devices.sampler"):
+        sampler.tick()
+        sampler.tick()
+    assert len(heard) == 2
+    assert len(caplog.records) == 1
+    end()
+    sampler.tick()
+    assert len(heard) == 2
+
+
+@pytest.mark.parametrize(("used", "share"), [(1, 1.0), (9.5, 0.2)])
+def test_sampling_is_faster_near_the_limit(used: float, share: float) -> None:
+    """Less than a tenth left: five times as often."""
+    assert wait_after(Ram(10 * GIB, int(used * GIB)), 0.1) == pytest.approx(0.1 * share)
+
+
+def test_an_unknown_limit_keeps_the_period() -> None:
+    """Nothing known, nothing hurried."""
+    assert wait_after(Ram(Unknown("?"), Unknown("?")), 0.1) == 0.1
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_a_forked_child_samples_by_itself() -> None:
+    """Threads do not survive fork; the sampler starts them again in the child."""
+    machine = Scripted()
+    sampler = Sampler(machine, period=0.001).start()
+    read, write = os.pipe()
+    child = os.fork()
+    if child == 0:
+        alive = sampler.is_running and machine.asked.acquire(timeout=20)
+        os.write(write, b"yes" if alive else b"no")
+        os._exit(0)
+    try:
+        assert os.read(read, 10) == b"yes"
+        os.waitpid(child, 0)
+    finally:
+        sampler.stop()
+        os.close(read)
+        os.close(write)
+
+
+def test_an_installed_machine_is_what_everybody_reads() -> None:
+    """`install` puts a machine in force and hands back what it replaced."""
+    machine = Scripted(5)
+    before = devices.install(machine)
+    try:
+        assert devices.current().read().ram.used_bytes == 5
+        assert Sampler().latest.ram.used_bytes == 5
+    finally:
+        devices.install(before)
