@@ -1,0 +1,61 @@
+"""An exported package as one value: everything that its files are written from."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from mlguard_convert.dependencies import Requirement
+
+__all__ = ["Change", "Package", "StepRow"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepRow:
+    """One step as the README and the export dialog show it. `guards` are phrases such as "cache 1 h"."""
+
+    name: str
+    cells: tuple[int, ...] = ()
+    title: str = ""
+    guards: tuple[str, ...] = ()
+    reads: tuple[str, ...] = ()
+    gives: tuple[str, ...] = ()
+    figures: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What is different from the notebook and why; `cells` empty: it concerns the whole."""
+
+    cells: tuple[int, ...]
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Package:
+    """`modules` maps paths below the package's folder ("src/churn/steps.py") to text. `data` holds files that travel:
+    the path that the notebook reads them under, and where they are. `recorded` is the text of the recorded values,
+    None when the notebook was not run. `too_large` names data files that stay behind.
+    """
+
+    name: str
+    description: str
+    notebook: str
+    notebook_sha256: str
+    code_cells: int
+    modules: Mapping[str, str]
+    requirements: tuple[Requirement, ...]
+    locked: tuple[str, ...] = ()
+    steps: tuple[StepRow, ...] = ()
+    changes: tuple[Change, ...] = ()
+    parameters: tuple[str, ...] = ()
+    results: tuple[str, ...] = ()
+    data: tuple[tuple[str, Path], ...] = ()
+    too_large: tuple[str, ...] = ()
+    recorded: str | None = None
+    is_async: bool = False
+    lint_ignored: Mapping[str, str] = field(default_factory=dict)
+    python: tuple[int, int] = (sys.version_info.major, sys.version_info.minor)
+    kubernetes: bool = False

@@ -1,0 +1,156 @@
+"""Puts a package on disk: all of it or nothing, and never over somebody's edits.
+
+The manifest `.mlguard.json` holds the hash of every file as it was written. A file that no longer has it was changed
+by hand: it is kept, and the new text lies beside it as NAME.new.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from mlguard_convert.package import Package
+from mlguard_convert.templates import checks, project, readme
+from mlguard_nb.errors import ConversionError, Diagnostic
+from mlguard_nb.version import __version__
+
+__all__ = ["MANIFEST", "Written", "check_target", "package_files", "place", "staged"]
+
+MANIFEST = ".mlguard.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What became of the target: its folder, every file of the package, and those kept because of hand edits."""
+
+    folder: Path
+    files: tuple[str, ...]
+    kept: tuple[str, ...] = ()
+
+
+def package_files(package: Package) -> dict[str, bytes]:
+    """Every file of the package by its path below the package's folder; the manifest comes when they are placed."""
+    texts = {
+        "pyproject.toml": project.pyproject(package),
+        "README.md": readme.readme(package),
+        "requirements.lock": project.lock(package),
+        "Dockerfile": project.dockerfile(package),
+        ".dockerignore": project.dockerignore(),
+        "wheels/.gitkeep": "",
+        f"src/{package.name}/py.typed": "",
+        f"tests/test_{package.name}.py": checks.test_module(package),
+        **package.modules,
+    }
+    if package.recorded is not None:
+        texts["tests/recorded.json"] = package.recorded
+    if package.kubernetes:
+        texts["kubernetes/job.yaml"] = project.job_manifest(package)
+    files = {path: text.encode("utf-8", "surrogateescape") for path, text in texts.items()}
+    folder = checks.data_folder(package)
+    for path, source in package.data:
+        files[f"{folder}/{path}"] = source.read_bytes()
+    return files
+
+
+def check_target(target: Path, notebook: str, *, force: bool) -> None:
+    """ConversionError when `target` holds something that this program did not write, unless `force`."""
+    if target.is_dir() and ((target / MANIFEST).is_file() or not any(target.iterdir()) or force):
+        return
+    if not os.path.lexists(target):
+        return
+    what = "exists and was not written by mlguard-nb export" if target.is_dir() else "is a file"
+    step = "Choose another --output, or --force to write into it" if target.is_dir() else "Choose another --output"
+    raise ConversionError(notebook, [Diagnostic("target", "error", None, None, f"{target} {what}", step)])
+
+
+@contextmanager
+def staged(files: Mapping[str, bytes], target: Path) -> Iterator[Path]:
+    """The files in a temporary folder beside `target`, which goes away at the end unless it was moved."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
+    try:
+        for path, data in files.items():
+            file = folder / path
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(data)
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def place(folder: Path, target: Path, origin: Mapping[str, str], *, force: bool = False) -> Written:
+    """Move the staged `folder` to `target`. `origin` goes into the manifest: the notebook's name and hash.
+
+    A new target appears in one move. In an existing one each file is replaced by itself, files of an earlier export
+    that are no longer part of it go, and hand edits stay; `force` overwrites them.
+    """
+    paths = sorted(str(file.relative_to(folder).as_posix()) for file in folder.rglob("*") if file.is_file())
+    hashes = {path: _hash(folder / path) for path in paths}
+    manifest = json.dumps({"mlguard_nb": __version__, **origin, "files": hashes}, indent=1) + "\n"
+    (folder / MANIFEST).write_text(manifest, encoding="utf-8")
+    folder.chmod(0o755 & ~_umask())
+    if not target.exists() or not any(target.iterdir()):
+        if target.exists():
+            target.rmdir()
+        folder.replace(target)
+        return Written(target, (*paths, MANIFEST))
+    before = _hashes_before(target)
+    kept = _replace_files(folder, target, hashes, before, force=force)
+    _remove_left_over(target, set(before) - set(hashes), before)
+    (folder / MANIFEST).replace(target / MANIFEST)
+    return Written(target, (*paths, MANIFEST), kept)
+
+
+def _replace_files(
+    folder: Path, target: Path, hashes: Mapping[str, str], before: Mapping[str, str], *, force: bool
+) -> tuple[str, ...]:
+    """Move each staged file over its predecessor; the paths of those that were changed by hand and stay."""
+    kept: list[str] = []
+    for path, written in hashes.items():
+        old = target / path
+        aside = old.with_name(f"{old.name}.new")
+        if old.is_file() and not force:
+            found = _hash(old)
+            if found not in (written, before.get(path)):
+                kept.append(path)
+                if before.get(path) == written:  # nothing new to offer: the edit is all that differs
+                    continue
+                (folder / path).replace(aside)
+                continue
+        old.parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).replace(old)
+        aside.unlink(missing_ok=True)
+    return tuple(kept)
+
+
+def _remove_left_over(target: Path, paths: set[str], before: Mapping[str, str]) -> None:
+    for path in sorted(paths):
+        file = target / path
+        inside = target.resolve() in file.resolve().parents
+        if inside and file.is_file() and _hash(file) == before[path]:
+            file.unlink()
+
+
+def _hashes_before(target: Path) -> dict[str, str]:
+    try:
+        files = json.loads((target / MANIFEST).read_text(encoding="utf-8"))["files"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}  # written into with --force, or a manifest somebody edited: then every file counts as changed
+    return {str(path): str(found) for path, found in files.items()} if isinstance(files, dict) else {}
+
+
+def _hash(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

@@ -1,0 +1,56 @@
+"""The tests of an exported package: importing runs nothing, running gives what the notebook gave."""
+
+from __future__ import annotations
+
+from pathlib import PurePosixPath
+
+from mlguard_convert.package import Package
+
+__all__ = ["data_folder", "test_module"]
+
+
+def data_folder(package: Package) -> str:
+    """Where the packed data lies: "tests" when the notebook reads below `data/` only, else "tests/data"."""
+    below = all(PurePosixPath(path).parts[0] == "data" for path, _ in package.data)
+    return "tests" if below and package.data else "tests/data"
+
+
+def test_module(package: Package) -> str:
+    """tests/test_PACKAGE.py. The run works on a copy of the data, so what it writes stays out of the package."""
+    recorded = package.recorded is not None
+    call = "asyncio.run(run(base_dir=tmp_path))" if package.is_async else "run(base_dir=tmp_path)"
+    copy = 'shutil.copytree(HERE / "data", tmp_path, dirs_exist_ok=True)'
+    if data_folder(package) == "tests":
+        copy = 'shutil.copytree(HERE / "data", tmp_path / "data")'
+    lines = ['"""The package does what the notebook did."""', ""]
+    lines += ["import asyncio"] if package.is_async else []
+    lines += ["import shutil"] if package.data else []
+    lines += ["import subprocess", "import sys", "from pathlib import Path"]
+    lines += ["", "from mlguard_nb.testing import assert_recorded"] if recorded else []
+    lines += ["", f"from {package.name} import {'run' if recorded else 'Results, run'}"]
+    lines += ["", "HERE = Path(__file__).parent", "", "", *_import_test(package), "", ""]
+    if recorded:
+        lines += ["def test_run_reproduces_the_notebook(tmp_path: Path) -> None:"]
+        lines += ['    """Every name the notebook ended with has the recorded value."""']
+    else:
+        lines += ["def test_run_gives_every_result(tmp_path: Path) -> None:"]
+        lines += [
+            '    """The notebook was not run at export: its values are not recorded, only their names are known."""'
+        ]
+    lines += [f"    {copy}"] if package.data else []
+    lines += [f'    assert_recorded({call}, HERE / "recorded.json")'] if recorded else []
+    lines += [] if recorded else [f"    assert set({call}) == set(Results.__annotations__)"]
+    if not recorded and not package.data:
+        lines.remove("HERE = Path(__file__).parent")
+    return "\n".join(lines) + "\n"
+
+
+def _import_test(package: Package) -> list[str]:
+    return [
+        "def test_import_runs_nothing(tmp_path: Path) -> None:",
+        '    """Importing prints nothing and writes nothing."""',
+        f'    command = [sys.executable, "-c", "import {package.name}.__main__"]',
+        "    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)",
+        '    assert done.stdout == done.stderr == ""',
+        "    assert not list(tmp_path.iterdir())",
+    ]

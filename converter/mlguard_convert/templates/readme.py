@@ -1,0 +1,98 @@
+"""The README of an exported package: what it is, how to run it, its steps, and what was changed and why."""
+
+from __future__ import annotations
+
+import re
+
+from mlguard_convert.package import Change, Package, StepRow
+
+__all__ = ["cells_text", "readme"]
+
+
+def readme(package: Package) -> str:
+    """The whole text."""
+    parts = [
+        f"# {package.name}\n\n{package.description}\n\n{_origin(package)}\n",
+        _steps(package.steps),
+        _changes(package.changes),
+        _tests(package),
+    ]
+    return "\n".join(part for part in parts if part)
+
+
+def _origin(package: Package) -> str:
+    command = package.name.replace("_", "-")
+    option = f" --{package.parameters[0].replace('_', '-')} VALUE" if package.parameters else ""
+    cells = f"{package.code_cells} code cell{'s' if package.code_cells != 1 else ''}"
+    first = package.results[0] if package.results else None
+    shown = f"run()[{first!r}]" if first else "run()"
+    call = f"import asyncio; from {package.name} import run; print(asyncio.{shown.replace('run()', 'run(run())')})"
+    plain = f"from {package.name} import run; print({shown})"
+    return (
+        f"Exported from `{package.notebook}` ({cells}, sha256 `{package.notebook_sha256[:8]}…`). "
+        f"`pip install .`, then:\n\n"
+        f"    {command} run --base-dir DIR{option}    run it; `{command} run --help` lists every parameter\n"
+        f'    python -c "{call if package.is_async else plain}"\n'
+    )
+
+
+def _steps(steps: tuple[StepRow, ...]) -> str:
+    if not steps:
+        return ""
+    lines = ["| step | cell | guards | reads | gives |", "|---|---|---|---|---|"]
+    for step in steps:
+        gives = [*(f"`{name}`" for name in step.gives), *(f"`{path}`" for path in step.figures)]
+        cells = [
+            f"`{step.name}`",
+            cells_text(step.cells),
+            "; ".join(step.guards),
+            ", ".join(f"`{name}`" for name in step.reads),
+            ", ".join(gives),
+        ]
+        lines.append(f"| {' | '.join(_cell(cell) for cell in cells)} |".replace("|  |", "| |").replace("|  |", "| |"))
+    return "\n".join(lines) + "\n"
+
+
+def _changes(changes: tuple[Change, ...]) -> str:
+    if not changes:
+        return ""
+    lines = ["## What was changed, and why", "| cell | change |", "|---|---|"]
+    lines.extend(f"| {cells_text(change.cells)} | {_cell(change.text)} |" for change in changes)
+    return "\n".join(lines) + "\n"
+
+
+def _tests(package: Package) -> str:
+    lines = ["## Tests", f"`pip install '.[test]' && pytest`. {_recorded(package)}"]
+    if package.data:
+        lines.append("The data that the notebook read lies in `tests/data`.")
+    if package.too_large:
+        names = ", ".join(f"`{name}`" for name in package.too_large)
+        lines.append(
+            f"{names} did not travel with the package: put it below `tests/data`, or export with `--pack-data`."
+        )
+    return "\n".join(lines) + "\n"
+
+
+def _recorded(package: Package) -> str:
+    if package.recorded is not None:
+        return "They run the pipeline and compare each result with what the notebook computed (`tests/recorded.json`)."
+    return (
+        "They run the pipeline and expect each of its results to be there. The notebook was not run at export, so its "
+        "values are not recorded: export with `--verify` to compare them too."
+    )
+
+
+def cells_text(cells: tuple[int, ...]) -> str:
+    """(3, 4, 5, 10) as "3-5, 10"."""
+    ranges: list[tuple[int, int]] = []
+    for cell in sorted(set(cells)):
+        if ranges and cell == ranges[-1][1] + 1:
+            ranges[-1] = (ranges[-1][0], cell)
+        else:
+            ranges.append((cell, cell))
+    return ", ".join(str(first) if first == last else f"{first}-{last}" for first, last in ranges)
+
+
+def _cell(text: str) -> str:
+    """`text` as it may stand in a table: on one line, bars escaped."""
+    return re.sub(r"\s+", " ", text).replace("|", "\\|").strip()
