@@ -19,7 +19,7 @@ from mlguard_nb.errors import PolicyError
 from mlguard_nb.runtime.arrays import is_array
 from mlguard_nb.runtime.frames import is_frame
 
-__all__ = ["Drift", "Profile", "Reference"]
+__all__ = ["Drift", "Profile", "Reference", "numeric_columns"]
 
 BINS = 10
 _FORMAT = 1
@@ -81,8 +81,10 @@ class Reference:
         """How far each column of `data` has moved, in the reference's order; a column that is missing is left out,
         since the schema reports that.
         """
-        known = dict(self.columns)
-        there = {name: numbers for name, numbers in numeric_columns(data) if name in known}
+        return self.compare_columns(dict(numeric_columns(data)))
+
+    def compare_columns(self, there: Mapping[str, Any]) -> tuple[Drift, ...]:
+        """The same for columns already taken apart: name to float64 values, nulls as NaN."""
         return tuple(_drift(name, profile, there[name]) for name, profile in self.columns if name in there)
 
     def to_json(self) -> str:

@@ -1,0 +1,187 @@
+"""What a function's result depends on beside its arguments: its code, the user's functions it reaches, and globals.
+
+A library's code counts by name only: it changes with an installation, not with a keystroke.
+"""
+
+from __future__ import annotations
+
+import inspect
+import os
+import sys
+import sysconfig
+import types
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from mlguard_nb.runtime.fingerprint import of, unwrapped
+
+__all__ = ["Global", "Reach", "is_users", "reach_of"]
+
+_CONSTANTS = (int, float, complex, bool, str, bytes, type(None))
+
+
+@dataclass(frozen=True, slots=True)
+class Global:
+    """One name that the code reads from `namespace`, a module's dictionary, and what it meant then."""
+
+    namespace: dict[str, Any]
+    name: str
+    value: Any
+
+    def has_changed(self) -> bool:
+        """Whether the name means another object now."""
+        return self.namespace.get(self.name, self) is not self.value
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """`digest` covers all code and every constant. `watched` are the globals it rests on; when one of them means
+    another object, ask again. `data` are globals whose content can change in place: read anew at each call.
+    """
+
+    digest: bytes
+    watched: tuple[Global, ...]
+    data: tuple[Global, ...]
+
+
+def reach_of(function: Any) -> Reach:
+    """Follow `function` (or a class) through the user's code."""
+    walk = _Walk()
+    walk.visit(function)
+    digest = of(tuple(walk.facts), name="code")
+    return Reach(digest, tuple(walk.watched.values()), tuple(walk.data.values()))
+
+
+def is_users(module: str | None) -> bool:
+    """Whether a module is the user's own: not of the standard library and not installed."""
+    if module is None or module in ("__main__", "builtins"):
+        return module != "builtins"
+    root = module.partition(".")[0]
+    if root in sys.stdlib_module_names or root in ("mlguard_nb", "mlguard_convert"):
+        return False
+    file = getattr(sys.modules.get(module), "__file__", None)
+    if file is None:
+        return module in sys.modules
+    return not any(os.path.abspath(file).startswith(folder) for folder in _installed())
+
+
+def _installed() -> tuple[str, ...]:
+    paths = sysconfig.get_paths()
+    found = (paths.get(key) for key in ("purelib", "platlib", "stdlib", "platstdlib"))
+    return tuple(os.path.join(os.path.abspath(path), "") for path in found if path)
+
+
+class _Walk:
+    def __init__(self) -> None:
+        self.facts: list[Any] = []
+        self.watched: dict[tuple[int, str], Global] = {}
+        self.data: dict[tuple[int, str], Global] = {}
+        self._seen: set[int] = set()
+
+    def visit(self, thing: Any) -> None:
+        """A function or a class, once."""
+        if isinstance(thing, type):
+            self._class(thing)
+            return
+        function = unwrapped(thing)
+        if function is None:
+            self.facts.append(
+                ("named", getattr(thing, "__module__", ""), getattr(thing, "__qualname__", repr(type(thing))))
+            )
+            return
+        if id(function) in self._seen:
+            return
+        self._seen.add(id(function))
+        self._code(function.__code__)
+        for default in (*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()):
+            self._held(default, "a default")
+        for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=False):
+            try:
+                held = cell.cell_contents
+            except ValueError:  # not bound yet: a function that refers to itself
+                continue
+            self._held(held, name)
+        for name in sorted(_names(function.__code__)):
+            self._global(function.__globals__, name, function.__code__)
+
+    def _code(self, code: types.CodeType) -> None:
+        constants = [constant for constant in code.co_consts if not isinstance(constant, types.CodeType)]
+        self.facts.append((code.co_code, code.co_names, code.co_varnames, code.co_freevars, code.co_flags, constants))
+        for constant in code.co_consts:
+            if isinstance(constant, types.CodeType):
+                self._code(constant)
+
+    def _class(self, kind: type) -> None:
+        if id(kind) in self._seen:
+            return
+        self._seen.add(id(kind))
+        self.facts.append(("class", kind.__module__, kind.__qualname__))
+        if not is_users(kind.__module__):
+            return
+        for base in kind.__bases__:
+            self._class(base)
+        for name, member in sorted(vars(kind).items()):
+            accessors = [a for a in (getattr(member, "fget", None), getattr(member, "fset", None)) if a is not None]
+            for part in accessors or [getattr(member, "__func__", member)]:
+                if inspect.isfunction(part) and is_users(part.__module__):
+                    self.facts.append(name)
+                    self.visit(part)
+                elif isinstance(part, _CONSTANTS) and not name.startswith("__"):
+                    self.facts.append((name, part))
+
+    def _held(self, value: Any, name: str) -> None:
+        """A default or a closure's value: code is followed, content is read, anything else counts by its type."""
+        if callable(value) and (unwrapped(value) is not None or isinstance(value, type)):
+            if is_users(getattr(value, "__module__", None)):
+                self.visit(value)
+            else:
+                self.facts.append((name, getattr(value, "__module__", ""), getattr(value, "__qualname__", "")))
+            return
+        from mlguard_nb.errors import PolicyError
+
+        try:
+            self.facts.append((name, of(value)))
+        except PolicyError:
+            self.facts.append((name, type(value).__module__, type(value).__qualname__))
+
+    def _global(self, namespace: dict[str, Any], name: str, code: types.CodeType) -> None:
+        if name not in namespace:
+            return
+        value, place = namespace[name], (id(namespace), name)
+        if place in self.watched or place in self.data:
+            return
+        if isinstance(value, types.ModuleType):
+            if is_users(value.__name__):
+                for attribute in sorted(_names(code) & set(vars(value))):
+                    self._global(vars(value), attribute, code)
+            return
+        if isinstance(value, type) or unwrapped(value) is not None:
+            self.watched[place] = Global(namespace, name, value)
+            self.facts.append(name)
+            if is_users(getattr(value, "__module__", None)):
+                self.visit(value)
+            return
+        if isinstance(value, _CONSTANTS) or _is_frozen(value):
+            self.watched[place] = Global(namespace, name, value)
+            self.facts.append((name, of(value)))
+        elif not callable(value):
+            self.data[place] = Global(namespace, name, value)
+
+
+def _is_frozen(value: Any) -> bool:
+    return isinstance(value, (tuple, frozenset)) and all(
+        isinstance(item, _CONSTANTS) or _is_frozen(item) for item in value
+    )
+
+
+def _names(code: types.CodeType) -> set[str]:
+    """Every global or attribute name in the code and in the functions written inside it."""
+    return set(_all_names(code))
+
+
+def _all_names(code: types.CodeType) -> Iterator[str]:
+    yield from code.co_names
+    for constant in code.co_consts:
+        if isinstance(constant, types.CodeType):
+            yield from _all_names(constant)
