@@ -14,7 +14,8 @@ __all__ = ["Dependencies", "Requirement", "locked", "requirements", "requirement
 # Modules whose distribution has another name, for environments in which they are not installed.
 _KNOWN = {
     "attr": "attrs", "bs4": "beautifulsoup4", "cv2": "opencv-python", "Crypto": "pycryptodome",
-    "dateutil": "python-dateutil", "dotenv": "python-dotenv", "faiss": "faiss-cpu", "fitz": "PyMuPDF", "github": "PyGithub", "jwt": "PyJWT",
+    "dateutil": "python-dateutil", "dotenv": "python-dotenv", "faiss": "faiss-cpu", "fitz": "PyMuPDF",
+    "github": "PyGithub", "jwt": "PyJWT",
     "mpl_toolkits": "matplotlib", "OpenSSL": "pyOpenSSL", "PIL": "pillow", "pylab": "matplotlib", "serial": "pyserial",
     "skimage": "scikit-image", "sklearn": "scikit-learn", "slugify": "python-slugify", "umap": "umap-learn",
     "usb": "pyusb", "wx": "wxPython", "yaml": "PyYAML",

@@ -1,0 +1,161 @@
+"""What an export says while it goes and at its end: lines for a person, or one JSON object a line for a program."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, Protocol, TextIO
+
+from mlguard_convert.templates.readme import cells_text
+from mlguard_nb.errors import ConversionError, Diagnostic
+
+if TYPE_CHECKING:
+    from mlguard_convert.exporting import ExportResult
+    from mlguard_convert.verify import Verification
+
+__all__ = ["JsonTeller", "Teller", "TextTeller", "as_json"]
+
+
+class Teller(Protocol):
+    """Somebody who is told how the export goes."""
+
+    def progress(self, text: str, done: int, of: int) -> None:
+        """`done` parts of `of` are behind us."""
+        ...
+
+    def refused(self, notebook: str, error: ConversionError) -> None:
+        """The notebook cannot be converted."""
+        ...
+
+    def failed(self, message: str) -> None:
+        """Something around the conversion failed; one line."""
+        ...
+
+    def result(self, result: ExportResult) -> None:
+        """It is done."""
+        ...
+
+
+class JsonTeller:
+    """One JSON object a line on standard output."""
+
+    def __init__(self, stream: TextIO | None = None) -> None:
+        self.stream = stream or sys.stdout
+
+    def _write(self, message: dict[str, Any]) -> None:
+        self.stream.write(json.dumps(message, ensure_ascii=True) + "\n")
+        self.stream.flush()
+
+    def progress(self, text: str, done: int, of: int) -> None:
+        """A part is done."""
+        self._write({"progress": text, "done": done, "of": of})
+
+    def refused(self, notebook: str, error: ConversionError) -> None:
+        """Every finding, as data."""
+        message = str(error)
+        self._write({"error": {"message": message, "diagnostics": [asdict(one) for one in error.diagnostics]}})
+
+    def failed(self, message: str) -> None:
+        """One line."""
+        self._write({"error": {"message": message, "diagnostics": []}})
+
+    def result(self, result: ExportResult) -> None:
+        """Everything about the export."""
+        self._write({"result": as_json(result)})
+
+
+class TextTeller:
+    """The result on standard output; progress, findings and refusals on standard error."""
+
+    def __init__(self, stream: TextIO | None = None, errors: TextIO | None = None) -> None:
+        self.stream, self.errors = stream or sys.stdout, errors or sys.stderr
+        self._last = ""
+
+    def progress(self, text: str, done: int, of: int) -> None:
+        """On a terminal one line that is written over; elsewhere one line a stage."""
+        if self.errors.isatty():
+            counted = f" {done} of {of}" if of > 1 else ""
+            self.errors.write(f"\r\033[K{text}{counted}")
+        elif text != self._last:
+            self.errors.write(f"{text}\n")
+        self._last = text
+        self.errors.flush()
+
+    def _clear(self) -> None:
+        if self._last and self.errors.isatty():
+            self.errors.write("\r\033[K")
+
+    def refused(self, notebook: str, error: ConversionError) -> None:
+        """One line a finding."""
+        self._clear()
+        self.errors.write(f"{error}\n")
+
+    def failed(self, message: str) -> None:
+        """One line."""
+        self._clear()
+        self.errors.write(f"mlguard-nb: {message}\n")
+
+    def result(self, result: ExportResult) -> None:
+        """Findings, steps when nothing was written, the folder, what was kept, and the comparison."""
+        self._clear()
+        for one in result.diagnostics:
+            self.errors.write(f"{one.severity:<8} {one}\n")
+        if result.folder is None:
+            self.stream.write(_plan(result))
+            return
+        self.stream.write(f"{result.notebook} -> {result.folder} ({len(result.files)} files)\n")
+        for path in result.kept:
+            self.stream.write(f"kept {path}, which was changed by hand; the new text is beside it as {path}.new\n")
+        if result.verification is not None:
+            self.stream.write(_comparison(result.verification))
+
+
+def as_json(result: ExportResult) -> dict[str, Any]:
+    """The result as plain data: what the JSON lines, JupyterLab and `%guard export` show."""
+    verification = result.verification
+    return {
+        "folder": None if result.folder is None else str(result.folder),
+        "package": result.package,
+        "notebook": result.notebook,
+        "files": list(result.files),
+        "kept": list(result.kept),
+        "cells": result.cells,
+        "parameters": list(result.parameters),
+        "steps": [asdict(step) for step in result.steps],
+        "diagnostics": [_finding(one) for one in result.diagnostics],
+        "verification": None
+        if verification is None
+        else {
+            "ok": verification.ok,
+            "sentence": verification.sentence(),
+            "rows": [asdict(row) for row in verification.rows],
+            "unstable": list(verification.unstable),
+            "error": verification.error,
+            "notebook_seconds": verification.notebook_seconds,
+            "package_seconds": verification.package_seconds,
+        },
+    }
+
+
+def _finding(one: Diagnostic) -> dict[str, Any]:
+    return asdict(one)
+
+
+def _plan(result: ExportResult) -> str:
+    lines = [f"{result.cells} cells become {len(result.steps)} steps; nothing was run or written"]
+    for step in result.steps:
+        reads, gives = ", ".join(step.reads) or "-", ", ".join(step.gives) or "-"
+        guards = f"  [{'; '.join(step.guards)}]" if step.guards else ""
+        lines.append(f"  cell {cells_text(step.cells):<8} {step.name:<28} {reads} -> {gives}{guards}")
+    return "\n".join(lines) + "\n"
+
+
+def _comparison(verification: Verification) -> str:
+    lines = [verification.sentence()]
+    width = max((len(row.name) for row in verification.rows), default=0)
+    for row in verification.rows:
+        state = {True: "equal", False: "DIFFERS", None: "apart"}[row.equal]
+        detail = row.detail or (row.notebook if row.equal else f"{row.notebook}, then {row.package}")
+        lines.append(f"  {state:<8} {row.name:<{width}}  {row.how:<9} {detail}".rstrip())
+    return "\n".join(lines) + "\n"

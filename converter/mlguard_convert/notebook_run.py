@@ -1,0 +1,114 @@
+"""A notebook executed from top to bottom in a fresh kernel, and every name it ends with as plain data."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import pickle
+import sys
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+from mlguard_nb.errors import MissingExtra
+from mlguard_nb.pipeline.portable import Portable
+
+__all__ = ["NotebookRun", "run_notebook"]
+
+# What IPython itself puts into the namespace is left out, as are names that start with an underscore.
+_DUMP = """
+def _mlguard_dump(path):
+    import pickle
+    from mlguard_nb.pipeline.replaying import final_names
+    shell = get_ipython()
+    hidden = set(shell.user_ns_hidden) | {{"In", "Out", "get_ipython", "exit", "quit", "open"}}
+    names = {{name: value for name, value in shell.user_ns.items() if name not in hidden}}
+    with open(path, "wb") as file:
+        pickle.dump(final_names(names, ("__main__",)), file, protocol=5)
+_mlguard_dump({path!r})
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class NotebookRun:
+    """What the notebook ended with. `error` names the cell that failed, None when all ran; then `values` is whole."""
+
+    values: dict[str, Portable]
+    seconds: float
+    error: str | None = None
+
+
+def run_notebook(
+    path: Path,
+    folder: Path,
+    *,
+    skip: Collection[int] = (),
+    order: Sequence[int] | None = None,
+    timeout: float | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> NotebookRun:
+    """Execute the code cells of the notebook at `path` with `folder` as the working directory.
+
+    The kernel is this interpreter's, whatever kernel the notebook names. `skip` leaves out code cells by number,
+    `order` runs them in another order; cells tagged raises-exception may fail. `timeout` is of one cell, in seconds.
+    `progress` is told (cells done, of how many). MissingExtra without nbclient or ipykernel.
+    """
+    try:
+        import ipykernel  # noqa: F401
+        import nbformat
+        from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
+        from jupyter_client.manager import AsyncKernelManager
+        from nbclient import NotebookClient
+    except ImportError as error:
+        raise MissingExtra("--verify", "lab,convert") from error
+
+    class OwnKernel(KernelSpecManager):
+        """The kernel of this interpreter under every name."""
+
+        def get_kernel_spec(self, kernel_name: str) -> Any:
+            command = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}", "--log-level=ERROR"]
+            return KernelSpec(argv=command, display_name="Python", language="python", env={})
+
+    notebook: Any = nbformat.read(path, as_version=4)  # type: ignore[no-untyped-call]
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    chosen = [number for number in (order or range(1, len(code) + 1)) if number not in skip]
+    manager = AsyncKernelManager(kernel_name="python3", kernel_spec_manager=OwnKernel())
+    client = NotebookClient(notebook, km=manager, timeout=timeout, resources={"metadata": {"path": str(folder)}})
+    return asyncio.run(_run(client, [(number, code[number - 1]) for number in chosen], folder, progress))
+
+
+async def _run(
+    client: Any, cells: Sequence[tuple[int, Any]], folder: Path, progress: Callable[[int, int], None] | None
+) -> NotebookRun:
+    from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
+
+    started = monotonic()
+    dump = folder.parent / f"{folder.name}-values.pickle"
+    current = 0
+    async with client.async_setup_kernel(env={**os.environ, "PYTHONHASHSEED": "0"}):
+        try:
+            for done, (number, cell) in enumerate(cells):
+                current = number
+                if progress is not None:
+                    progress(done, len(cells))
+                if cell.source.strip():
+                    await client.async_execute_cell(cell, client.nb.cells.index(cell))
+        except CellExecutionError as error:
+            reason = f"{error.ename}: {error.evalue}".splitlines()[0]
+            return NotebookRun({}, monotonic() - started, f"cell {current} of the notebook fails: {reason}")
+        except (CellTimeoutError, DeadKernelError) as error:
+            reason = str(error).splitlines()[0]
+            return NotebookRun({}, monotonic() - started, f"cell {current} of the notebook ended its kernel: {reason}")
+        seconds = monotonic() - started
+        reply = await client.kc.execute_interactive(
+            _DUMP.format(path=str(dump)), store_history=False, silent=True, output_hook=lambda _: None
+        )
+        content = reply["content"]
+        if content["status"] != "ok":
+            return NotebookRun({}, seconds, f"its values could not be read: {content['ename']}: {content['evalue']}")
+    try:
+        return NotebookRun(pickle.loads(dump.read_bytes()), seconds)
+    finally:
+        dump.unlink(missing_ok=True)

@@ -1,0 +1,31 @@
+"""What a person may choose about an export."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["ExportOptions"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExportOptions:
+    """The options of `mlguard-nb export`, under the same names.
+
+    `name` None takes the notebook's file name. `outputs` is "assigned" (names bound by assignment), "all", or the
+    names themselves. `python` is the interpreter in which `verify` runs the package (None: this one), `timeout` the
+    longest time of one cell then, in seconds. `check` writes nothing.
+    """
+
+    name: str | None = None
+    outputs: str | tuple[str, ...] = "assigned"
+    order: str = "file"
+    keep_displays: bool = False
+    allow_shell: bool = False
+    skip_bad_cells: bool = False
+    check: bool = False
+    verify: bool = False
+    python: str | None = None
+    timeout: float | None = None
+    force: bool = False
+    pack_data: bool = False
+    k8s: bool = False

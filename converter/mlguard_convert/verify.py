@@ -1,0 +1,235 @@
+"""Does the package compute what the notebook computes: both are run, and every final value is compared by name."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from time import monotonic
+
+from mlguard_convert.notebook_run import NotebookRun, run_notebook
+from mlguard_nb.pipeline.comparing import compare, shortened
+from mlguard_nb.pipeline.portable import Portable
+
+__all__ = ["Row", "Verification", "verify"]
+
+Progress = Callable[[str, int, int], None]
+_KINDS = ("module", "function", "class")
+_LARGEST_COPY = 300 * 2**20
+_MOST_FILES = 5_000
+_LEFT_OUT = (".git", ".venv", "venv", "node_modules", ".ipynb_checkpoints", "__pycache__", ".mypy_cache")
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One final name. `equal` None: not compared, `how` says why. `notebook` and `package` show the two values."""
+
+    name: str
+    equal: bool | None
+    how: str
+    detail: str
+    notebook: str
+    package: str
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """Every final name of the notebook beside the package's. `unstable` names differ between two runs of the
+    notebook itself and count neither way. `error` says what could not be run; then there are no rows.
+    """
+
+    rows: tuple[Row, ...] = ()
+    unstable: tuple[str, ...] = ()
+    error: str | None = None
+    notebook_seconds: float = 0.0
+    package_seconds: float = 0.0
+    values: Mapping[str, Portable] = field(default_factory=dict, repr=False)
+
+    @property
+    def ok(self) -> bool:
+        """Whether both ran and no stable value differs."""
+        return self.error is None and all(row.equal is not False for row in self.rows)
+
+    def sentence(self) -> str:
+        """The outcome in one line."""
+        if self.error is not None:
+            return f"not compared: {self.error}"
+        counts = [sum(1 for row in self.rows if row.equal is state) for state in (True, False, None)]
+        equal = f"{counts[0]} of {len(self.rows)} final values are equal"
+        differ = f", {counts[1]} differ{'s' if counts[1] == 1 else ''}" if counts[1] else ""
+        left = f", {counts[2]} {'is' if counts[2] == 1 else 'are'} not compared" if counts[2] else ""
+        return f"{equal}{differ}{left}"
+
+
+def verify(
+    notebook: str | Path,
+    package_folder: str | Path,
+    *,
+    python: str | None = None,
+    base_dir: str | Path | None = None,
+    progress: Progress | None = None,
+    skip: Collection[int] = (),
+    order: Sequence[int] | None = None,
+    timeout: float | None = None,
+) -> Verification:
+    """Run the notebook in a fresh kernel of this interpreter and the package's `run()` in another process; compare.
+
+    `python` is the interpreter in which the package runs (None: this one, with the package's `src` on its path);
+    it needs the runtime and the package's dependencies, nothing of Jupyter. `base_dir` is where relative paths start
+    (None: the notebook's folder). Both work on fresh copies of it, so neither sees what the other wrote; a folder
+    that is too large, or a notebook that leaves it by `../`, is used in place. `timeout` is of one cell in seconds.
+    """
+    path, package = Path(notebook).absolute(), Path(package_folder).absolute()
+    source = Path(base_dir).absolute() if base_dir is not None else path.parent
+    tell = progress or (lambda text, done, of: None)
+    with tempfile.TemporaryDirectory(prefix="mlguard-verify-") as scratch, _workplace(source, path, scratch) as fresh:
+
+        def notebook_once(text: str) -> NotebookRun:
+            return run_notebook(
+                path,
+                fresh(),
+                skip=skip,
+                order=order,
+                timeout=timeout,
+                progress=lambda done, of: tell(text, done, of),
+            )
+
+        first = notebook_once("running the notebook")
+        if first.error is not None:
+            return Verification(error=first.error, notebook_seconds=first.seconds)
+        tell("running the package", 0, 1)
+        started = monotonic()
+        found = _run_package(package, fresh(), Path(scratch), python)
+        seconds = monotonic() - started
+        if isinstance(found, str):
+            return Verification(
+                error=found, notebook_seconds=first.seconds, package_seconds=seconds, values=first.values
+            )
+        tell(f"comparing {len(first.values)} final values", 0, 1)
+        rows = _compare(first.values, found)
+        unstable: set[str] = set()
+        if any(row.equal is False for row in rows):
+            second = notebook_once("running the notebook a second time")
+            unstable = {name for name, value in first.values.items() if not _same(value, second.values.get(name))}
+            rows = [_apart(row) if row.name in unstable and row.equal is False else row for row in rows]
+    return Verification(
+        tuple(rows),
+        tuple(sorted(unstable)),
+        notebook_seconds=first.seconds,
+        package_seconds=seconds,
+        values=first.values,
+    )
+
+
+@contextmanager
+def _workplace(source: Path, notebook: Path, scratch: str) -> Iterator[Callable[[], Path]]:
+    """A function that gives the folder to run in, each time as the user left it."""
+    if not _can_copy(source, notebook):
+        yield lambda: source
+        return
+    work = Path(scratch) / "work"
+
+    def fresh() -> Path:
+        shutil.rmtree(work, ignore_errors=True)
+        shutil.copytree(source, work, symlinks=True, ignore=shutil.ignore_patterns(*_LEFT_OUT))
+        return work
+
+    yield fresh
+
+
+def _can_copy(source: Path, notebook: Path) -> bool:
+    if "../" in notebook.read_text(encoding="utf-8", errors="replace"):
+        return False
+    size = count = 0
+    for folder, folders, files in os.walk(source):
+        folders[:] = [name for name in folders if name not in _LEFT_OUT]
+        count += len(files)
+        for name in files:
+            file = Path(folder) / name
+            size += file.lstat().st_size if file.exists() else 0
+        if size > _LARGEST_COPY or count > _MOST_FILES:
+            return False
+    return True
+
+
+def _run_package(package: Path, work: Path, scratch: Path, python: str | None) -> dict[str, dict[str, Portable]] | str:
+    """What the package's steps ended with, or one line that says why it did not run."""
+    sources = package / "src"
+    names = [folder.name for folder in sources.iterdir() if (folder / "__init__.py").is_file()]
+    if not names:
+        return f"{package} holds no package below src/"
+    out, elsewhere = scratch / "package.pickle", scratch / "elsewhere"
+    elsewhere.mkdir(exist_ok=True)
+    paths = [str(sources), *([os.environ["PYTHONPATH"]] if os.environ.get("PYTHONPATH") and python is None else [])]
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(paths),
+        "PYTHONHASHSEED": "0",
+        "MPLBACKEND": "agg",
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }
+    command = [python or sys.executable, "-m", "mlguard_nb.pipeline.replaying", names[0], "--out", str(out)]
+    command += ["--base-dir", str(work)]
+    done = subprocess.run(
+        command, cwd=elsewhere, env=environment, capture_output=True, text=True, errors="replace", check=False
+    )
+    if done.returncode != 0 or not out.exists():
+        lines = done.stderr.strip().splitlines() or [f"it ended with status {done.returncode}"]
+        where = next((line.strip() for line in reversed(lines) if f"{os.sep}{names[0]}{os.sep}" in line), "")
+        return f"the package fails: {lines[-1].strip()}{f' ({_place(where)})' if where else ''}"
+    found: dict[str, dict[str, Portable]] = pickle.loads(out.read_bytes())
+    return found
+
+
+def _place(line: str) -> str:
+    """`File "/a/b/src/churn/steps.py", line 12, in train` without the folders above the package."""
+    _, _, rest = line.partition(f"{os.sep}src{os.sep}")
+    return rest.replace('"', "") or line
+
+
+def _compare(values: Mapping[str, Portable], found: Mapping[str, Mapping[str, Portable]]) -> list[Row]:
+    rows: list[Row] = []
+    for name, value in values.items():
+        other = found["results"].get(name, found["locals"].get(name))
+        if other is None:
+            if value.get("kind") in _KINDS:  # imports and definitions: the package has those it uses, in its modules
+                continue
+            rows.append(Row(name, False, "missing", "the package has no such name", _shown(value), ""))
+            continue
+        result = compare(value, other)
+        if value.get("kind") in _KINDS and result.equal:
+            continue
+        if result.how in ("kind", "type only") and result.equal:
+            why = "pictures are saved, not compared" if value.get("kind") == "figure" else f"same type: {result.how}"
+            rows.append(Row(name, None if value.get("kind") == "figure" else True, result.how, why, "", ""))
+            continue
+        rows.append(Row(name, result.equal, result.how, result.detail, _shown(value), _shown(other)))
+    return sorted(rows, key=lambda row: {False: 0, None: 1, True: 2}[row.equal])
+
+
+def _same(one: Portable, other: Portable | None) -> bool:
+    return other is not None and compare(one, other).equal
+
+
+def _apart(row: Row) -> Row:
+    return Row(row.name, None, "unstable", "new in every run of the notebook itself", row.notebook, row.package)
+
+
+def _shown(value: Portable) -> str:
+    """A value in a few characters: the value itself, or its type and size."""
+    if "value" in value:
+        return shortened(value["value"])
+    kind = value["type"].rpartition(".")[2]
+    if "shape" in value:
+        return f"{value.get('dtype_name') or kind} {' × '.join(str(size) for size in value['shape'])}".strip()
+    for part in ("items", "pairs"):
+        if part in value:
+            return f"{kind} of {len(value[part])}"
+    return kind
