@@ -90,7 +90,7 @@ def _source(value: Any, mentions: list[str]) -> str:
 
 
 def _instance(value: Any, mentions: list[str]) -> str:
-    """A schema: the first field by place (columns, shape, dtype), the rest by keyword where it differs from the default."""
+    """A schema: the first field by place, the rest by keyword where it differs from the default."""
     arguments = []
     mentions.append(type(value).__name__)
     for field in fields(value):

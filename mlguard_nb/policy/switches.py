@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from mlguard_nb.errors import PolicyError
 
-__all__ = ["DECORATORS", "disabled", "is_production", "set_disabled"]
+__all__ = ["DECORATORS", "Switch", "disabled", "is_production", "set_disabled", "switch"]
 
 DECORATORS = ("retry", "validate_input", "cache_result", "memory_guard", "monitor")
 _SHORT = {"validate": "validate_input", "cache": "cache_result", "memory": "memory_guard"}
@@ -23,7 +23,31 @@ def _read(text: str) -> frozenset[str]:
     return frozenset(_SHORT.get(word, word) for word in names)
 
 
+class Switch:
+    """Whether one decorator is off: an attribute, since every guarded call reads it."""
+
+    __slots__ = ("name", "off")
+
+    def __init__(self, name: str) -> None:
+        self.name, self.off = name, False
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return switch, (self.name,)  # another process has its own
+
+
+_SWITCHES = {name: Switch(name) for name in DECORATORS}
 _disabled: frozenset[str] | None = None
+
+
+def switch(decorator: str) -> Switch:
+    """The switch of one decorator, in the position that the environment or a test gave it."""
+    _turn(disabled())
+    return _SWITCHES[decorator]
+
+
+def _turn(off: frozenset[str]) -> None:
+    for name, known in _SWITCHES.items():
+        known.off = name in off
 
 
 def disabled() -> frozenset[str]:
@@ -39,6 +63,7 @@ def set_disabled(names: Iterable[str] | None) -> frozenset[str]:
     global _disabled
     before = disabled()
     _disabled = None if names is None else _read(",".join(names))
+    _turn(disabled())
     return before
 
 
