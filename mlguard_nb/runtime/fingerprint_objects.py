@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import datetime
+import datetime as dt
 import decimal
 import enum
 import fractions
@@ -128,7 +128,7 @@ def _subclass(base: type) -> Feeder:
 
 _FUNCTIONS = (types.FunctionType, types.MethodType, types.LambdaType)
 _NAMED = (types.BuiltinFunctionType, types.ModuleType, types.MethodDescriptorType, types.WrapperDescriptorType)
-_DATES = (datetime.date, datetime.time, datetime.timedelta, datetime.tzinfo, decimal.Decimal, fractions.Fraction)
+_DATES = (dt.date, dt.time, dt.timedelta, dt.tzinfo, decimal.Decimal, fractions.Fraction)
 _KINDS: tuple[tuple[Any, Feeder], ...] = (
     (enum.Enum, _enum),
     ((*_DATES, uuid.UUID), _by_repr),
