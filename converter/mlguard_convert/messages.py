@@ -53,12 +53,12 @@ class JsonTeller:
 
     def refused(self, notebook: str, error: ConversionError) -> None:
         """Every finding, as data."""
-        message = str(error)
-        self._write({"error": {"message": message, "diagnostics": [asdict(one) for one in error.diagnostics]}})
+        found = [_finding(one) for one in error.diagnostics]
+        self._write({"error": {"message": str(error), "findings": found}})
 
     def failed(self, message: str) -> None:
         """One line."""
-        self._write({"error": {"message": message, "diagnostics": []}})
+        self._write({"error": {"message": message, "findings": []}})
 
     def result(self, result: ExportResult) -> None:
         """Everything about the export."""
@@ -122,8 +122,10 @@ def as_json(result: ExportResult) -> dict[str, Any]:
         "kept": list(result.kept),
         "cells": result.cells,
         "parameters": list(result.parameters),
+        "notes": list(result.notes),
         "steps": [asdict(step) for step in result.steps],
-        "diagnostics": [_finding(one) for one in result.diagnostics],
+        "findings": [_finding(one) for one in result.diagnostics],
+        "run": result.run,
         "verification": None
         if verification is None
         else {
@@ -139,7 +141,7 @@ def as_json(result: ExportResult) -> dict[str, Any]:
 
 
 def _finding(one: Diagnostic) -> dict[str, Any]:
-    return asdict(one)
+    return {**asdict(one), "level": {"info": "note"}.get(one.severity, one.severity)}
 
 
 def _plan(result: ExportResult) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import sys
 from contextlib import ExitStack
 from dataclasses import asdict
@@ -12,6 +13,8 @@ from typing import Any, Protocol, TextIO
 
 from mlguard_nb import clock
 from mlguard_nb.pipeline.progress import Report, StepFinished, watch
+from mlguard_nb.telemetry import bus
+from mlguard_nb.telemetry.events import CallFinished, Event, MemoryRefused, RetryScheduled
 
 __all__ = ["JsonOutput", "Output", "TextOutput", "chosen_output"]
 
@@ -57,12 +60,16 @@ class _Output:
 
     def _listen(self, handler: logging.Handler, level: int) -> None:
         self._open.enter_context(watch(self._report))
+        self._open.callback(bus.subscribe(self._event))
         root = logging.getLogger()
         handler.setLevel(level)
         root.addHandler(handler)
         self._open.callback(root.removeHandler, handler)
 
     def _report(self, event: Report) -> None:
+        raise NotImplementedError
+
+    def _event(self, event: Event) -> None:
         raise NotImplementedError
 
 
@@ -85,6 +92,13 @@ class TextOutput(_Output):
             mark = f"  {event.error}" if event.error else ""
             self.stream.write(f"{self.steps:3d} {event.step:<32} {event.seconds:8.2f} s{where}{mark}\n")
             self.stream.flush()
+
+    def _event(self, event: Event) -> None:
+        if isinstance(event, RetryScheduled):
+            again = f"attempt {event.attempt} failed ({event.error}), the next in {event.wait_seconds:.1f} s"
+            self.note(f"    {event.function}: {again}")
+        elif isinstance(event, MemoryRefused):
+            self.note(f"    {event.function}: {event.device} is short, {event.action}")
 
     def note(self, text: str) -> None:
         """Something worth a line."""
@@ -121,6 +135,12 @@ class JsonOutput(_Output):
         if not self.quiet:
             kind = "step_finished" if isinstance(event, StepFinished) else "step_started"
             self.write(kind, **asdict(event))
+
+    def _event(self, event: Event) -> None:
+        if not self.quiet or (isinstance(event, CallFinished) and event.outcome != "ok"):
+            name = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", type(event).__name__).lower()
+            facts = {field: value for field, value in asdict(event).items() if field != "wall"}
+            self.write(name, **facts)
 
     def note(self, text: str) -> None:
         """Something worth a line."""
