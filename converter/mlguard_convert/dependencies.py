@@ -22,6 +22,7 @@ _KNOWN = {
 }  # fmt: skip
 _OWN = "mlguard-nb"
 _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
+_REQUIREMENT = re.compile(_NAME.pattern + r"(?:\[[\w\s,.-]*\])?(?:\s*(?:[=<>!~]=?=?)\s*[\w.*+!-]+,?)*")
 _PIP = re.compile(r"(?:^|\s)(?:python\d?(?:\.\d+)?\s+-m\s+)?(?:pip3?|uv\s+pip)\s+install\s+(?P<rest>.*)", re.DOTALL)
 _TAKES_VALUE = {
     "-c", "-f", "-i", "-r", "-t", "--constraint", "--extra-index-url", "--find-links", "--index-url", "--prefix",
@@ -105,7 +106,7 @@ def requirements_of_pip_line(line: str) -> tuple[str, ...]:
     for word in _words(rest):
         if skip or word.startswith("-"):
             skip = not skip and word in _TAKES_VALUE
-        elif _NAME.match(word) and "/" not in word and "://" not in word and word != ".":
+        elif _REQUIREMENT.fullmatch(word):
             found.append(word)
     return tuple(found)
 

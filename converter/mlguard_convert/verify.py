@@ -120,7 +120,7 @@ def verify(
             unstable = {name for name, value in first.values.items() if not _same(value, second.values.get(name))}
             rows = [_apart(row) if row.name in unstable and row.equal is False else row for row in rows]
     return Verification(
-        tuple(rows),
+        tuple(sorted(rows, key=lambda row: {False: 0, None: 1, True: 2}[row.equal])),
         tuple(sorted(unstable)),
         notebook_seconds=first.seconds,
         package_seconds=seconds,
@@ -211,7 +211,7 @@ def _compare(values: Mapping[str, Portable], found: Mapping[str, Mapping[str, Po
             rows.append(Row(name, None if value.get("kind") == "figure" else True, result.how, why, "", ""))
             continue
         rows.append(Row(name, result.equal, result.how, result.detail, _shown(value), _shown(other)))
-    return sorted(rows, key=lambda row: {False: 0, None: 1, True: 2}[row.equal])
+    return rows
 
 
 def _same(one: Portable, other: Portable | None) -> bool:

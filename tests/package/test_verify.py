@@ -1,0 +1,91 @@
+"""Notebook and package are both run, and every final value is compared by name."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from mlguard_convert.package_writer import package_files
+from mlguard_convert.verify import verify
+from tests.package.notebooks import PACKAGE, SOURCES, write_notebook
+
+pytestmark = pytest.mark.kernel
+
+CELLS = (
+    "RATE = 3",
+    "from pathlib import Path\nrows = [int(line) for line in Path('rows.txt').read_text().split()]",
+    "for row in rows:\n    last = row\ntotal = sum(rows) * RATE",
+)
+
+
+def lay_out(folder: Path, *cells: str, steps: str | None = None) -> tuple[Path, Path]:
+    """The notebook with its data, and the package; `steps` replaces its steps."""
+    path = write_notebook(folder / "work" / "tally.ipynb", *cells)
+    (path.parent / "rows.txt").write_text("1 2 4")
+    modules = {**SOURCES, "src/tally/steps.py": steps or SOURCES["src/tally/steps.py"]}
+    for name, data in package_files(replace(PACKAGE, modules=modules)).items():
+        file = folder / "tally" / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(data)
+    return path, folder / "tally"
+
+
+def test_equal_values_are_found_in_results_steps_and_constants(tmp_path: Path) -> None:
+    """`total` is returned, `last` is a local of a step, `RATE` a constant of a module; modules are not values."""
+    path, package = lay_out(tmp_path, *CELLS)
+    told: list[str] = []
+    found = verify(path, package, progress=lambda text, done, of: told.append(text))
+    assert found.error is None
+    assert {row.name: row.equal for row in found.rows} == dict.fromkeys(("RATE", "rows", "row", "last", "total"), True)
+    assert found.ok
+    assert found.sentence() == "5 of 5 final values are equal"
+    assert told[0] == "running the notebook"
+    assert found.values["total"]["value"] == 21
+
+
+def test_differing_missing_and_unstable_names_are_told_apart(tmp_path: Path) -> None:
+    """A wrong value differs, a lost name is missing, a name that no two runs agree on counts neither way."""
+    steps = SOURCES["src/tally/steps.py"].replace("* 3", "* 4").replace("last = row", "token = id(row)")
+    unstable = "import uuid\ntoken = uuid.uuid4().hex\n"
+    path, package = lay_out(tmp_path, *CELLS[:2], unstable + CELLS[2], steps=steps)
+    found = verify(path, package)
+    rows = {row.name: row for row in found.rows}
+    assert rows["total"].equal is False
+    assert rows["total"].detail == "21, then 28"
+    assert (rows["last"].equal, rows["last"].how) == (False, "missing")
+    assert (rows["token"].equal, rows["token"].how) == (None, "unstable")
+    assert found.unstable == ("token",)
+    assert not found.ok
+    assert found.sentence() == "3 of 6 final values are equal, 2 differ, 1 is not compared"
+    assert [row.equal for row in found.rows] == [False, False, None, True, True, True], "what differs comes first"
+
+
+def test_neither_run_touches_the_folder_of_the_notebook(tmp_path: Path) -> None:
+    """Both work on copies: a notebook that refuses to overwrite its own file runs every time."""
+    writes = "from pathlib import Path\nassert not Path('out.txt').exists()\nPath('out.txt').write_text('x')\ndel Path"
+    steps = SOURCES["src/tally/steps.py"].replace(
+        '    lines =', '    assert not Path("out.txt").exists()\n    Path("out.txt").write_text("x")\n    lines ='
+    )  # fmt: skip
+    path, package = lay_out(tmp_path, CELLS[0], writes, *CELLS[1:], steps=steps)
+    assert verify(path, package).ok
+    assert sorted(os.listdir(path.parent)) == ["rows.txt", "tally.ipynb"]
+
+
+def test_a_notebook_that_fails_is_named_by_cell(tmp_path: Path) -> None:
+    path, package = lay_out(tmp_path, "x = 1", "1 / 0", "y = 2")
+    found = verify(path, package)
+    assert found.error == "cell 2 of the notebook fails: ZeroDivisionError: division by zero"
+    assert not found.ok
+    assert verify(path, package, skip={2}).error is None
+
+
+def test_a_package_that_fails_is_named_by_file_and_line(tmp_path: Path) -> None:
+    steps = SOURCES["src/tally/steps.py"].replace("rows.txt", "gone.txt")
+    path, package = lay_out(tmp_path, *CELLS, steps=steps)
+    error = verify(path, package).error
+    assert error is not None
+    assert error.startswith("the package fails: FileNotFoundError")
+    assert "tally/steps.py, line 13, in load" in error
