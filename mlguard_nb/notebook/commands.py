@@ -1,0 +1,143 @@
+"""What the %guard line magic does: status, profiles, switches, memory, reports, schemas, chaos and export."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mlguard_nb.errors import PolicyError
+from mlguard_nb.notebook.words import gib, spoken_seconds
+
+if TYPE_CHECKING:
+    from mlguard_nb.notebook.facts import RunFacts
+    from mlguard_nb.notebook.session import Session
+
+__all__ = ["chaos", "export", "free", "report", "schema", "set_profile", "status", "switch_off", "switch_on"]
+
+
+def _say(text: str) -> None:
+    print(text)  # noqa: T201 - a line magic answers on stdout
+
+
+def status(session: Session, _rest: str) -> None:
+    """What is switched on, the machine, and how the last cells ended."""
+    from mlguard_nb.devices.readings import Unknown
+    from mlguard_nb.notebook.meter import Meter
+
+    everywhere = (
+        "cells with a %%guard line" if session.everywhere is None else f"every cell (%%guard {session.everywhere})"
+    )
+    _say(f"guards: {everywhere}")
+    for name, line in sorted(session.profiles.items()):
+        _say(f"profile {name}: {line}")
+    meter = Meter(session.sampler(), None)
+    for device in meter.devices():
+        _say(
+            f"{device.label}: {gib(device.used)} of {gib(device.limit)} GiB, {gib(device.own)} here ({device.binds or device.key})"
+        )
+    gpus = session.sampler().latest.gpus
+    if isinstance(gpus, Unknown):
+        _say(f"GPU: – ({gpus.reason})")
+    if session.chaos is not None:
+        _say("chaos: on")
+    for facts in list(session.history)[-5:]:
+        _say(f"{_called(facts)}: {facts.phase} in {spoken_seconds(facts.elapsed)}")
+
+
+def set_profile(session: Session, rest: str) -> None:
+    """`NAME options...`: what %%guard NAME stands for from now on, kept in this output so that the export sees it."""
+    name, _, line = rest.partition(" ")
+    if not name.isidentifier() or not line.strip():
+        raise PolicyError("write a name and its options, such as: %guard set train retry=3 mem=0.8")
+    session.read(line)
+    session.profiles[name] = line.strip()
+    session.keep({"profiles": {name: line.strip()}}, f"%%guard {name} now means: {line.strip()}")
+
+
+def switch_on(session: Session, rest: str) -> None:
+    """Guard every cell, with these options."""
+    session.read(rest)
+    session.everywhere = rest
+    _say(f"every cell is guarded from now on: %%guard {rest}".rstrip())
+
+
+def switch_off(session: Session, _rest: str) -> None:
+    """Guard only cells with a line of their own."""
+    session.everywhere = None
+    _say("only cells with a %%guard line are guarded")
+
+
+def report(session: Session, _rest: str) -> None:
+    """The cells of this session by peak and time, the largest peak first."""
+    if not session.history:
+        _say("no guarded cell has run yet")
+        return
+
+    def peak(facts: RunFacts) -> int:
+        return next((device.peak_own or 0 for device in facts.devices if device.key == "ram"), 0)
+
+    _say(f"{'cell':<24} {'ended':<12} {'time':>10} {'peak RAM':>10} {'attempts':>9}")
+    for facts in sorted(session.history, key=peak, reverse=True):
+        told = f"{gib(peak(facts))} GiB" if facts.devices else "–"
+        _say(
+            f"{_called(facts)[:24]:<24} {facts.phase:<12} {spoken_seconds(facts.elapsed):>10} {told:>10} "
+            f"{len(facts.attempts):>9}"
+        )
+
+
+def _called(facts: RunFacts) -> str:
+    return facts.name or (f"%%guard {facts.line}" if facts.line else "a guarded cell")
+
+
+def free(session: Session, rest: str) -> None:
+    """Without names: what holds memory. With names: unbind them and give their memory back."""
+    from mlguard_nb.notebook import holdings
+
+    names = rest.replace(",", " ").split()
+    if not names:
+        for line in holdings.listing(session.namespace):
+            _say(line)
+        return
+    freed = holdings.free(session.namespace, names)
+    _say(f"freed {', '.join(names)}: {gib(freed)} GiB given back" if freed is not None else f"freed {', '.join(names)}")
+
+
+def schema(session: Session, rest: str) -> None:
+    """Learn the schema of a live value; it is kept in this output, so that the notebook and the export have it."""
+    from mlguard_nb.policy.as_json import schema_to_json
+    from mlguard_nb.runtime.learning import learn, remember
+
+    words = rest.split()
+    name = words[words.index("--name") + 1] if "--name" in words[:-1] else (words[0] if words else "")
+    if not words or not name.isidentifier():
+        raise PolicyError("name a variable, such as: %guard schema X --name Features")
+    if words[0] not in session.namespace:
+        raise PolicyError(f"there is no {words[0]!r} here")
+    learned = learn(session.namespace[words[0]])
+    remember(name, learned)
+    session.schemas[name] = learned
+    session.namespace[name] = learned if name != words[0] else session.namespace[name]
+    session.keep({"schemas": {name: schema_to_json(learned)}}, f"learned {name}: {learned!r}")
+
+
+def chaos(session: Session, rest: str) -> None:
+    """Inject faults until `chaos off`."""
+    from mlguard_nb.notebook.faults import Faults
+
+    if rest == "off":
+        if session.chaos is not None:
+            session.chaos.stop()
+        session.chaos = None
+        _say("chaos is off")
+        return
+    if session.chaos is not None:
+        session.chaos.stop()
+    session.chaos = Faults.parse(rest)
+    session.chaos.start()
+    _say(f"chaos is on: {rest}; end it with %guard chaos off")
+
+
+def export(session: Session, rest: str) -> None:
+    """Write the saved notebook as a package, by the converter's own command."""
+    from mlguard_nb.notebook.exporting import export_saved
+
+    export_saved(session, rest, _say)

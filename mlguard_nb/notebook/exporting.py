@@ -1,0 +1,79 @@
+"""`%guard export`: the converter, run as a command of its own on the notebook's saved file."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mlguard_nb import clock
+from mlguard_nb.errors import ConversionError, Diagnostic, PolicyError
+
+if TYPE_CHECKING:
+    from mlguard_nb.notebook.session import Session
+
+__all__ = ["export_saved", "notebook_path"]
+
+
+def notebook_path(namespace: dict[str, Any]) -> Path | None:
+    """The file of the notebook that this kernel belongs to, None where nobody says."""
+    named = namespace.get("__vsc_ipynb_file__") or os.environ.get("JPY_SESSION_NAME") or ""
+    found = Path(str(named))
+    if named and not found.is_file():
+        found = Path.cwd() / found.name
+    return found if named and found.suffix == ".ipynb" and found.is_file() else None
+
+
+def export_saved(session: Session, rest: str, say: Callable[[str], None]) -> None:
+    """Convert the saved notebook into the folder that `rest` names (a second word names another notebook).
+
+    Says how old the saved file is, then the converter's progress. ConversionError with the converter's findings.
+    """
+    words = rest.split()
+    if not words:
+        raise PolicyError("name a folder, such as: %guard export build/churn")
+    path = Path(words[1]) if len(words) > 1 and not words[1].startswith("--") else notebook_path(session.namespace)
+    if path is None or not path.is_file():
+        raise PolicyError("this kernel does not know its notebook: write %guard export DIR NOTEBOOK.ipynb")
+    age = max(0.0, clock.current().wall() - path.stat().st_mtime)
+    say(f"exporting {path.name} as saved {_spoken_age(age)} ago")
+    options = [word for word in words[1:] if word.startswith("--")]
+    command = [sys.executable, "-m", "mlguard_convert", "export", str(path), "--output", words[0], "--json", *options]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None and process.stderr is not None
+        for line in process.stdout:
+            _tell(str(path), line, say)
+        told = process.stderr.read()
+    if process.returncode not in (0, 1):
+        raise PolicyError(told.strip().splitlines()[-1] if told.strip() else "the converter failed without a word")
+
+
+def _tell(path: str, line: str, say: Callable[[str], None]) -> None:
+    try:
+        message = json.loads(line)
+    except ValueError:
+        say(line.rstrip())
+        return
+    if "progress" in message:
+        say(f"  {message['progress']} ({message.get('done', 0)} of {message.get('of', 0)})")
+    elif "error" in message:
+        found = message["error"].get("diagnostics", [])
+        known = ("code", "severity", "cell", "line", "message", "next_step")
+        raise ConversionError(
+            path, [Diagnostic(**{key: item.get(key) or _EMPTY.get(key) for key in known}) for item in found]
+        )
+    elif "result" in message:
+        say(f"wrote {message['result'].get('output', 'the package')}")
+
+
+_EMPTY: dict[str, Any] = {"code": "", "severity": "error", "message": "", "next_step": ""}
+
+
+def _spoken_age(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.0f} h"

@@ -1,0 +1,73 @@
+"""What ends a guarded cell from outside: a person's interrupt, shown in one line, and the time limit of an attempt."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import CodeType, FrameType
+from typing import Any, TypeVar
+
+__all__ = ["AttemptTimeout", "Interrupted", "in_one_line", "is_on_stack", "time_limit"]
+
+E = TypeVar("E", bound=BaseException)
+
+
+class Interrupted(KeyboardInterrupt):
+    """An interrupt that arrived between attempts: there is no code of the user to show, so it is one line."""
+
+    def _render_traceback_(self) -> list[str]:
+        return [f"KeyboardInterrupt: {self}"]
+
+
+Interrupted.__name__ = Interrupted.__qualname__ = "KeyboardInterrupt"
+
+
+class AttemptTimeout(TimeoutError):
+    """One attempt took longer than `timeout=` or what was left of `deadline=` allows."""
+
+
+AttemptTimeout.__name__ = AttemptTimeout.__qualname__ = "TimeoutError"
+
+
+def in_one_line(error: E) -> E:
+    """`error`, shown by IPython without a traceback: nothing of the user's ran, so there is no place to point at."""
+    text = f"{type(error).__name__}: {error}"
+    error._render_traceback_ = lambda: [text]  # type: ignore[attr-defined]
+    return error
+
+
+def is_on_stack(frame: FrameType | None, code: CodeType) -> bool:
+    """Whether `code` is being run by `frame` or one of its callers."""
+    while frame is not None:
+        if frame.f_code is code:
+            return True
+        frame = frame.f_back
+    return False
+
+
+@contextmanager
+def time_limit(seconds: float | None, is_running: Callable[[FrameType | None], bool]) -> Iterator[None]:
+    """Raise AttemptTimeout in the main thread after `seconds` (None: never), wherever it is then.
+
+    Also inside a call that blocks, which an ordinary flag could not reach. An alarm that goes off when `is_running`
+    says that the guarded code is not on the stack (on the way out) does nothing. Elsewhere than in the main thread,
+    and on Windows, there is no such alarm.
+    """
+    if seconds is None or threading.current_thread() is not threading.main_thread() or not hasattr(signal, "setitimer"):
+        yield
+        return
+    limit = seconds
+
+    def ring(_number: int, frame: FrameType | None) -> None:
+        if is_running(frame):
+            raise AttemptTimeout(f"the attempt took longer than {limit:g} s")
+
+    before: Any = signal.signal(signal.SIGALRM, ring)
+    signal.setitimer(signal.ITIMER_REAL, limit)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)

@@ -1,0 +1,51 @@
+"""How much host memory this kernel holds, and the most it held since a cell began, spikes included."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from mlguard_nb.devices.files import KeptFile
+from mlguard_nb.devices.readings import Unknown
+
+__all__ = ["own_bytes", "own_peak_bytes", "reset_peak"]
+
+_STATUS = KeptFile(Path("/proc/self/status"))
+_STATM = KeptFile(Path("/proc/self/statm"))
+
+
+def own_bytes() -> int | None:
+    """Resident bytes of this process now; None where nobody can say."""
+    text = _STATM.read()
+    if isinstance(text, Unknown):
+        return None if sys.platform.startswith("linux") else _through_psutil()
+    return int(text.split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def own_peak_bytes() -> int | None:
+    """The kernel's own high-water mark of resident bytes (VmHWM): exact, also for a spike inside one C call."""
+    text = _STATUS.read()
+    if isinstance(text, Unknown):
+        return None
+    start = text.find(b"VmHWM:")
+    return None if start < 0 else int(text[start + 6 : text.index(b"kB", start)]) * 1024
+
+
+def reset_peak() -> bool:
+    """Begin the high-water mark anew; False where the system does not allow that, and peaks can only be sampled."""
+    try:
+        with open("/proc/self/clear_refs", "wb", buffering=0) as file:
+            file.write(b"5")
+    except OSError:
+        return False
+    return True
+
+
+def _through_psutil() -> int | None:
+    try:
+        import psutil
+
+        return int(psutil.Process().memory_info().rss)
+    except (ImportError, OSError):
+        return None

@@ -1,0 +1,92 @@
+"""What one kernel keeps between its guarded cells: profiles, switches, learned schemas, and a record of every run."""
+
+from __future__ import annotations
+
+import linecache
+from collections import deque
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from mlguard_nb.notebook.bundle import SCHEMA_MIME
+from mlguard_nb.notebook.live import LiveView, Publisher, Updater
+from mlguard_nb.notebook.parts import CellParts
+from mlguard_nb.notebook.running import CellRun
+from mlguard_nb.policy.binding import bind
+from mlguard_nb.policy.directive import Directive, parse
+
+if TYPE_CHECKING:
+    from mlguard_nb.devices.sampler import Sampler
+    from mlguard_nb.notebook.facts import RunFacts
+
+__all__ = ["Session"]
+
+_REMEMBERED_RUNS = 500
+
+
+@dataclass(slots=True)
+class Session:
+    """The state of the extension in one kernel. `namespace` is the user's; `publisher` is where views go."""
+
+    namespace: dict[str, Any]
+    publisher: Publisher
+    profiles: dict[str, str] = field(default_factory=dict)
+    everywhere: str | None = None  # the line for cells without one; None: they are not guarded
+    schemas: dict[str, Any] = field(default_factory=dict)
+    history: deque[RunFacts] = field(default_factory=lambda: deque(maxlen=_REMEMBERED_RUNS))
+    updater: Updater = field(default_factory=Updater)
+    chaos: Any = None
+    caches: dict[str, Any] = field(default_factory=dict)
+    running: list[CellRun] = field(default_factory=list)
+
+    def sampler(self) -> Sampler:
+        """The process's one sampler of the machine."""
+        from mlguard_nb.devices.sampler import shared
+
+        return shared()
+
+    def read(self, line: str) -> Directive:
+        """The directive of a line; DirectiveError for a bad one. Profiles of `%guard set` count."""
+        return parse(line, profiles=self.profiles)
+
+    def begin(self, line: str, scope: str, filename: str) -> CellRun:
+        """A new run for the cell in `filename`. Raises PolicyError for a bad line or an unbound name."""
+        directive = self.read(line)
+        bound = bind(directive.policy, self.namespace)
+        directive = replace(directive, policy=bound, cell=replace(directive.cell, scope=_scope(scope)))
+        run = CellRun(self, directive, _below_first_line(filename))
+        self.running.append(run)
+        return run
+
+    def parts_of(self, run: CellRun) -> CellParts:
+        """The parts of the policy that act on a whole cell."""
+        return CellParts(self, run)
+
+    def ended(self, run: CellRun, facts: RunFacts) -> None:
+        """Remember how a run ended."""
+        self.running = [other for other in self.running if other is not run]
+        # The curve is the bulk of it, and no report shows it.
+        slim = tuple(replace(device, history=()) for device in facts.devices)
+        self.history.append(replace(facts, devices=slim))
+
+    def show(self, facts: RunFacts) -> None:
+        """Show a view that does not change."""
+        LiveView(self.publisher, lambda: facts, self.updater).close(facts)
+
+    def keep(self, settings: dict[str, Any], text: str) -> None:
+        """Write `settings` into this cell's output as JSON: a saved notebook carries them, and the export reads them."""
+        data = {SCHEMA_MIME: {"version": 1, **settings}, "text/plain": text}
+        self.publisher.publish(data, f"mlguard-settings-{len(self.profiles)}-{len(self.schemas)}", update=False)
+
+    def close(self) -> None:
+        """End what runs in the background."""
+        self.updater.stop()
+
+
+def _scope(scope: str) -> Any:
+    return scope
+
+
+def _below_first_line(filename: str) -> str:
+    entry = linecache.cache.get(filename)
+    lines = entry[2] if entry is not None and len(entry) == 4 else []
+    return "".join(lines[1:])

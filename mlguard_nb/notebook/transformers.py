@@ -1,0 +1,203 @@
+"""How a %%guard cell becomes ordinary code: line 1 turns into a marker call, the rest into a loop over attempts.
+
+Both transformers keep every line where it was typed, so tracebacks and syntax errors name the line a person sees.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from mlguard_nb.errors import PolicyError
+
+if TYPE_CHECKING:
+    from mlguard_nb.policy.directive import Directive
+
+__all__ = ["MARKER", "GuardCells", "guard_line", "only_defines"]
+
+MARKER = "__mlguard__"
+_FIRST_LINE = re.compile(r"%%guard(?![\w?])(?P<line>[^\n]*)")
+
+
+def guard_line(lines: list[str]) -> list[str]:
+    """Replace a first line ``%%guard ...`` by a marker call of one line; everything else is left alone.
+
+    Pure: kernels call it twice for one cell. A cell magic on line 2 goes through IPython's own transformation.
+    """
+    match = _FIRST_LINE.match(lines[0]) if lines else None
+    if match is None:
+        return lines
+    rest = lines[1:]
+    if rest and rest[0].startswith("%%") and not _FIRST_LINE.match(rest[0]):
+        from IPython.core.inputtransformer2 import cell_magic
+
+        rest = cell_magic(rest)
+    return [f"{MARKER}({match['line'].strip()!r})\n", *rest]
+
+
+def only_defines(body: Sequence[ast.stmt]) -> bool:
+    """Whether these statements define functions or classes and do nothing else worth trying again."""
+    kinds = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+    neutral = (ast.Import, ast.ImportFrom, ast.Pass)
+    texts = [item for item in body if isinstance(item, ast.Expr) and isinstance(item.value, ast.Constant)]
+    return any(isinstance(item, kinds) for item in body) and all(
+        isinstance(item, (*kinds, *neutral)) or item in texts for item in body
+    )
+
+
+class GuardCells(ast.NodeTransformer):
+    """The AST transformer. IPython drops a transformer that raises, so nothing here does.
+
+    `read` parses the text of a line (DirectiveError on a bad one), `everywhere` gives the line that guards unmarked
+    cells (None: none does), `interactivity` is IPython's setting for the last expression, `flags` the compiler's.
+    """
+
+    def __init__(
+        self,
+        read: Callable[[str], Directive],
+        everywhere: Callable[[], str | None],
+        interactivity: Callable[[], str],
+        flags: Callable[[], int],
+    ) -> None:
+        self._read, self._everywhere, self._interactivity, self._flags = read, everywhere, interactivity, flags
+        self._count = 0
+
+    def visit_Module(self, node: ast.Module) -> ast.Module:
+        """Guard this cell if its first statement is the marker."""
+        line = _marked(node.body)
+        if line is None:
+            everywhere = self._everywhere()
+            if everywhere is None or not node.body or _is_own_magic(node.body[0]):
+                return node
+            call = ast.Expr(_call(MARKER, ast.Constant(everywhere)))
+            node.body.insert(0, _placed(call, node.body[0]))
+            line = everywhere
+        return self._guarded(node, line)
+
+    def _guarded(self, node: ast.Module, line: str) -> ast.Module:
+        marker, body = node.body[0], node.body[1:]
+        try:
+            directive = self._read(line)
+        except PolicyError:
+            node.body = [marker]  # the marker says what is wrong when it runs: once, in one line
+            return node
+        # The untouched body, compiled as it stands: a `break` outside a loop must stay the error that it is.
+        try:
+            compile(ast.Module(body, []), "<cell>", "exec", self._flags() | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+        except (SyntaxError, ValueError):
+            node.body = body
+            return node
+        head = [item for item in body if isinstance(item, ast.ImportFrom) and item.module == "__future__"]
+        body = body[len(head) :]
+        if not body:
+            node.body = [*head, marker]
+            return node
+        self._count += 1
+        scope = directive.cell.scope or ("defs" if only_defines(body) else "cell")
+        token = ast.Constant(self._count)
+        node.body = [*head, marker, *_rewritten(body, token, scope, self._interactivity())]
+        assert isinstance(marker, ast.Expr) and isinstance(marker.value, ast.Call)
+        marker.value.args = [
+            ast.Constant(line), token, ast.Constant(scope), ast.Constant(_defined(body) if scope != "cell" else ()),
+        ]  # fmt: skip
+        for argument in marker.value.args:
+            _placed(argument, marker)
+        return node
+
+
+def _rewritten(body: list[ast.stmt], token: ast.Constant, scope: str, interactivity: str) -> list[ast.stmt]:
+    first = body[0]
+    body = _shown(body, interactivity)
+    if scope in ("defs", "both"):
+        for item in body:
+            if isinstance(item, (ast.FunctionDef, ast.AsyncFunctionDef)):
+                where = item.decorator_list[0] if item.decorator_list else item
+                item.decorator_list.insert(0, _placed(_call(_method("decorate"), token), where))
+    if scope == "defs":
+        return [*body, _placed(ast.Expr(_call(_method("defined"), token)), body[-1])]
+    awaits = any(_awaits(item) for item in body)
+    more: ast.expr = _call(_method("more_async" if awaits else "more"), token)
+    attempt = ast.With([ast.withitem(_call(_method("attempt"), token))], body)
+    loop = ast.While(ast.Await(more) if awaits else more, [attempt], [])
+    return [_placed(loop, first)]
+
+
+def _shown(body: list[ast.stmt], interactivity: str) -> list[ast.stmt]:
+    """The same statements, with those that IPython would echo handed to the display hook."""
+
+    def echo(item: ast.stmt, value: ast.expr) -> ast.stmt:
+        return _placed(ast.Expr(_call(_method("show"), value)), item)
+
+    if interactivity == "all":
+        return [echo(item, item.value) if isinstance(item, ast.Expr) else item for item in body]
+    last = body[-1]
+    if isinstance(last, ast.Expr) and interactivity in ("last", "last_expr", "last_expr_or_assign"):
+        return [*body[:-1], echo(last, last.value)]
+    if interactivity == "last_expr_or_assign":
+        target = last.targets[0] if isinstance(last, ast.Assign) else getattr(last, "target", None)
+        if isinstance(target, ast.Name) and isinstance(last, (ast.Assign, ast.AugAssign, ast.AnnAssign)):
+            return [*body, echo(last, ast.Name(target.id, ast.Load()))]
+    return body
+
+
+def _awaits(node: ast.AST) -> bool:
+    """Whether this statement itself awaits; functions and classes inside it do that on their own account."""
+    if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda)):
+        return False
+    if isinstance(node, (ast.Await, ast.AsyncFor, ast.AsyncWith)) or (
+        isinstance(node, ast.comprehension) and node.is_async
+    ):
+        return True
+    return any(_awaits(child) for child in ast.iter_child_nodes(node))
+
+
+def _defined(body: Sequence[ast.stmt]) -> Any:
+    return tuple(item.name for item in body if isinstance(item, (ast.FunctionDef, ast.AsyncFunctionDef)))
+
+
+def _marked(body: Sequence[ast.stmt]) -> str | None:
+    """The text of the marker's line if the first statement is the marker."""
+    call = body[0].value if body and isinstance(body[0], ast.Expr) else None
+    if not (isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id == MARKER):
+        return None
+    text = call.args[0] if len(call.args) == 1 else None
+    return text.value if isinstance(text, ast.Constant) and isinstance(text.value, str) else None
+
+
+def _is_own_magic(item: ast.stmt) -> bool:
+    """Whether this is ``%guard ...`` after IPython's own transformation: guarding it would guard its own switch."""
+    call = item.value if isinstance(item, ast.Expr) else None
+    return (
+        isinstance(call, ast.Call)
+        and isinstance(call.func, ast.Attribute)
+        and call.func.attr == "run_line_magic"
+        and bool(call.args)
+        and isinstance(call.args[0], ast.Constant)
+        and call.args[0].value in ("guard", "load_ext", "unload_ext", "reload_ext")
+    )
+
+
+def _method(name: str) -> ast.expr:
+    return ast.Attribute(ast.Name(MARKER, ast.Load()), name, ast.Load())
+
+
+def _call(function: str | ast.expr, *arguments: ast.expr) -> ast.Call:
+    named = ast.Name(function, ast.Load()) if isinstance(function, str) else function
+    return ast.Call(named, list(arguments), [])
+
+
+def _placed(node: Any, where: ast.AST) -> Any:
+    """`node`, every new piece of it at the place of `where`; pieces that a person typed stay where they were."""
+    for piece in _new_pieces(node):
+        ast.copy_location(piece, where)
+    return node
+
+
+def _new_pieces(node: ast.AST) -> Iterator[ast.AST]:
+    if "lineno" in node._attributes and hasattr(node, "lineno"):
+        return
+    yield node
+    for child in ast.iter_child_nodes(node):
+        yield from _new_pieces(child)
