@@ -1,0 +1,217 @@
+"""What the package will be, decided before any text is written: frozen values, and `make_plan` which fills them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from mlguard_convert.reader import Notebook
+from mlguard_nb.errors import Diagnostic
+from mlguard_nb.policy.values import GuardPolicy
+
+__all__ = [
+    "Change",
+    "Constant",
+    "Function",
+    "Import",
+    "ImportBlock",
+    "Param",
+    "Piece",
+    "Plan",
+    "PlanOptions",
+    "Schema",
+    "Step",
+    "VendorFile",
+    "make_plan",
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanOptions:
+    """What a caller may choose. `outputs`: "auto" (what is bound by assignment and lives to the end), "all", or the
+    names to return. `name` None: from the file's name. `skip_bad_cells` leaves out cells that cannot be converted.
+    """
+
+    name: str | None = None
+    outputs: Literal["auto", "all"] | tuple[str, ...] = "auto"
+    order: Literal["file", "executed"] = "file"
+    keep_displays: bool = False
+    allow_shell: bool = False
+    skip_bad_cells: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Statements of one cell: its plain Python `source`, and which of its top-level statements (by place) are meant."""
+
+    cell: int
+    source: str
+    keep: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Import:
+    """One hoisted name. `attribute` None: `import module [as name]`; `has_effect`: kept even if nobody reads it."""
+
+    name: str
+    module: str
+    attribute: str | None = None
+    cell: int = 0
+    has_effect: bool = False
+
+    @property
+    def source(self) -> str:
+        """The statement."""
+        if self.attribute is None:
+            return f"import {self.module}" + ("" if self.name == self.module.partition(".")[0] else f" as {self.name}")
+        alias = "" if self.name == self.attribute else f" as {self.name}"
+        return f"from {self.module} import {self.attribute}{alias}"
+
+
+@dataclass(frozen=True, slots=True)
+class ImportBlock:
+    """A `try: import ... except ImportError: ...` that stays one; `names` are what it binds."""
+
+    names: tuple[str, ...]
+    piece: Piece
+
+
+@dataclass(frozen=True, slots=True)
+class Constant:
+    """A literal bound once: a module constant under the notebook's own name."""
+
+    name: str
+    piece: Piece
+
+
+@dataclass(frozen=True, slots=True)
+class Param:
+    """One parameter of a run: the source of its default, its type where that is plain, and its comment."""
+
+    name: str
+    default: str
+    annotation: str
+    description: str
+    cell: int
+
+
+@dataclass(frozen=True, slots=True)
+class Schema:
+    """A schema declared or learned in the notebook, as source. `note` is the comment above it."""
+
+    name: str
+    source: str
+    note: str = ""
+    of: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class VendorFile:
+    """A helper module of the notebook's folder: its path below the package, and its text."""
+
+    path: str
+    source: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Function:
+    """A function or class that moves to module level. `takes` are notebook variables that become keyword-only
+    parameters; `policy` the guards of a cell that only defines (`scope=defs`).
+    """
+
+    name: str
+    piece: Piece
+    takes: tuple[str, ...] = ()
+    policy: GuardPolicy | None = None
+    is_class: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One step. `pieces` in order; `inputs` in the order of first reading; `outputs` what it returns.
+
+    `initial` names get None first, because no path is sure to bind them; `restored` are builtins that the step both
+    reads and shadows; `tolerated` cells may raise; `dead` names are bound and read by nobody; `nonlocals` are
+    notebook variables that functions inside it bind; `deletes` leave the namespace for good; `fallback` is the
+    notebook's function of a policy with fallback=; `figures` the name plt.show() saves under, None where it draws
+    nothing; `state` marks the one step of a notebook that runs code as text: its names are globals of a module.
+    """
+
+    name: str
+    title: str
+    doc: str
+    cells: tuple[int, ...]
+    pieces: tuple[Piece, ...]
+    inputs: tuple[str, ...] = ()
+    outputs: tuple[str, ...] = ()
+    initial: tuple[str, ...] = ()
+    restored: tuple[str, ...] = ()
+    dead: tuple[str, ...] = ()
+    nonlocals: tuple[str, ...] = ()
+    deletes: tuple[str, ...] = ()
+    mutates: tuple[str, ...] = ()
+    tolerated: tuple[int, ...] = ()
+    policy: GuardPolicy | None = None
+    fallback: str | None = None
+    figures: str | None = None
+    is_async: bool = False
+    state: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What is different from the notebook, and why. `cells` empty: it concerns the whole."""
+
+    cells: tuple[int, ...]
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """Everything that the package's files are written from.
+
+    `results` are the names `run()` returns, in the order the notebook first binds them. `calls` are the functions
+    with `takes`: name to those names. `modules` are the top-level modules that are imported, without those copied to
+    vendor/; `requirements` what pip lines asked for; `data_files` the literal relative paths that are read.
+    """
+
+    package: str
+    title: str
+    description: str
+    notebook: Notebook
+    steps: tuple[Step, ...]
+    functions: tuple[Function, ...] = ()
+    constants: tuple[Constant, ...] = ()
+    params: tuple[Param, ...] = ()
+    schemas: tuple[Schema, ...] = ()
+    imports: tuple[Import, ...] = ()
+    blocks: tuple[ImportBlock, ...] = ()
+    futures: tuple[str, ...] = ()
+    vendor: tuple[VendorFile, ...] = ()
+    results: tuple[str, ...] = ()
+    names: frozenset[str] = frozenset()
+    changes: tuple[Change, ...] = ()
+    diagnostics: tuple[Diagnostic, ...] = ()
+    modules: tuple[str, ...] = ()
+    requirements: tuple[str, ...] = ()
+    data_files: tuple[str, ...] = ()
+    skipped: tuple[int, ...] = ()
+    order: tuple[int, ...] = ()
+    is_async: bool = False
+    allow_shell: bool = False
+
+    @property
+    def folder(self) -> Path:
+        """Where the notebook lies."""
+        return self.notebook.path.parent
+
+
+def make_plan(notebook: Notebook, options: PlanOptions | None = None) -> Plan:
+    """Decide everything about the package of `notebook`; nothing of it is executed.
+
+    ConversionError names every cell that cannot be converted, all at once.
+    """
+    from mlguard_convert.planning.assembly import assemble
+
+    return assemble(notebook, options or PlanOptions())
