@@ -174,7 +174,7 @@ def _generate(function: Any, guard: Guard, kind: Kind) -> types.FunctionType:
     start = "async def" if kind in ("coroutine", "asyncgen") else "def"
     lines = "".join(f"    {line}\n" for line in body.splitlines())
     code = _compiled(f"{start} wrapper({head}):\n{lines}", guard.decorator)
-    named = {"co_name": getattr(function, "__name__", guard.label)}
+    named: dict[str, Any] = {"co_name": getattr(function, "__name__", guard.label)}
     if sys.version_info >= (3, 11):
         named["co_qualname"] = getattr(function, "__qualname__", guard.label)
     space = {
@@ -187,9 +187,9 @@ def _generate(function: Any, guard: Guard, kind: Kind) -> types.FunctionType:
     }
     positional = (p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD))
     defaults = tuple(p.default for p in positional if p.default is not p.empty)
-    wrapper = types.FunctionType(code.replace(**named), space, guard.label, defaults or None)  # type: ignore[arg-type]
+    wrapper = types.FunctionType(code.replace(**named), space, guard.label, defaults or None)
     keyword = {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY and p.default is not p.empty}
-    wrapper.__kwdefaults__ = keyword or None  # type: ignore[assignment]
+    wrapper.__kwdefaults__ = keyword or None
     return wrapper
 
 

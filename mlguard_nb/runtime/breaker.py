@@ -1,0 +1,157 @@
+"""A circuit breaker: after too many failures a service is left alone for a while, then asked by a few probes.
+
+closed (calls pass) -> open (calls are refused with CircuitOpen) -> half-open (a few probes pass) -> closed or open.
+The failure rate is taken over a sliding window of time (Nygard, "Release It!", 2007; the names are resilience4j's).
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from typing import Any
+
+from mlguard_nb import clock
+from mlguard_nb.errors import CircuitOpen, PolicyError
+from mlguard_nb.telemetry import bus
+from mlguard_nb.telemetry.events import BreakerMoved
+
+__all__ = ["CircuitBreaker"]
+
+
+class CircuitBreaker:
+    """Opens when at least `minimum_calls` ended within `window` seconds and a share of `failure_rate` of them failed.
+
+    A call longer than `slow_call` seconds counts as failed (None: none does). Open lasts `open_for` seconds; then
+    `half_open_calls` probes may pass: if all succeed it closes, if one fails it opens again. One breaker may guard
+    several functions that call the same service. PolicyError for values that cannot be.
+    """
+
+    def __init__(
+        self,
+        failure_rate: float = 0.5,
+        minimum_calls: int = 10,
+        window: float = 60.0,
+        slow_call: float | None = None,
+        open_for: float = 30.0,
+        half_open_calls: int = 1,
+        name: str = "",
+    ) -> None:
+        if not 0 < failure_rate <= 1:
+            raise PolicyError(f"CircuitBreaker: failure_rate must be a share in (0, 1], got {failure_rate}")
+        if minimum_calls < 1 or half_open_calls < 1:
+            raise PolicyError("CircuitBreaker: minimum_calls and half_open_calls must be at least 1")
+        if window <= 0 or open_for <= 0 or (slow_call is not None and slow_call <= 0):
+            raise PolicyError("CircuitBreaker: window, open_for and slow_call are durations above 0, in seconds")
+        self.failure_rate, self.minimum_calls, self.window = failure_rate, minimum_calls, window
+        self.slow_call, self.open_for, self.half_open_calls, self.name = slow_call, open_for, half_open_calls, name
+        self._reset()
+
+    def _reset(self) -> None:
+        self.is_closed = True
+        self._state = "closed"
+        self._lock = threading.Lock()
+        self._ended: deque[tuple[float, int, int]] = deque()  # (when, calls, failures)
+        self._until = 0.0
+        self._probes = self._probes_passed = 0
+        # Successes while closed are only counted, and spread over the time since the last look, when a failure asks.
+        self.successes = 0
+        self._looked_at = clock.current().now()
+
+    @property
+    def state(self) -> str:
+        """closed, half-open or open."""
+        if self._state == "open" and clock.current().now() >= self._until:
+            return "half-open"
+        return self._state
+
+    def enter(self) -> None:
+        """Ask to make one call; CircuitOpen with the seconds until the next probe where it is refused."""
+        if self.is_closed:
+            return
+        with self._lock:
+            now = clock.current().now()
+            if self._state == "open":
+                if now < self._until:
+                    raise CircuitOpen(self.name, self._until - now)
+                self._move("half-open")
+                self._probes = self._probes_passed = 0
+            if self._state == "half-open":
+                if self._probes >= self.half_open_calls:
+                    raise CircuitOpen(self.name, self.open_for)
+                self._probes += 1
+
+    def succeeded(self, seconds: float | None = None) -> None:
+        """Count one call that ended well, after `seconds`."""
+        if self.slow_call is not None and seconds is not None and seconds > self.slow_call:
+            self.failed()
+            return
+        if self.is_closed:
+            self.successes += 1
+            return
+        with self._lock:
+            if self._state == "half-open":
+                self._probes_passed += 1
+                if self._probes_passed >= self.half_open_calls:
+                    self._ended.clear()
+                    self._move("closed")
+
+    def failed(self) -> None:
+        """Count one call that failed."""
+        with self._lock:
+            now = clock.current().now()
+            if self._state == "half-open":
+                self._open(now)
+                return
+            if self._state == "open":
+                return
+            self._spread_successes(now)
+            self._ended.append((now, 1, 1))
+            while self._ended and self._ended[0][0] < now - self.window:
+                self._ended.popleft()
+            calls = sum(count for _when, count, _failures in self._ended)
+            failures = sum(count for _when, _calls, count in self._ended)
+            if calls >= self.minimum_calls and failures >= self.failure_rate * calls:
+                self._open(now)
+
+    def given_up(self) -> None:
+        """A call that was let in has neither succeeded nor failed (it was cancelled): its probe is free again."""
+        with self._lock:
+            if self._state == "half-open":
+                self._probes = max(0, self._probes - 1)
+
+    def _spread_successes(self, now: float) -> None:
+        count, self.successes = self.successes, 0
+        elapsed, self._looked_at = now - self._looked_at, now
+        recent = count if elapsed <= self.window else round(count * self.window / elapsed)
+        if recent:
+            self._ended.append((now - min(elapsed, self.window) / 2, recent, 0))
+
+    def _open(self, now: float) -> None:
+        self._until = now + self.open_for
+        self._ended.clear()
+        self._move("open")
+
+    def _move(self, state: str) -> None:
+        self._state, self.is_closed = state, state == "closed"
+        if state == "closed":
+            self.successes, self._looked_at = 0, clock.current().now()
+        if bus.is_heard():
+            bus.emit(BreakerMoved(function=self.name, state=state))
+
+    def _settings(self) -> tuple[Any, ...]:
+        return (
+            self.failure_rate, self.minimum_calls, self.window, self.slow_call, self.open_for, self.half_open_calls,
+            self.name,
+        )  # fmt: skip
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return CircuitBreaker, self._settings()
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, CircuitBreaker) and other._settings() == self._settings()
+
+    def __hash__(self) -> int:
+        return hash(self._settings())
+
+    def __repr__(self) -> str:
+        return f"CircuitBreaker(failure_rate={self.failure_rate}, window={self.window}, open_for={self.open_for})"

@@ -1,0 +1,448 @@
+"""The retry decorator: attempts, back-off, deadlines, budgets, circuit breakers, hedging, and out of memory."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import inspect
+import traceback
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any, TypeVar, overload
+
+from mlguard_nb import clock as clocks
+from mlguard_nb.devices import frameworks
+from mlguard_nb.errors import PolicyError, add_note
+from mlguard_nb.policy.values import RetryPolicy
+from mlguard_nb.runtime import deadline, wrapping
+from mlguard_nb.runtime.attempts import Attempts, GaveUp, Wait, budget_of
+from mlguard_nb.runtime.budget import RetryBudget
+from mlguard_nb.runtime.options import decorate, policy_from
+from mlguard_nb.runtime.wrapping import Guard, Kind
+from mlguard_nb.telemetry import bus
+from mlguard_nb.telemetry.events import RetriesExhausted, RetryScheduled
+
+__all__ = ["RetryGuard", "retry"]
+
+F = TypeVar("F", bound=Callable[..., Any])
+Arguments = tuple[tuple[Any, ...], dict[str, Any]]
+
+# The failure travels in a list that the callee empties, so that no frame here keeps it alive during the next attempt.
+_SYNC = """\
+_mlguard_failed = []
+try:
+    _mlguard_result = <call>
+except Exception as _mlguard_error:
+    _mlguard_failed.append(_mlguard_error)
+else:
+    return _mlguard_result
+return _mlguard_guard.again(_mlguard_failed, <args>, <kwargs>)
+"""
+_ASYNC = """\
+_mlguard_failed = []
+try:
+    _mlguard_result = await <call>
+except Exception as _mlguard_error:
+    _mlguard_failed.append(_mlguard_error)
+else:
+    return _mlguard_result
+return await _mlguard_guard.again_async(_mlguard_failed, <args>, <kwargs>)
+"""
+_GENERATOR = """\
+_mlguard_inner, _mlguard_more, _mlguard_item = _mlguard_guard.begin(<args>, <kwargs>)
+if not _mlguard_more:
+    return _mlguard_item
+while True:
+    try:
+        _mlguard_sent = yield _mlguard_item
+    except GeneratorExit:
+        _mlguard_inner.close()
+        raise
+    except BaseException as _mlguard_thrown:
+        try:
+            _mlguard_item = _mlguard_inner.throw(_mlguard_thrown)
+        except StopIteration as _mlguard_stop:
+            return _mlguard_stop.value
+    else:
+        try:
+            _mlguard_item = _mlguard_inner.send(_mlguard_sent)
+        except StopIteration as _mlguard_stop:
+            return _mlguard_stop.value
+"""
+_BEGIN_ASYNC = "_mlguard_inner, _mlguard_more, _mlguard_item = await _mlguard_guard.begin_async(<args>, <kwargs>)\n"
+_ASYNCGEN = _BEGIN_ASYNC + (
+    "if not _mlguard_more:\n    return\n"
+    + wrapping.DELEGATE.replace("_mlguard_inner = <call>\n", "").replace(
+        "    _mlguard_item = await _mlguard_inner.__anext__()\n", ""
+    )
+)
+
+
+class RetryGuard(Guard):
+    """The state of one retried function: its budget and, where it has one, its breaker."""
+
+    part, decorator = "retry", "retry"
+    policy: RetryPolicy
+
+    def attach(self, function: Callable[..., Any], kind: Kind) -> None:
+        """Refuse `halve:` of a parameter that is not there; say once that a sync timeout stops nothing."""
+        super().attach(function, kind)
+        policy = self.policy
+        if policy.on_oom.startswith("halve:"):
+            parameter = policy.on_oom[6:]
+            known = inspect.signature(function).parameters
+            if parameter not in known:
+                raise PolicyError(f'retry: on_oom="{policy.on_oom}" names no parameter; there are {", ".join(known)}')
+        if policy.timeout is not None and kind in ("sync", "generator"):
+            warnings.warn(
+                f"retry: timeout={policy.timeout:g} cannot stop {self.label}, a sync function: it is only noticed when "
+                "the attempt ends. Use an async function, a %%guard cell, or the timeout of the library you call",
+                UserWarning,
+                stacklevel=5,
+            )
+        if policy.hedge_after is not None and kind != "coroutine":
+            raise PolicyError(f"retry: hedge_after needs an async function, and {self.label} is none")
+
+    def _needs_more(self) -> bool:
+        """Whether the first attempt needs something around it besides a breaker, so that no fast template will do."""
+        p = self.policy
+        slow_calls = p.breaker is not None and p.breaker.slow_call is not None
+        asked = (p.deadline, p.timeout, p.retry_on_result, p.hedge_after)
+        return slow_calls or any(value is not None for value in asked)
+
+    def template(self, kind: Kind) -> str:
+        """The fast template where the policy allows it."""
+        if kind == "generator":
+            return _GENERATOR
+        if kind == "asyncgen":
+            return _ASYNCGEN
+        run = "_mlguard_guard.run" if kind == "sync" else "await _mlguard_guard.run_async"
+        whole = f"return {run}([], <args>, <kwargs>)\n"
+        if self._needs_more():
+            return whole
+        plain = _SYNC if kind == "sync" else _ASYNC
+        if self._budget() is not None:
+            refill = "if not _mlguard_budget.is_full:\n        _mlguard_budget.give_back()"
+            plain = plain.replace("else:\n", f"else:\n    {refill}\n")
+        if self.policy.breaker is not None:
+            plain = plain.replace("else:\n", "else:\n    _mlguard_breaker.succeeded()\n")
+            plain = f"if not _mlguard_breaker.is_closed:\n    {whole}{plain}"
+        return plain
+
+    def objects(self, kind: Kind) -> Mapping[str, Any]:
+        """The budget and the breaker, read on every call."""
+        return {"_mlguard_budget": self._budget(), "_mlguard_breaker": self.policy.breaker}
+
+    def _budget(self) -> RetryBudget | None:
+        return budget_of(self.policy, self.label)
+
+    # Sync.
+
+    def again(self, failed: list[Exception], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Go on after the first attempt, made by the wrapper itself, failed."""
+        return self.run(failed, args, kwargs)
+
+    def run(self, failed: list[Exception], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """All attempts; where `failed` holds an error, the first one has been made."""
+        clock = clocks.current()
+        with deadline.limit(self.policy.deadline, clock):
+            attempts = Attempts(self.policy, name=self.label, clock=clock)
+            if failed and self.policy.breaker is not None:
+                self.policy.breaker.failed()
+            while True:
+                if not failed:
+                    try:
+                        result = self._once(args, kwargs)
+                    except Exception as error:
+                        failed.append(error)
+                    else:
+                        if not self._is_unsatisfying(result):
+                            return self._succeeded(result, attempts)
+                        decision = attempts.unsatisfying()
+                        if isinstance(decision, GaveUp):
+                            self._tell_gave_up(decision, repr(result)[:200])
+                            return result
+                        self._tell(decision, f"unsatisfying result {result!r}"[:200])
+                        del result
+                        clock.sleep(decision.seconds)
+                        continue
+                wait = self._decide(attempts, failed)
+                args, kwargs = self._after_oom(wait, failed, args, kwargs)
+                release(failed)
+                clock.sleep(wait.seconds)
+
+    def _once(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        breaker = self.policy.breaker
+        if breaker is None:
+            return self.function(*args, **kwargs)
+        breaker.enter()
+        started = clocks.current().now()
+        try:
+            result = self.function(*args, **kwargs)
+        except Exception:
+            breaker.failed()
+            raise
+        except BaseException:
+            breaker.given_up()
+            raise
+        breaker.succeeded(clocks.current().now() - started)
+        return result
+
+    # Async: the same, awaiting.
+
+    async def again_async(self, failed: list[Exception], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Go on after the first attempt, made by the wrapper itself, failed."""
+        return await self.run_async(failed, args, kwargs)
+
+    async def run_async(self, failed: list[Exception], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """All attempts; where `failed` holds an error, the first one has been made."""
+        clock = clocks.current()
+        with deadline.limit(self.policy.deadline, clock):
+            attempts = Attempts(self.policy, name=self.label, clock=clock)
+            if failed and self.policy.breaker is not None:
+                self.policy.breaker.failed()
+            while True:
+                if not failed:
+                    try:
+                        result = await self._once_async(attempts, args, kwargs)
+                    except Exception as error:
+                        failed.append(error)
+                    else:
+                        if not self._is_unsatisfying(result):
+                            return self._succeeded(result, attempts)
+                        decision = attempts.unsatisfying()
+                        if isinstance(decision, GaveUp):
+                            self._tell_gave_up(decision, repr(result)[:200])
+                            return result
+                        self._tell(decision, f"unsatisfying result {result!r}"[:200])
+                        del result
+                        await clock.sleep_async(decision.seconds)
+                        continue
+                wait = self._decide(attempts, failed)
+                args, kwargs = self._after_oom(wait, failed, args, kwargs)
+                release(failed)
+                await clock.sleep_async(wait.seconds)
+
+    async def _once_async(self, attempts: Attempts, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        breaker = self.policy.breaker
+        if breaker is not None:
+            breaker.enter()
+        started = attempts.clock.now()
+        try:
+            result = await self._timed(attempts, args, kwargs)
+        except Exception:
+            if breaker is not None:
+                breaker.failed()
+            raise
+        except BaseException:
+            if breaker is not None:
+                breaker.given_up()
+            raise
+        if breaker is not None:
+            breaker.succeeded(attempts.clock.now() - started)
+        return result
+
+    async def _timed(self, attempts: Attempts, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        left = [seconds for seconds in (self.policy.timeout, attempts.ends_at) if seconds is not None]
+        if attempts.ends_at is not None:
+            left[-1] = max(0.0, attempts.ends_at - attempts.clock.now())
+        call = (
+            self._hedged(attempts, args, kwargs)
+            if self.policy.hedge_after is not None
+            else self.function(*args, **kwargs)
+        )
+        return await (asyncio.wait_for(call, min(left)) if left else call)
+
+    async def _hedged(self, attempts: Attempts, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Ask a second time when the first has not answered after `hedge_after` seconds; the first answer counts."""
+        assert self.policy.hedge_after is not None
+        running = {asyncio.ensure_future(self.function(*args, **kwargs))}
+        timer: asyncio.Future[Any] = asyncio.ensure_future(attempts.clock.sleep_async(self.policy.hedge_after))
+        failure: BaseException | None = None
+        try:
+            while running:
+                waited = running if timer.done() else {*running, timer}
+                done, _ = await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
+                for task in done - {timer}:
+                    running.discard(task)
+                    failure = task.exception()
+                    if failure is None:
+                        return task.result()
+                if timer in done and running:
+                    running.add(asyncio.ensure_future(self.function(*args, **kwargs)))
+            assert failure is not None
+            raise failure
+        finally:
+            for task in (*running, timer):
+                task.cancel()
+            await asyncio.gather(*running, timer, return_exceptions=True)
+            del failure
+
+    # Generators: tried again only until the first item.
+
+    def begin(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, bool, Any]:
+        """(the running generator, whether it gave an item, the item or the return value)."""
+        function: Any = self.function
+
+        def first(*args: Any, **kwargs: Any) -> tuple[Any, bool, Any]:
+            inner = function(*args, **kwargs)
+            try:
+                return inner, True, next(inner)
+            except StopIteration as stop:
+                return inner, False, stop.value
+
+        found: tuple[Any, bool, Any] = self._with(first).run([], args, kwargs)
+        return found
+
+    async def begin_async(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, bool, Any]:
+        """(the running async generator, whether it gave an item, the item)."""
+        function: Any = self.function
+
+        async def first(*args: Any, **kwargs: Any) -> tuple[Any, bool, Any]:
+            inner = function(*args, **kwargs)
+            try:
+                return inner, True, await inner.__anext__()
+            except StopAsyncIteration:
+                return inner, False, None
+
+        found: tuple[Any, bool, Any] = await self._with(first).run_async([], args, kwargs)
+        return found
+
+    def _with(self, function: Callable[..., Any]) -> RetryGuard:
+        """This guard around another function: what begins a generator."""
+        other = RetryGuard(replace(self.policy, retry_on_result=None), self.name)
+        other.function, other.label, other.kind = function, self.label, self.kind
+        other.signature_of = self.function
+        return other
+
+    signature_of: Any = None
+
+    # What both share.
+
+    def _is_unsatisfying(self, result: Any) -> bool:
+        accept = self.policy.retry_on_result
+        return callable(accept) and bool(accept(result))
+
+    def _succeeded(self, result: Any, attempts: Attempts) -> Any:
+        budget = self._budget()
+        if budget is not None and attempts.number == 1 and not budget.is_full:
+            budget.give_back()
+        return result
+
+    def _decide(self, attempts: Attempts, failed: list[Exception]) -> Wait:
+        """How long to wait; raises the user's own exception, with a note, where there is no further attempt."""
+        decision = attempts.failed(failed[-1])
+        if isinstance(decision, Wait):
+            self._tell(decision, _told(failed[-1]))
+            return decision
+        error = failed.pop()
+        if decision.note:
+            add_note(error, decision.note)
+            self._tell_gave_up(decision, _told(error))
+        try:
+            raise error
+        finally:
+            del error
+
+    def _tell(self, wait: Wait, error: str) -> None:
+        on_retry = self.policy.on_retry
+        if not bus.is_heard() and not callable(on_retry):
+            return
+        event = RetryScheduled(
+            function=self.label, attempt=wait.attempt, wait_seconds=wait.seconds, reason=wait.reason, error=error
+        )
+        bus.emit(event)
+        if callable(on_retry):
+            on_retry(event)
+
+    def _tell_gave_up(self, decision: GaveUp, error: str) -> None:
+        if bus.is_heard():
+            bus.emit(
+                RetriesExhausted(
+                    function=self.label, attempts=decision.attempts, elapsed_seconds=decision.elapsed_seconds,
+                    reason=decision.reason, error=error,
+                )
+            )  # fmt: skip
+
+    def _after_oom(
+        self, wait: Wait, failed: list[Exception], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Arguments:
+        """Free what can be freed, and halve the parameter where the policy says so."""
+        if wait.reason != "oom":
+            return args, kwargs
+        for error in failed:
+            traceback.clear_frames(error.__traceback__)
+        gc.collect()
+        frameworks.empty_caches()
+        if not self.policy.on_oom.startswith("halve:"):
+            return args, kwargs
+        parameter = self.policy.on_oom[6:]
+        bound = inspect.signature(self.signature_of or self.function).bind(*args, **kwargs)
+        bound.apply_defaults()
+        value = bound.arguments[parameter]
+        if not isinstance(value, (int, float)) or isinstance(value, bool) or value <= 1:
+            error = failed.pop()
+            add_note(error, f"on_oom=halve: {parameter}={value!r} cannot be halved any further")
+            try:
+                raise error
+            finally:
+                del error
+        bound.arguments[parameter] = value // 2 if isinstance(value, int) else value / 2
+        return bound.args, bound.kwargs
+
+
+def _told(error: BaseException) -> str:
+    text = str(error)
+    return f"{type(error).__name__}: {text}"[:200] if text else type(error).__name__
+
+
+def release(failed: list[Exception]) -> None:
+    """Let go of what a failed attempt held: the locals of its frames, through all the errors behind the error."""
+    while failed:
+        error: BaseException | None = failed.pop()
+        seen: set[int] = set()
+        while error is not None and id(error) not in seen:
+            seen.add(id(error))
+            with contextlib.suppress(RuntimeError):
+                traceback.clear_frames(error.__traceback__)
+            error = error.__cause__ or error.__context__
+
+
+@overload
+def retry(function: F, /) -> F: ...
+@overload
+def retry(policy: RetryPolicy, /, *, name: str | None = None) -> Callable[[F], F]: ...
+@overload
+def retry(
+    *,
+    on: Any = ...,
+    retry_on_result: Callable[[Any], bool] | None = ...,
+    attempts: int = ...,
+    deadline: float | str | None = ...,
+    timeout: float | str | None = ...,
+    wait_initial: float | str = ...,
+    wait_max: float | str = ...,
+    jitter: str | None = ...,
+    respect_retry_after: bool = ...,
+    budget: Any = ...,
+    hedge_after: float | str | None = ...,
+    on_oom: str = ...,
+    breaker: Any = ...,
+    on_retry: Callable[[RetryScheduled], Any] | None = ...,
+    name: str | None = None,
+) -> Callable[[F], F]: ...
+def retry(given: Any = None, /, *, name: str | None = None, **options: Any) -> Any:
+    """Call the function again when it fails: up to `attempts` calls, with jittered, growing waits between them.
+
+    Durations are seconds or text such as "30s". `on` holds exception types or a predicate; by default every Exception
+    is retried but programming errors, out of memory, InputRejected and CircuitOpen. Cancellation never is. `deadline`
+    ends all attempts and is inherited by nested retries; `timeout` is of one attempt (async only). `on_oom` is "fail",
+    "clear" or "halve:<parameter>". When attempts run out the function's own last exception is raised, with a note.
+
+    Raises PolicyError at decoration for values that cannot be.
+    """
+    is_function = callable(given) or isinstance(given, (staticmethod, classmethod))
+    policy = policy_from(RetryPolicy, None if is_function else given, options, "retry")
+    return decorate(given, lambda function: wrapping.wrap(function, RetryGuard(policy, name)))

@@ -1,0 +1,156 @@
+"""Everything the guards say about themselves: one frozen event a fact, in the past tense.
+
+`function` is the label of the guarded function or the name of the cell; times are seconds, sizes bytes. `wall` is
+seconds since the epoch. Events never hold arguments or results.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from mlguard_nb import clock
+
+__all__ = [
+    "BreakerMoved",
+    "CacheEvicted",
+    "CacheFailed",
+    "CacheHit",
+    "CacheMiss",
+    "CallFinished",
+    "DriftMeasured",
+    "Event",
+    "InputRefused",
+    "InputUnusual",
+    "MemoryReclaimed",
+    "MemoryRefused",
+    "MemoryWaited",
+    "RetriesExhausted",
+    "RetryScheduled",
+]
+
+
+def _now() -> float:
+    return clock.current().wall()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Event:
+    """What all events have."""
+
+    function: str
+    wall: float = field(default_factory=_now)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CallFinished(Event):
+    """A call that the caller sees has ended. `outcome` is "ok" or "error"; `error` the class of the exception."""
+
+    outcome: str
+    duration_seconds: float
+    error: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class RetryScheduled(Event):
+    """An attempt failed and another follows after `wait_seconds`. `reason`: exception, result, oom or retry-after."""
+
+    attempt: int
+    wait_seconds: float
+    reason: str
+    error: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class RetriesExhausted(Event):
+    """The last attempt failed. `reason`: attempts, deadline, budget or not-retryable."""
+
+    attempts: int
+    elapsed_seconds: float
+    reason: str
+    error: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class BreakerMoved(Event):
+    """A circuit breaker is now `state`: closed, half-open or open."""
+
+    state: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class CacheHit(Event):
+    """A result came from the cache; `stale` when it was past its ttl and served all the same."""
+
+    stale: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class CacheMiss(Event):
+    """A result had to be computed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CacheEvicted(Event):
+    """A kept result was dropped. `reason`: size, ttl or memory."""
+
+    reason: str
+    size_bytes: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class CacheFailed(Event):
+    """The backend did not answer, and the call went on without it."""
+
+    backend: str
+    error: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class InputRefused(Event):
+    """Arguments broke their schema. `rules` names each broken rule once for each argument."""
+
+    rules: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class InputUnusual(Event):
+    """Arguments are outside the range that a learned schema has seen."""
+
+    columns: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DriftMeasured(Event):
+    """How far a column has moved from the training data (runtime/reference.py defines the distances)."""
+
+    column: str
+    psi: float
+    ks: float
+    mean_shift: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class MemoryReclaimed(Event):
+    """A rung of the ladder was taken. `action`: gc, trim, evict_caches, empty_cuda_cache or alert."""
+
+    action: str
+    freed_bytes: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class MemoryWaited(Event):
+    """A call waited for memory."""
+
+    device: str
+    wait_seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class MemoryRefused(Event):
+    """There was no room. `action` is what came of it: stop, skip, fallback or warn."""
+
+    device: str
+    action: str
+    used_bytes: int | None = None
+    limit_bytes: int | None = None
+    needed_bytes: int | None = None
