@@ -149,25 +149,25 @@ def _sarif(given: argparse.Namespace, notebook: Path, diagnostics: Sequence[Any]
 
 
 def _report(given: argparse.Namespace) -> int:
-    from mlguard_convert import report
+    from mlguard_convert.report import print_report
 
     try:
-        return report.print_report(given.log, given.baseline, html=given.html, as_json=given.json)
+        return print_report(given.log, given.baseline, html=given.html, as_json=given.json)
     except (GuardError, OSError) as error:
         sys.stderr.write(f"mlguard-nb report: {_one_line(error)}\n")
         return CANNOT
 
 
 def _top(given: argparse.Namespace) -> int:
-    from mlguard_convert import top
+    from mlguard_convert.top import watch
 
-    return top.watch(every=given.every, once=given.once)
+    return watch(every=given.every, once=given.once)
 
 
 def _doctor(given: argparse.Namespace) -> int:
-    from mlguard_convert import doctor
+    from mlguard_convert.doctor import print_findings
 
-    return doctor.print_findings(as_json=given.json)
+    return print_findings(as_json=given.json)
 
 
 def _one_line(error: BaseException) -> str:

@@ -226,7 +226,7 @@ def _shown(value: Portable) -> str:
     """A value in a few characters: the value itself, or its type and size."""
     if "value" in value:
         return shortened(value["value"])
-    kind = value["type"].rpartition(".")[2]
+    kind = str(value["type"]).rpartition(".")[2]
     if "shape" in value:
         return f"{value.get('dtype_name') or kind} {' × '.join(str(size) for size in value['shape'])}".strip()
     for part in ("items", "pairs"):
