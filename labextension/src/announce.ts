@@ -1,0 +1,105 @@
+/** The one live region of the page: speaks on crossings, losses and ends of cells, never on a tick. */
+
+import type { TranslationBundle } from '@jupyterlab/translation';
+import { IDisposable } from '@lumino/disposable';
+import { h } from './dom';
+import type { CellRow, NotebookInFront } from './front';
+import { LiveModel, shareOf } from './model';
+import type { Level } from './signs';
+import { age, duration, gib, percent } from './words';
+
+const BACK = 0.05;
+const RANK: Record<Level, number> = { ok: 0, warning: 1, critical: 2 };
+
+export class Announcer implements IDisposable {
+  constructor(
+    private readonly model: LiveModel,
+    private readonly front: NotebookInFront,
+    private readonly trans: TranslationBundle
+  ) {
+    this._region = h('div', {
+      class: 'mlguard-hidden mlguard-Announcer',
+      role: 'status',
+      'aria-live': 'polite'
+    });
+    document.body.append(this._region);
+    model.changed.connect(this.listen, this);
+    front.cellEnded.connect(this.ended, this);
+  }
+
+  get isDisposed(): boolean {
+    return this._isDisposed;
+  }
+
+  dispose(): void {
+    if (!this._isDisposed) {
+      this._isDisposed = true;
+      this.model.changed.disconnect(this.listen, this);
+      this.front.cellEnded.disconnect(this.ended, this);
+      this._region.remove();
+    }
+  }
+
+  private listen(): void {
+    const { model, trans } = this;
+    if (model.isStale !== this._wasStale) {
+      this._wasStale = model.isStale;
+      this.say(
+        model.isStale
+          ? trans.__('Last sample %1 ago', age(model.age ?? 0))
+          : trans.__('Live readings are back')
+      );
+    }
+    for (const device of model.devices) {
+      const share = shareOf(device);
+      const isLost = device.gpu !== null && device.used.value === null;
+      if (isLost !== (this._lost.get(device.key) ?? false)) {
+        this._lost.set(device.key, isLost);
+        this.say(
+          isLost
+            ? trans.__('%1 gives no reading: %2', device.label, device.used.reason ?? '')
+            : trans.__('%1 is back', device.label)
+        );
+      }
+      if (share !== null) {
+        this.cross(device.key, device.label, share);
+      }
+    }
+  }
+
+  /** Once for each crossing; again only after the share has been five points below. */
+  private cross(key: string, label: string, share: number): void {
+    const { warning, critical } = this.model.thresholds;
+    const spoken = this._spoken.get(key) ?? 'ok';
+    const level: Level =
+      share >= critical ? 'critical' : share >= warning ? 'warning' : 'ok';
+    if (RANK[level] > RANK[spoken]) {
+      this._spoken.set(key, level);
+      this.say(this.trans.__('%1 is at %2 of its limit', label, percent(share)));
+      return;
+    }
+    const floor = spoken === 'critical' ? critical : warning;
+    if (RANK[level] < RANK[spoken] && share < floor - BACK) {
+      this._spoken.set(key, level);
+    }
+  }
+
+  private ended(_: unknown, row: CellRow): void {
+    const { trans } = this;
+    const peak = row.peak('ram').bytes;
+    const ended = trans.__('cell %1 ended after %2', row.number, duration(row.seconds ?? 0));
+    this.say(
+      peak === null ? ended : `${ended}, ${trans.__('peak RAM %1 GiB', gib(peak))}`
+    );
+  }
+
+  private say(sentence: string): void {
+    this._region.textContent = sentence;
+  }
+
+  private _isDisposed = false;
+  private _wasStale = false;
+  private readonly _region: HTMLElement;
+  private readonly _spoken = new Map<string, Level>();
+  private readonly _lost = new Map<string, boolean>();
+}

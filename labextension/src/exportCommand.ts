@@ -1,0 +1,100 @@
+/** The export command: saves the notebook, opens the dialog, keeps the way back after a look at a cell. */
+
+import type { JupyterFrontEnd } from '@jupyterlab/application';
+import { Clipboard } from '@jupyterlab/apputils';
+import type { NotebookPanel } from '@jupyterlab/notebook';
+import type { TranslationBundle } from '@jupyterlab/translation';
+import { Widget } from '@lumino/widgets';
+import { Api } from './api';
+import { h } from './dom';
+import { ExportDialog } from './exportDialog';
+import type { NotebookInFront } from './front';
+import { sign } from './signs';
+
+/** Starts an export of the notebook in front; what runs, what waits and what is kept are its own affair. */
+export class Exporter {
+  constructor(
+    private readonly app: JupyterFrontEnd,
+    private readonly api: Api,
+    private readonly front: NotebookInFront,
+    private readonly trans: TranslationBundle
+  ) {}
+
+  /** Save the notebook and show its plan. */
+  async start(): Promise<void> {
+    const panel = this.front.panel;
+    if (panel === null) {
+      return;
+    }
+    this._back?.dispose();
+    if (panel.context.model.dirty) {
+      await panel.context.save();
+    }
+    const cells = panel.content.widgets.filter(
+      cell => cell.model.type === 'code'
+    );
+    const dialog = new ExportDialog(
+      this.api,
+      panel.context.path,
+      cells.length,
+      this.trans,
+      {
+        jump: (cell, line, findings) => {
+          dialog.hide();
+          this.offerBack(panel, dialog, findings);
+          void this.front.goTo(cell, line);
+        },
+        openFile: path => this.run('docmanager:open', { path }),
+        openFolder: path => {
+          this.run('filebrowser:go-to-path', { path, dontShowBrowser: false });
+          this.run('filebrowser:activate', {});
+        },
+        copy: text => Clipboard.copyToSystem(text),
+        closed: () => this._back?.dispose()
+      }
+    );
+    dialog.open();
+  }
+
+  /** One line above the notebook: the dialog has closed, the plan is kept. */
+  private offerBack(
+    panel: NotebookPanel,
+    dialog: ExportDialog,
+    findings: number
+  ): void {
+    this._back?.dispose();
+    const { trans } = this;
+    const back = new Widget({
+      node: h(
+        'div',
+        { class: 'mlguard mlguard-Back' },
+        sign('note'),
+        h(
+          'span',
+          { class: 'mlguard-cut' },
+          trans.__('Export of %1 is waiting: ', dialog.file) +
+            trans._n('%1 finding, plan kept.', '%1 findings, plan kept.', findings)
+        ),
+        h('span', { class: 'mlguard-push' }),
+        h('button', { type: 'button', class: 'mlguard-link' }, trans.__('Back to the export')),
+        h('button', { type: 'button', 'aria-label': trans.__('Drop the export') }, sign('cross'))
+      )
+    });
+    const [again, drop] = Array.from(back.node.querySelectorAll('button'));
+    again?.addEventListener('click', () => {
+      back.dispose();
+      dialog.open();
+    });
+    drop?.addEventListener('click', () => dialog.dispose());
+    panel.contentHeader.addWidget(back);
+    this._back = back;
+  }
+
+  private run(command: string, args: Record<string, string | boolean>): void {
+    if (this.app.commands.hasCommand(command)) {
+      void this.app.commands.execute(command, args);
+    }
+  }
+
+  private _back: Widget | null = null;
+}

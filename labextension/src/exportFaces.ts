@@ -1,0 +1,277 @@
+/** The faces of the export dialog, each drawn from its state. */
+
+import type { TranslationBundle } from '@jupyterlab/translation';
+import type { ComparedValue, ExportPlan, ExportResult, Finding } from './api';
+import { h, type Child } from './dom';
+import type { ExportDialog } from './exportDialog';
+import { sign, type Sign } from './signs';
+
+const SHOWN_EQUAL = 5;
+const OPENED = ['pipeline.py', 'steps.py', 'README.md'];
+
+/** Everything inside the dialog. */
+export function face(dialog: ExportDialog, trans: TranslationBundle): Node[] {
+  const state = dialog.state;
+  switch (state.kind) {
+    case 'reading':
+      return page(
+        trans.__('Export %1', dialog.file),
+        [h('p', {}, trans.__('Reading the notebook; nothing is run.'))],
+        ['', button('close', trans.__('Cancel'), 'reject')]
+      );
+    case 'plan':
+      return planFace(dialog, state.plan, trans);
+    case 'writing':
+      return page(
+        trans.__('Export %1', dialog.file),
+        [
+          h(
+            'ol',
+            { class: 'mlguard-Steps', 'aria-live': 'polite' },
+            ...(state.steps.length
+              ? state.steps.map((step, index) =>
+                  progressItem(
+                    step.text,
+                    index < state.steps.length - 1,
+                    step.of ? `${step.done} / ${step.of}` : ''
+                  )
+                )
+              : [progressItem(trans.__('starting the converter'), false, '')])
+          )
+        ],
+        [
+          dialog.form.verify
+            ? trans.__('Notebook and package run in processes of their own.')
+            : '',
+          button('stop', trans.__('Stop'), 'reject')
+        ]
+      );
+    case 'result':
+      return resultFace(dialog, state.result, state.all, trans);
+    case 'refused':
+      return page(
+        trans.__('%1 cannot be exported', dialog.file),
+        [
+          h('p', { class: 'mlguard-Refusal' }, sign('critical', trans.__('error')), h('b', { class: 'mlguard-strong' }, state.refusal.message)),
+          findings(state.refusal.findings, trans)
+        ],
+        [
+          '',
+          button('close', trans.__('Close'), 'reject'),
+          button('again', trans.__('Try again'), 'accept')
+        ]
+      );
+  }
+}
+
+function page(title: string, body: Child[], [note, ...buttons]: [string, ...Child[]]): Node[] {
+  return [
+    h('h2', {}, title),
+    h('div', { class: 'mlguard-Dialog-body', tabindex: 0, role: 'group', 'aria-label': title }, ...body),
+    h(
+      'div',
+      { class: 'mlguard-Dialog-foot' },
+      h('span', { class: 'mlguard-quiet mlguard-cut' }, note),
+      h('span', { class: 'mlguard-push' }),
+      ...buttons
+    )
+  ];
+}
+
+function button(
+  action: string,
+  word: string,
+  kind: 'accept' | 'reject' | 'link',
+  argument = '',
+  isOff = false
+): HTMLElement {
+  return h(
+    'button',
+    {
+      type: 'button',
+      class: `mlguard-${kind}`,
+      'data-do': action,
+      'data-with': argument || null,
+      disabled: isOff
+    },
+    word
+  );
+}
+
+function planFace(dialog: ExportDialog, plan: ExportPlan, trans: TranslationBundle): Node[] {
+  const { form } = dialog;
+  const stops = plan.findings.filter(finding => finding.level === 'error').length;
+  const isFilled = /^[A-Za-z_]\w*$/.test(form.name) && form.folder !== '';
+  return page(
+    trans.__('Export %1', dialog.file),
+    [
+      h(
+        'form',
+        { class: 'mlguard-Dialog-form', 'data-key': 'form' },
+        h('label', { for: 'mlguard-export-name' }, trans.__('Name')),
+        h('input', { id: 'mlguard-export-name', name: 'name', type: 'text', value: form.name, spellcheck: 'false' }),
+        h('label', { for: 'mlguard-export-folder' }, trans.__('Folder')),
+        h('input', { id: 'mlguard-export-folder', name: 'folder', type: 'text', value: form.folder, spellcheck: 'false' })
+      ),
+      h(
+        'div',
+        {},
+        h('h3', {}, trans._n('%1 cell becomes ', '%1 cells become ', dialog.codeCells) + trans._n('%1 step', '%1 steps', plan.steps.length)),
+        planTable(plan, trans),
+        ...plan.notes.map(note => h('p', {}, note))
+      ),
+      plan.findings.length > 0 &&
+        h(
+          'div',
+          {},
+          h(
+            'h3',
+            {},
+            trans._n('%1 finding, ', '%1 findings, ', plan.findings.length) +
+              (stops ? trans._n('%1 stops the export', '%1 stop the export', stops) : trans.__('none stops the export'))
+          ),
+          findings(plan.findings, trans)
+        ),
+      h(
+        'label',
+        { class: 'mlguard-Dialog-check', 'data-key': 'verify' },
+        h('input', { type: 'checkbox', name: 'verify', checked: form.verify }),
+        trans.__('Then run notebook and package and compare all values')
+      )
+    ],
+    [
+      isFilled ? trans.__('Nothing has been run or written yet.') : trans.__('The name must be one that Python can import, and the folder is needed.'),
+      button('close', trans.__('Cancel'), 'reject'),
+      button('export', trans.__('Export'), 'accept', '', stops > 0 || !isFilled)
+    ]
+  );
+}
+
+function planTable(plan: ExportPlan, trans: TranslationBundle): HTMLElement {
+  const heads = [trans.__('cell'), trans.__('step'), trans.__('reads'), trans.__('gives'), trans.__('guards')];
+  return h(
+    'table',
+    { class: 'mlguard-Table mlguard-Plan' },
+    h('caption', { class: 'mlguard-hidden' }, trans.__('Plan: cells to steps')),
+    h('thead', {}, h('tr', {}, ...heads.map(word => h('th', { scope: 'col' }, word)))),
+    h(
+      'tbody',
+      {},
+      ...plan.steps.map(step =>
+        h(
+          'tr',
+          {},
+          h('td', {}, ...step.cells.flatMap((cell, index) => [index ? ', ' : null, jump(cell, null, String(cell), trans)])),
+          h('th', { scope: 'row' }, h('code', {}, step.name)),
+          h('td', {}, h('code', {}, step.reads.join(', '))),
+          h('td', {}, h('code', {}, step.gives.join(', '))),
+          h('td', {}, step.guards.length ? step.guards.join(', ') : h('span', { class: 'mlguard-quiet' }, trans.__('none')))
+        )
+      )
+    )
+  );
+}
+
+function findings(found: readonly Finding[], trans: TranslationBundle): HTMLElement {
+  const signs: Record<Finding['level'], Sign> = { error: 'critical', warning: 'warning', note: 'note' };
+  return h(
+    'table',
+    { class: 'mlguard-Table mlguard-Findings' },
+    h('caption', { class: 'mlguard-hidden' }, trans.__('Findings')),
+    h(
+      'tbody',
+      {},
+      ...found.map(finding =>
+        h(
+          'tr',
+          {},
+          h('td', {}, sign(signs[finding.level], trans.__(finding.level))),
+          h('th', { scope: 'row' }, finding.cell !== null && jump(finding.cell, finding.line, place(finding, trans), trans)),
+          h('td', {}, finding.message, finding.nextStep !== null && h('span', { class: 'mlguard-quiet' }, ` ${finding.nextStep}`))
+        )
+      )
+    )
+  );
+}
+
+function place({ cell, line }: Finding, trans: TranslationBundle): string {
+  return line === null ? trans.__('cell %1', cell ?? 0) : trans.__('cell %1, line %2', cell ?? 0, line);
+}
+
+function jump(cell: number, line: number | null, word: string, trans: TranslationBundle): HTMLElement {
+  return h(
+    'button',
+    { type: 'button', class: 'mlguard-link', title: trans.__('Go to cell %1', cell), 'data-do': 'jump', 'data-with': cell, 'data-line': line },
+    word
+  );
+}
+
+function progressItem(text: string, isDone: boolean, count: string): HTMLElement {
+  return h('li', {}, sign(isDone ? 'done' : 'running'), h('span', {}, text), h('span', { class: 'mlguard-number' }, count));
+}
+
+function resultFace(dialog: ExportDialog, result: ExportResult, all: boolean, trans: TranslationBundle): Node[] {
+  const inFolder = (file: string): string => `${result.folder.replace(/\/$/, '')}/${file}`;
+  const opened = OPENED.flatMap(name => result.files.filter(file => file.endsWith(name)).slice(0, 1));
+  const run = `${result.name} run`;
+  return page(
+    trans.__('%1 is exported', dialog.file),
+    [
+      ...(result.compared ? compared(result, result.compared, all, trans) : [h('p', {}, trans.__('The values of notebook and package were not compared.'))]),
+      result.comparisonFailed !== null && h('p', {}, sign('warning', trans.__('warning')), ' ', result.comparisonFailed),
+      result.kept.length > 0 && h('p', {}, trans.__('Edited by hand and kept: %1. What the export would have written lies beside as .new.', result.kept.join(', '))),
+      result.findings.length > 0 && h('div', {}, h('h3', {}, trans._n('%1 finding', '%1 findings', result.findings.length)), findings(result.findings, trans)),
+      opened.length > 0 &&
+        h('p', {}, trans.__('Open: '), ...opened.flatMap((file, index) => [index ? ' · ' : null, button('file', file.split('/').pop() ?? file, 'link', inFolder(file))])),
+      h('p', {}, trans.__('Run: '), h('code', {}, run), ' ', button('copy', trans.__('Copy'), 'link', run))
+    ],
+    [
+      `${result.folder}, ${trans._n('%1 file', '%1 files', result.files.length)}`,
+      button('close', trans.__('Close'), 'reject'),
+      button('folder', trans.__('Open folder'), 'accept', result.folder)
+    ]
+  );
+}
+
+function compared(result: ExportResult, rows: readonly ComparedValue[], all: boolean, trans: TranslationBundle): Child[] {
+  const equal = rows.filter(row => row.equal === true);
+  const differing = rows.filter(row => row.equal === false);
+  const unknown = rows.filter(row => row.equal === null);
+  const shown = [...differing, ...unknown, ...(all ? equal : equal.slice(0, SHOWN_EQUAL))];
+  const hidden = rows.length - shown.length;
+  const heads = [trans.__('result'), trans.__('name'), trans.__('type'), trans.__('notebook'), trans.__('package'), trans.__('remark')];
+  return [
+    h(
+      'p',
+      {},
+      h('b', { class: 'mlguard-strong' }, trans.__('%1 of %2 final values are equal', equal.length, rows.length)),
+      differing.length > 0 && `, ${trans._n('%1 differs', '%1 differ', differing.length)}`,
+      unknown.length > 0 && `, ${trans._n('%1 is not compared', '%1 are not compared', unknown.length)}`,
+      '.'
+    ),
+    h(
+      'table',
+      { class: 'mlguard-Table' },
+      h('caption', { class: 'mlguard-hidden' }, trans.__('Compared values')),
+      h('thead', {}, h('tr', {}, ...heads.map(word => h('th', { scope: 'col' }, word)))),
+      h('tbody', {}, ...shown.map(row => comparedRow(row, result.unstable, trans)))
+    ),
+    hidden > 0 && h('p', {}, button('all', trans.__('Show %1 more, all equal', hidden), 'link'))
+  ];
+}
+
+function comparedRow(row: ComparedValue, unstable: readonly string[], trans: TranslationBundle): HTMLElement {
+  const [mark, word]: [Sign, string] =
+    row.equal === null ? ['none', trans.__('not compared')] : row.equal ? ['done', trans.__('equal')] : ['warning', trans.__('differs')];
+  const remark = unstable.includes(row.name) ? trans.__('differs between two runs of the notebook itself') : row.detail;
+  return h(
+    'tr',
+    {},
+    h('td', { class: 'mlguard-Verdict' }, sign(mark), word),
+    h('th', { scope: 'row' }, h('code', {}, row.name)),
+    h('td', {}, row.how),
+    h('td', { class: 'mlguard-cut' }, row.equal === true ? '' : row.notebook),
+    h('td', { class: 'mlguard-cut' }, row.equal === true ? '' : row.package),
+    h('td', {}, remark)
+  );
+}

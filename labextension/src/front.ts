@@ -1,0 +1,269 @@
+/** The notebook in front: its kernel, its cells with their times and peaks, and the way to a cell. */
+
+import type { CodeCell } from '@jupyterlab/cells';
+import {
+  INotebookTracker,
+  NotebookActions,
+  NotebookPanel
+} from '@jupyterlab/notebook';
+import { IDisposable } from '@lumino/disposable';
+import { ISignal, Signal } from '@lumino/signaling';
+import { LiveModel, RAM } from './model';
+import { CellView, Peak, readView, VIEW_MIME } from './view';
+
+/** One execution, in seconds since the epoch; `end` is null while it runs. */
+interface Run {
+  readonly scheduled: number;
+  readonly start: number;
+  readonly end: number | null;
+}
+
+/** A cell as the panel lists it. `number` counts the code cells of the file from 1. */
+export interface CellRow {
+  readonly number: number;
+  readonly name: string;
+  readonly isGuarded: boolean;
+  readonly isRunning: boolean;
+  readonly start: number | null;
+  readonly end: number | null;
+  readonly seconds: number | null;
+  readonly view: CellView | null;
+  peak(key: string): CellPeak;
+}
+
+/** What a cell's kernel held at most; `bytes` is null where nobody looked. */
+export interface CellPeak {
+  readonly bytes: number | null;
+  readonly kind: Peak;
+}
+
+const GUARD = /^\s*%%guard\b(?!\?)(.*)/;
+
+/** The text after %%guard on the first line of a cell, or null where the cell is not guarded. */
+export function directiveOf(source: string): string | null {
+  return GUARD.exec(source.split('\n', 1)[0] ?? '')?.[1]?.trim() ?? null;
+}
+
+/** Follows the tracker (null where the application has no notebooks); `model.kernelId` is kept in step. */
+export class NotebookInFront implements IDisposable {
+  constructor(
+    private readonly tracker: INotebookTracker | null,
+    private readonly model: LiveModel
+  ) {
+    tracker?.currentChanged.connect(this.follow, this);
+    NotebookActions.executionScheduled.connect(this.begin, this);
+    NotebookActions.executed.connect(this.finish, this);
+    this.follow();
+  }
+
+  get panel(): NotebookPanel | null {
+    return this.tracker?.currentWidget ?? null;
+  }
+
+  /** Another notebook came to the front, or its kernel changed. */
+  get changed(): ISignal<this, void> {
+    return this._changed;
+  }
+
+  /** A cell has just ended. */
+  get cellEnded(): ISignal<this, CellRow> {
+    return this._cellEnded;
+  }
+
+  get isDisposed(): boolean {
+    return this._isDisposed;
+  }
+
+  /** The file's name, "" without a notebook. */
+  get name(): string {
+    return this.panel?.context.path.split('/').pop() ?? '';
+  }
+
+  /** Every code cell that has run here, in the order of the file. */
+  get rows(): readonly CellRow[] {
+    let heading = '';
+    let count = 0;
+    const rows: CellRow[] = [];
+    for (const cell of this.panel?.content.widgets ?? []) {
+      const source = cell.model.sharedModel.getSource();
+      if (cell.model.type !== 'code') {
+        heading = /^#+\s+(.+)/m.exec(source)?.[1]?.trim() ?? heading;
+        continue;
+      }
+      count += 1;
+      const row = this.row(cell as CodeCell, count, heading);
+      heading = '';
+      if (row !== null) {
+        rows.push(row);
+      }
+    }
+    return rows;
+  }
+
+  /** The cell that runs now, null while none does. */
+  get running(): CellRow | null {
+    return this.rows.find(row => row.isRunning) ?? null;
+  }
+
+  /** The code cell with that number (from 1), null where there is none. */
+  cell(number: number): CodeCell | null {
+    const cells = this.panel?.content.widgets ?? [];
+    const code = cells.filter(cell => cell.model.type === 'code');
+    return (code[number - 1] as CodeCell | undefined) ?? null;
+  }
+
+  /** Select a cell and bring it into view; with `line` (from 1) the cursor goes there. */
+  async goTo(number: number, line: number | null = null): Promise<void> {
+    const cell = this.cell(number);
+    const content = this.panel?.content;
+    if (cell === null || content === undefined) {
+      return;
+    }
+    content.deselectAll();
+    content.activeCellIndex = content.widgets.indexOf(cell);
+    await content.scrollToCell(cell, 'smart');
+    cell.editor?.setCursorPosition({ line: (line ?? 1) - 1, column: 0 });
+    content.mode = line === null ? 'command' : 'edit';
+    this.panel?.activate();
+  }
+
+  dispose(): void {
+    if (!this._isDisposed) {
+      this._isDisposed = true;
+      Signal.clearData(this);
+    }
+  }
+
+  private row(cell: CodeCell, count: number, heading: string): CellRow | null {
+    const view = viewOf(cell);
+    const run = this._runs.get(cell.model.id) ?? null;
+    if (view === null && run === null) {
+      return null;
+    }
+    const source = cell.model.sharedModel.getSource();
+    const start = run?.start ?? view?.startedWall ?? null;
+    const end = run ? run.end : endOf(view);
+    const firstLine =
+      source.split('\n').find(line => line.trim() && !line.startsWith('%')) ??
+      source.split('\n', 1)[0];
+    return {
+      number: count,
+      name: view?.name ?? (heading || (firstLine ?? '').trim()),
+      isGuarded: directiveOf(source) !== null,
+      isRunning: run !== null && run.end === null,
+      start,
+      end,
+      seconds:
+        start !== null && (run === null || run.end !== null)
+          ? (end ?? start) - start
+          : null,
+      view,
+      peak: key => this.peak(key, view, start, end)
+    };
+  }
+
+  /** The kernel's own account where the view has one; else the largest sample that fell into the run. */
+  private peak(
+    key: string,
+    view: CellView | null,
+    start: number | null,
+    end: number | null
+  ): CellPeak {
+    const told = view?.devices.find(device => device.key === key);
+    if (told && told.peak !== null) {
+      return { bytes: told.peak, kind: told.peakKind };
+    }
+    if (start === null) {
+      return { bytes: null, kind: null };
+    }
+    const seen = this.model.points
+      .filter(
+        point => point.wall >= start - 1 && (end === null || point.wall <= end + 1)
+      )
+      .map(point => this.model.ownAt(point, key))
+      .filter((bytes): bytes is number => bytes !== null);
+    return seen.length
+      ? { bytes: Math.max(...seen), kind: 'sampled' }
+      : { bytes: null, kind: null };
+  }
+
+  private follow(): void {
+    const context = this.panel?.sessionContext;
+    if (context !== this._context) {
+      this._context?.kernelChanged.disconnect(this.follow, this);
+      this._context = context;
+      context?.kernelChanged.connect(this.follow, this);
+    }
+    const kernelId = context?.session?.kernel?.id ?? null;
+    this.model.kernelId = kernelId;
+    this._changed.emit();
+    this.model.notify();
+  }
+
+  private begin(
+    _: unknown,
+    { cell }: { cell: { model: { id: string } } }
+  ): void {
+    const now = Date.now() / 1000;
+    const start = Math.max(now, this._lastEnd);
+    this._runs.set(cell.model.id, { scheduled: now, start, end: null });
+  }
+
+  private finish(
+    _: unknown,
+    { cell }: { cell: { model: { id: string } } }
+  ): void {
+    const run = this._runs.get(cell.model.id);
+    const end = Date.now() / 1000;
+    if (run) {
+      // Cells wait for one another: one that was scheduled earlier began when the one before it ended.
+      const start = Math.max(run.scheduled, Math.min(this._lastEnd, end));
+      this._runs.set(cell.model.id, { ...run, start, end });
+      this._lastEnd = end;
+    }
+    const count = (this.panel?.content.widgets ?? [])
+      .filter(other => other.model.type === 'code')
+      .findIndex(other => other.model.id === cell.model.id);
+    const row = this.rows.find(other => other.number === count + 1);
+    if (row) {
+      this._cellEnded.emit(row);
+    }
+    this.model.notify();
+  }
+
+  private _lastEnd = 0;
+  private _isDisposed = false;
+  private _context: NotebookPanel['sessionContext'] | undefined;
+  private readonly _runs = new Map<string, Run>();
+  private readonly _changed = new Signal<this, void>(this);
+  private readonly _cellEnded = new Signal<this, CellRow>(this);
+}
+
+/** The view stored in a cell's outputs, null where there is none. */
+export function viewOf(cell: CodeCell): CellView | null {
+  const outputs = cell.model.outputs;
+  for (let index = outputs.length - 1; index >= 0; index--) {
+    const view = readView(outputs.get(index).data[VIEW_MIME]);
+    if (view !== null) {
+      return view;
+    }
+  }
+  return null;
+}
+
+function endOf(view: CellView | null): number | null {
+  return view?.startedWall != null && view.elapsed !== null
+    ? view.startedWall + view.elapsed
+    : null;
+}
+
+/** The stop of the running cell on a device, in bytes; null where it has none. */
+export function stopOf(row: CellRow | null, key: string): number | null {
+  const devices = row?.view?.isRunning ? row.view.devices : [];
+  return devices.find(device => device.key === key)?.stop ?? null;
+}
+
+/** The key of the first GPU in `keys`, else RAM: what cells are sorted by. */
+export function mainDevice(keys: readonly string[]): string {
+  return keys.find(key => key !== RAM) ?? RAM;
+}

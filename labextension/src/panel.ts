@@ -1,0 +1,470 @@
+/** The panel on the right: devices, the last minutes, who holds it, the cells. Draws the model and owns nothing else. */
+
+import { Clipboard } from '@jupyterlab/apputils';
+import type { ISettingRegistry } from '@jupyterlab/settingregistry';
+import type { TranslationBundle } from '@jupyterlab/translation';
+import { Message } from '@lumino/messaging';
+import { Widget } from '@lumino/widgets';
+import { chart, ChartContent, chartTable } from './chart';
+import { deviceBlocks } from './devices';
+import { h, patch, type Child } from './dom';
+import { mainDevice, NotebookInFront, stopOf } from './front';
+import { cellTable, ledger } from './ledger';
+import { LiveModel } from './model';
+import { sign, type Sign } from './signs';
+import type { Stream } from './stream';
+import { age, timeOfDay } from './words';
+
+const DRAW_MILLISECONDS = 240;
+const ENABLE = 'jupyter server extension enable mlguard_nb';
+
+/** What the panel may ask the application for. */
+export interface PanelActions {
+  open(path: string): void;
+  menu(event: MouseEvent): void;
+  save(format: 'csv' | 'json'): void;
+}
+
+/** What a reader chose; kept in the settings. */
+export interface PanelChoices {
+  historyView: 'chart' | 'table';
+  historyMinutes: number;
+  showOthers: boolean;
+  interval: number | null;
+}
+
+export class GuardPanel extends Widget {
+  constructor(private readonly parts: PanelParts) {
+    super();
+    this.id = 'mlguard-panel';
+    this.addClass('mlguard');
+    this.addClass('mlguard-Panel');
+    this.node.setAttribute('role', 'region');
+    this.node.setAttribute('aria-label', parts.trans.__('GPU and memory'));
+    this.node.addEventListener('click', this);
+    this.node.addEventListener('keydown', this);
+    parts.model.changed.connect(this.soon, this);
+    parts.front.changed.connect(this.soon, this);
+    this._resize = new ResizeObserver(() => this.soon());
+    this._resize.observe(this.node);
+  }
+
+  choices: PanelChoices = {
+    historyView: 'chart',
+    historyMinutes: 10,
+    showOthers: true,
+    interval: null
+  };
+
+  /** The device that the chart shows. */
+  get chosen(): string {
+    return (
+      this.parts.model.device(
+        this._chosen ??
+          mainDevice(this.parts.model.devices.map(device => device.key))
+      )?.key ?? 'ram'
+    );
+  }
+
+  handleEvent(event: Event): void {
+    const target = event.target instanceof Element ? event.target : null;
+    const button = target?.closest<HTMLElement>('[data-do]');
+    if (event instanceof KeyboardEvent) {
+      this.arrow(event, button ?? null);
+    } else if (button && event instanceof MouseEvent) {
+      this.act(button.dataset.do ?? '', button.dataset.with ?? '', event);
+    }
+  }
+
+  override dispose(): void {
+    if (!this.isDisposed) {
+      window.clearTimeout(this._timer);
+      this._resize.disconnect();
+      this.node.removeEventListener('click', this);
+      this.node.removeEventListener('keydown', this);
+      super.dispose();
+    }
+  }
+
+  /** Remember choices in `settings` from now on. */
+  keep(settings: ISettingRegistry.ISettings): void {
+    this._settings = settings;
+  }
+
+  /** Say to the server how closely this page looks. */
+  tell(): void {
+    this.parts.stream.watch(this.isVisible, this.choices.interval);
+  }
+
+  protected override onAfterShow(message: Message): void {
+    super.onAfterShow(message);
+    this.tell();
+    this.update();
+  }
+
+  protected override onAfterHide(message: Message): void {
+    super.onAfterHide(message);
+    this.tell();
+  }
+
+  protected override onAfterAttach(message: Message): void {
+    super.onAfterAttach(message);
+    this.tell();
+    this.update();
+  }
+
+  protected override onUpdateRequest(): void {
+    if (this.isVisible) {
+      window.requestAnimationFrame(() => this.draw());
+    }
+  }
+
+  /** At most four times a second, and not while hidden. */
+  private soon(): void {
+    if (!this.isVisible || document.hidden || this._timer) {
+      return;
+    }
+    this._timer = window.setTimeout(() => {
+      this._timer = 0;
+      this.update();
+    }, DRAW_MILLISECONDS);
+  }
+
+  private draw(): void {
+    if (this.isDisposed) {
+      return;
+    }
+    const { model, trans, front } = this.parts;
+    this.toggleClass('is-stale', model.isStale);
+    patch(this.node, [
+      h(
+        'div',
+        { class: 'mlguard-Panel-header' },
+        h('span', {}, trans.__('GPU and memory')),
+        h(
+          'button',
+          {
+            type: 'button',
+            class: 'mlguard-push',
+            'data-do': 'menu',
+            'aria-label': trans.__('Settings and help'),
+            'aria-haspopup': 'menu'
+          },
+          sign('more')
+        )
+      ),
+      h('div', { class: 'mlguard-Panel-message', 'data-key': 'message' }, ...this.messages()),
+      ...(model.sample === null ? [] : this.live()),
+      ...this.cells(),
+      h('div', { class: 'mlguard-Foot', 'data-key': 'foot' }, h('span', {}, this.foot()))
+    ]);
+    this.node.setAttribute('data-notebook', front.name);
+  }
+
+  private live(): Node[] {
+    const { model, trans, front } = this.parts;
+    const rows = front.rows;
+    const context = {
+      model,
+      trans,
+      chosen: this.chosen,
+      running: rows.find(row => row.isRunning) ?? null
+    };
+    const device = model.device(this.chosen);
+    const content: ChartContent | null = device && {
+      device,
+      seconds: this.choices.historyMinutes * 60,
+      width: Math.max(180, this.node.clientWidth - 18),
+      stop: stopOf(context.running, device.key),
+      cells: rows
+    };
+    return [
+      h('div', { 'data-key': 'devices' }, ...deviceBlocks(context)),
+      ...this.section('history', this.historyTitle(), this.historyButtons(), () =>
+        content === null
+          ? []
+          : this.choices.historyView === 'table'
+            ? [chartTable(content, model, trans)]
+            : [this.key(content), chart(content, model, trans)]
+      ),
+      ...this.section('ledger', trans.__('Who holds it'), [], () => [
+        ledger(model, trans, this.choices.showOthers)
+      ])
+    ];
+  }
+
+  private cells(): Node[] {
+    const { model, trans, front } = this.parts;
+    const rows = front.rows;
+    if (front.panel === null) {
+      return [];
+    }
+    const empty = h(
+      'p',
+      { class: 'mlguard-Lead mlguard-quiet' },
+      trans.__('No cell has run here yet.')
+    );
+    const stored =
+      model.sample === null && rows.length > 0
+        ? h(
+            'p',
+            { class: 'mlguard-Lead mlguard-quiet mlguard-small' },
+            trans.__('From the outputs stored in the notebook.')
+          )
+        : null;
+    return this.section('cells', trans.__('Cells of %1', front.name), [], () =>
+      rows.length ? [stored, cellTable(rows, model.devices, trans)] : [empty]
+    );
+  }
+
+  private section(
+    key: string,
+    title: string,
+    buttons: Child[],
+    body: () => Child[]
+  ): Node[] {
+    const isOpen = !this._closed.has(key);
+    return [
+      h(
+        'div',
+        { class: 'mlguard-Heading', 'data-key': `${key}-heading` },
+        h(
+          'h3',
+          {},
+          h(
+            'button',
+            { type: 'button', 'aria-expanded': String(isOpen), 'data-do': 'fold', 'data-with': key },
+            sign(isOpen ? 'open' : 'closed'),
+            title
+          )
+        ),
+        ...buttons
+      ),
+      h('div', { 'data-key': key, class: 'mlguard-Section' }, ...(isOpen ? body() : []))
+    ];
+  }
+
+  private historyTitle(): string {
+    const { model, trans } = this.parts;
+    const minutes = this.choices.historyMinutes;
+    const label = model.device(this.chosen)?.label ?? '';
+    return model.devices.length > 2
+      ? trans.__('%1, last %2 minutes', label, minutes)
+      : trans.__('Last %1 minutes', minutes);
+  }
+
+  private historyButtons(): Child[] {
+    const { trans } = this.parts;
+    const as = (view: 'chart' | 'table', word: string): HTMLElement =>
+      h(
+        'button',
+        {
+          type: 'button',
+          'aria-pressed': String(this.choices.historyView === view),
+          'data-do': 'view',
+          'data-with': view
+        },
+        word
+      );
+    return [
+      h(
+        'span',
+        { role: 'group', 'aria-label': trans.__('Show as') },
+        as('chart', trans.__('Chart')),
+        as('table', trans.__('Table'))
+      ),
+      h(
+        'button',
+        {
+          type: 'button',
+          class: 'not-narrow',
+          'data-do': 'save',
+          title: trans.__('Save these readings as CSV; JSON is in the menu')
+        },
+        trans.__('Export')
+      )
+    ];
+  }
+
+  private key({ device }: ChartContent): HTMLElement {
+    const { trans } = this.parts;
+    const all = device.gpu
+      ? trans.__('all on %1, GiB', device.label)
+      : trans.__('everybody, GiB');
+    return h(
+      'div',
+      { class: 'mlguard-Key' },
+      h(
+        'span',
+        {},
+        h('span', { class: 'mlguard-swatch mlguard-own', 'aria-hidden': 'true' }),
+        trans.__('this notebook')
+      ),
+      h('span', {}, h('span', { class: 'mlguard-KeyLine', 'aria-hidden': 'true' }), all)
+    );
+  }
+
+  /** What is missing, why, and what to do next. */
+  private messages(): Child[] {
+    const { model, trans } = this.parts;
+    const found: Child[] = [];
+    if (model.connection === 'missing' && model.sample === null) {
+      found.push(this.missingMessage());
+    } else if (model.isStale || model.connection === 'lost' || model.connection === 'missing') {
+      found.push(this.staleMessage());
+    } else if (model.sample === null) {
+      found.push(message('waiting', trans.__('Connecting to the server.'), ''));
+    }
+    const elsewhere = model.kernel?.elsewhere ?? null;
+    if (elsewhere !== null) {
+      found.push(
+        message(
+          'note',
+          '',
+          trans.__('This kernel runs on another host. The devices below are those of the Jupyter server; what the cell itself used is in the view below it.')
+        )
+      );
+    }
+    for (const device of model.devices) {
+      if (device.gpu !== null && device.used.value === null && !device.gpu.mig) {
+        found.push(
+          message(
+            'critical',
+            trans.__('%1 gives no reading.', device.label),
+            trans.__('%1. Trying again every 5 s.', device.used.reason ?? '')
+          )
+        );
+      }
+    }
+    return found;
+  }
+
+  private missingMessage(): HTMLElement {
+    const { trans } = this.parts;
+    return message(
+      'note',
+      trans.__('The server part of mlguard-nb is not running.'),
+      trans.__('Live readings need it; guarded cells work without it.'),
+      h('p', {}, trans.__('Next: run this where the server runs, then restart it:')),
+      h(
+        'p',
+        {},
+        h('code', {}, ENABLE),
+        ' ',
+        h('button', { type: 'button', class: 'mlguard-link', 'data-do': 'copy', 'data-with': ENABLE }, trans.__('Copy'))
+      )
+    );
+  }
+
+  private staleMessage(): HTMLElement {
+    const { model, trans } = this.parts;
+    const wait =
+      model.nextTry === null
+        ? ''
+        : trans.__('next try in %1.', age(Math.max(0, (model.nextTry - Date.now()) / 1000)));
+    const head =
+      model.sample === null
+        ? trans.__('No sample yet.')
+        : trans.__('Last sample %1 ago', age(model.age ?? 0));
+    const when = model.sample === null ? '' : `(${timeOfDay(model.sample.wall)}). `;
+    const cause =
+      model.connection === 'live'
+        ? trans.__('The server has not sent one since.')
+        : trans.__('The connection to the server was lost; %1', wait);
+    return message(
+      'stale',
+      head,
+      when + cause,
+      h('p', {}, h('button', { type: 'button', class: 'mlguard-link', 'data-do': 'reconnect' }, trans.__('Try now')))
+    );
+  }
+
+  private foot(): string {
+    const { model, trans } = this.parts;
+    if (model.sample === null) {
+      return trans.__('no live readings');
+    }
+    const last = timeOfDay(model.sample.wall);
+    return model.isStale
+      ? trans.__('last %1', last)
+      : trans.__('every %1 s, last %2', this.choices.interval ?? model.hello?.minimum_interval ?? 1, last);
+  }
+
+  private act(action: string, argument: string, event: MouseEvent): void {
+    const { model, front, actions } = this.parts;
+    const acts: Record<string, () => void> = {
+      fold: () => this.fold(argument),
+      choose: () => this.choose(argument),
+      view: () => this.showAs(argument === 'table' ? 'table' : 'chart'),
+      save: () => actions.save('csv'),
+      menu: () => actions.menu(event),
+      open: () => actions.open(argument),
+      jump: () => void front.goTo(Number(argument)),
+      copy: () => Clipboard.copyToSystem(argument),
+      reconnect: () => model.reconnect()
+    };
+    acts[action]?.();
+  }
+
+  private arrow(event: KeyboardEvent, button: HTMLElement | null): void {
+    const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
+    if (step === undefined || button?.dataset.do !== 'choose') {
+      return;
+    }
+    event.preventDefault();
+    const buttons = Array.from(this.node.querySelectorAll<HTMLElement>('[data-do="choose"]'));
+    const next = buttons[buttons.indexOf(button) + step];
+    if (next) {
+      this.choose(next.dataset.with ?? '');
+      next.focus();
+    }
+  }
+
+  private choose(key: string): void {
+    this._chosen = key;
+    this.draw();
+  }
+
+  private fold(key: string): void {
+    if (!this._closed.delete(key)) {
+      this._closed.add(key);
+    }
+    this.draw();
+  }
+
+  private showAs(view: 'chart' | 'table'): void {
+    this.choices.historyView = view;
+    void this._settings?.set('historyView', view);
+    this.draw();
+  }
+
+  private _settings: ISettingRegistry.ISettings | null = null;
+  private _chosen: string | null = null;
+  private _timer = 0;
+  private readonly _closed = new Set<string>();
+  private readonly _resize: ResizeObserver;
+}
+
+/** What the panel is made of. */
+export interface PanelParts {
+  readonly model: LiveModel;
+  readonly stream: Stream;
+  readonly front: NotebookInFront;
+  readonly actions: PanelActions;
+  readonly trans: TranslationBundle;
+}
+
+function message(
+  mark: Sign,
+  strong: string,
+  rest: string,
+  ...more: Child[]
+): HTMLElement {
+  return h(
+    'div',
+    { class: 'mlguard-Message' },
+    sign(mark),
+    h('p', {}, strong ? h('b', { class: 'mlguard-strong' }, strong) : null, strong && rest ? ' ' : '', rest),
+    ...more
+  );
+}

@@ -1,0 +1,241 @@
+/** The view below a guarded cell in JupyterLab: the five rows of the stored view, with the server's live feed in them. */
+
+import type { IRenderMime } from '@jupyterlab/rendermime-interfaces';
+import type { TranslationBundle } from '@jupyterlab/translation';
+import { Widget } from '@lumino/widgets';
+import { bar, sparkline, value } from './bar';
+import { h, patch, type Child } from './dom';
+import { LiveModel } from './model';
+import { sign, type Sign } from './signs';
+import { readView, VIEW_MIME, type CellView, type ViewDevice } from './view';
+import { about, age, clockTime, duration, gib, timeOfDay } from './words';
+
+const DRAW_MILLISECONDS = 240;
+const SILENT_SECONDS = 5;
+
+/** Preferred over the stored HTML; shows nothing but text from the kernel, so it is safe in untrusted notebooks. */
+export function viewRendererFactory(
+  model: LiveModel,
+  trans: TranslationBundle
+): IRenderMime.IRendererFactory {
+  return {
+    safe: true,
+    mimeTypes: [VIEW_MIME],
+    defaultRank: 20,
+    createRenderer: () => new ViewRenderer(model, trans)
+  };
+}
+
+class ViewRenderer extends Widget implements IRenderMime.IRenderer {
+  constructor(
+    private readonly model: LiveModel,
+    private readonly trans: TranslationBundle
+  ) {
+    super();
+    this.addClass('mlguard');
+    this.addClass('mlguard-View');
+    this.node.addEventListener('click', this);
+  }
+
+  async renderModel(model: IRenderMime.IMimeModel): Promise<void> {
+    this._view = readView(model.data[VIEW_MIME]);
+    this._heardAt = performance.now();
+    // Only a running cell follows the feed: what has ended is as the kernel stored it.
+    this.model.changed.disconnect(this.soon, this);
+    if (this._view?.isRunning) {
+      this.model.changed.connect(this.soon, this);
+    }
+    this.draw();
+  }
+
+  handleEvent(event: Event): void {
+    if (event.target instanceof Element && event.target.closest('[data-do="fold"]')) {
+      this._isOpen = !this._isOpen;
+      this.draw();
+    }
+  }
+
+  override dispose(): void {
+    if (!this.isDisposed) {
+      window.clearTimeout(this._timer);
+      this.node.removeEventListener('click', this);
+      super.dispose();
+    }
+  }
+
+  private soon(): void {
+    if (!this._timer && this.isVisible && !document.hidden) {
+      this._timer = window.setTimeout(() => {
+        this._timer = 0;
+        this.draw();
+      }, DRAW_MILLISECONDS);
+    }
+  }
+
+  private draw(): void {
+    const view = this._view;
+    if (this.isDisposed || view === null) {
+      return;
+    }
+    const isSilent = this.isSilent(view);
+    this.toggleClass('is-stale', isSilent);
+    const rows = view.devices.slice(0, 2).map(device => this.deviceRow(device, view, isSilent));
+    const isFolded = view.attempts.length > 0 && !view.isRunning;
+    patch(this.node, [
+      h(
+        'div',
+        { class: 'mlguard-View-rows', role: 'group', 'aria-label': view.sentence },
+        this.headline(view, isSilent),
+        ...rows,
+        ...(rows.length < 2 ? [h('div', { class: 'mlguard-View-row' })] : []),
+        this.happened(view),
+        isFolded ? this.fold() : h('div', { class: 'mlguard-View-row mlguard-quiet', title: view.next }, this.next(view, isSilent))
+      ),
+      isFolded && this._isOpen ? this.attempts(view) : h('div', {})
+    ]);
+  }
+
+  /** The kernel's updates have stopped, and the server has gone too: nobody knows how the cell fares. */
+  private isSilent(view: CellView): boolean {
+    return view.isRunning && this.model.isStale && this.silence > SILENT_SECONDS;
+  }
+
+  private get silence(): number {
+    return (performance.now() - this._heardAt) / 1000;
+  }
+
+  private headline(view: CellView, isSilent: boolean): HTMLElement {
+    const { trans } = this;
+    const isOpaque = view.isRunning && this.silence > 1 && view.elapsed !== null;
+    const strong = isSilent
+      ? trans.__('no reading for %1', age(this.silence))
+      : isOpaque && view.outcome === 'running'
+        ? trans.__('running %1', clockTime((view.elapsed ?? 0) + this.silence))
+        : view.strong;
+    const quiet = this.isLive(view)
+      ? trans.__('as of %1', timeOfDay(this.model.sample?.wall ?? 0))
+      : view.quiet;
+    return h(
+      'div',
+      { class: 'mlguard-View-row' },
+      sign(isSilent ? 'stale' : signOf(view.sign), undefined, 12),
+      h('b', { class: 'mlguard-strong' }, strong),
+      view.rest ? ` · ${view.rest}` : '',
+      quiet ? h('span', { class: 'mlguard-quiet' }, ` · ${quiet}`) : null
+    );
+  }
+
+  /** Whether the server's numbers are newer than the kernel's. */
+  private isLive(view: CellView): boolean {
+    const wall = this.model.sample?.wall ?? 0;
+    return view.isRunning && !this.model.isStale && wall > (view.asOfWall ?? 0);
+  }
+
+  private deviceRow(device: ViewDevice, view: CellView, isSilent: boolean): HTMLElement {
+    const { model, trans } = this;
+    const live = this.isLive(view) ? model.devices.find(other => other.key === device.key) : undefined;
+    const used = live?.used.value ?? device.used;
+    const limit = device.limit ?? live?.limit.value ?? null;
+    const own = (live && model.kernel ? model.parts(device.key).own : null) ?? device.own;
+    const parts = {
+      own,
+      notebooks: 0,
+      processes: used === null ? null : Math.max(0, used - (own ?? 0))
+    };
+    const seconds = live ? model.forecast(device.key, device.stop) : null;
+    const line = live ? model.readings(device.key, 60) : device.line;
+    return h(
+      'div',
+      { class: 'mlguard-View-row mlguard-View-device', 'data-key': device.key },
+      h('span', {}, device.label),
+      bar({ label: device.label, used, limit, stop: device.stop, parts }, model.thresholds, trans),
+      h(
+        'span',
+        { class: 'mlguard-number' },
+        h('b', { class: 'mlguard-strong' }, value(gib(used), device.reason, trans)),
+        ` ${trans.__('of %1 GiB', gib(limit))}`
+      ),
+      this.note(device, seconds, isSilent),
+      h('span', { class: 'mlguard-number mlguard-quiet' }, own === null ? '' : trans.__('%1 here', gib(own))),
+      line.length > 1 ? sparkline(line, limit, 116, 16) : null
+    );
+  }
+
+  private note(device: ViewDevice, seconds: number | null, isSilent: boolean): HTMLElement {
+    const { trans } = this;
+    if (isSilent) {
+      return h('span', { class: 'mlguard-quiet mlguard-cut' }, trans.__('%1 ago', age(this.silence)));
+    }
+    if (seconds !== null && device.stop !== null) {
+      return h('b', { class: 'mlguard-strong mlguard-cut' }, trans.__('stop %1 in %2', gib(device.stop), about(seconds)));
+    }
+    const name = device.isNoteStrong ? 'mlguard-strong mlguard-cut' : 'mlguard-quiet mlguard-cut';
+    return h('span', { class: name, title: device.note }, device.note);
+  }
+
+  private happened(view: CellView): HTMLElement {
+    return h(
+      'div',
+      { class: 'mlguard-View-row', title: view.happened + view.happenedCode },
+      view.happened,
+      view.happenedCode ? h('code', {}, view.happenedCode) : null
+    );
+  }
+
+  private next(view: CellView, isSilent: boolean): string {
+    return isSilent
+      ? this.trans.__('The cell may still be running: the connection to the server was lost.')
+      : view.next;
+  }
+
+  private fold(): HTMLElement {
+    return h(
+      'button',
+      { type: 'button', class: 'mlguard-View-fold', 'data-do': 'fold', 'aria-expanded': String(this._isOpen) },
+      sign(this._isOpen ? 'open' : 'closed'),
+      this._view?.next ? `${this._view.next} · ` : '',
+      this.trans.__('Attempts and curve')
+    );
+  }
+
+  private attempts(view: CellView): HTMLElement {
+    const { trans } = this;
+    const longest = view.devices.find(device => device.line.length > 1 && device.key !== 'ram') ?? view.devices.find(device => device.line.length > 1);
+    const rows: Child[] = view.attempts.map(attempt =>
+      h(
+        'tr',
+        {},
+        h('th', { scope: 'row' }, String(attempt.number)),
+        h('td', { class: 'mlguard-number' }, attempt.seconds === null ? '' : duration(attempt.seconds)),
+        h('td', {}, attempt.outcome),
+        h('td', {}, attempt.error ?? '', attempt.waited ? h('span', { class: 'mlguard-quiet' }, ` ${trans.__('then waited %1', duration(attempt.waited))}`) : null)
+      )
+    );
+    return h(
+      'div',
+      { class: 'mlguard-View-more' },
+      h('table', { class: 'mlguard-View-attempts' }, h('caption', { class: 'mlguard-hidden' }, trans.__('Attempts')), h('tbody', {}, ...rows)),
+      longest ? sparkline(longest.line, longest.limit, 420, 48) : null,
+      longest ? h('p', { class: 'mlguard-quiet mlguard-small' }, trans.__('%1, last minute of the cell', longest.label)) : null
+    );
+  }
+
+  private _view: CellView | null = null;
+  private _heardAt = 0;
+  private _isOpen = false;
+  private _timer = 0;
+}
+
+const SIGNS: Readonly<Record<string, Sign>> = {
+  running: 'running',
+  waiting: 'waiting',
+  ok: 'done',
+  warning: 'warning',
+  error: 'critical',
+  none: 'waiting',
+  interrupted: 'none'
+};
+
+function signOf(name: string): Sign {
+  return SIGNS[name] ?? 'waiting';
+}

@@ -1,0 +1,153 @@
+/** The status bar item: used of limit, a sign when it matters, the last minute as a line. */
+
+import type { TranslationBundle } from '@jupyterlab/translation';
+import { Widget } from '@lumino/widgets';
+import { sparkline } from './bar';
+import { h, patch, type Child } from './dom';
+import { Device, LiveModel, shareOf } from './model';
+import { sign } from './signs';
+import { about, age, DASH, gib, percent, shortGib } from './words';
+
+const DRAW_MILLISECONDS = 900;
+
+export class StatusItem extends Widget {
+  constructor(
+    private readonly model: LiveModel,
+    private readonly trans: TranslationBundle,
+    private readonly open: () => void
+  ) {
+    super({ node: h('button', { type: 'button' }) });
+    this.addClass('mlguard');
+    this.addClass('mlguard-Status');
+    this.node.addEventListener('click', this);
+    model.changed.connect(this.soon, this);
+  }
+
+  handleEvent(): void {
+    this.open();
+  }
+
+  override dispose(): void {
+    if (!this.isDisposed) {
+      window.clearTimeout(this._timer);
+      this.node.removeEventListener('click', this);
+      super.dispose();
+    }
+  }
+
+  protected override onAfterAttach(): void {
+    this.draw();
+  }
+
+  private soon(): void {
+    if (!this._timer && !document.hidden) {
+      this._timer = window.setTimeout(() => {
+        this._timer = 0;
+        this.draw();
+      }, this._isDrawn ? DRAW_MILLISECONDS : 0);
+    }
+  }
+
+  private draw(): void {
+    if (this.isDisposed) {
+      return;
+    }
+    const { model, trans } = this;
+    this._isDrawn = model.sample !== null;
+    this.node.title = this.reason() ?? trans.__('Open the GPU and memory panel');
+    if (model.sample === null) {
+      const text =
+        model.connection === 'missing'
+          ? trans.__('GPU and memory: not running')
+          : trans.__('GPU and memory');
+      patch(this.node, [h('span', {}, text)]);
+      return;
+    }
+    const gpu = this.fullest();
+    const devices = model.devices;
+    const ram = devices[devices.length - 1];
+    const shown = [gpu, ram].filter((device): device is Device => !!device);
+    const levels = shown.map(device => model.level(device));
+    const level = levels.includes('critical')
+      ? 'critical'
+      : levels.includes('warning')
+        ? 'warning'
+        : 'ok';
+    const mark = model.isStale
+      ? 'stale'
+      : gpu !== null && gpu.used.value === null
+        ? 'critical'
+        : level;
+    const main = gpu ?? ram;
+    const parts: Child[] = shown.flatMap((device, index) => [
+      index ? ' · ' : null,
+      ...this.device(device)
+    ]);
+    patch(this.node, [
+      h('span', { class: 'mlguard-StatusSign' }, mark !== 'ok' && sign(mark)),
+      h(
+        'span',
+        { class: 'mlguard-StatusText' },
+        ...parts,
+        model.isStale && ` · ${trans.__('%1 ago', age(model.age ?? 0))}`
+      ),
+      ...(main && !model.isStale && main.used.value !== null
+        ? [sparkline(model.readings(main.key, 60), main.limit.value, 44, 14)]
+        : [])
+    ]);
+  }
+
+  /** The GPU nearest its limit among those that this notebook may use. */
+  private fullest(): Device | null {
+    const visible = this.model.kernel?.visible;
+    const gpus = this.model.devices.filter(
+      device =>
+        device.gpu !== null && (!visible || visible.includes(device.key))
+    );
+    return (
+      [...gpus].sort(
+        (one, other) => (shareOf(other) ?? -1) - (shareOf(one) ?? -1)
+      )[0] ?? null
+    );
+  }
+
+  private device(device: Device): Child[] {
+    const { model, trans } = this;
+    const gpus = model.devices.filter(other => other.gpu !== null);
+    const label = device.gpu && gpus.length === 1 ? 'GPU' : device.label;
+    const amount = `${usedText(device)}/${shortGib(device.limit.value)} GiB`;
+    const level = model.level(device);
+    if (level === 'ok') {
+      return [`${label} ${amount}`];
+    }
+    const left = level === 'critical' ? model.forecast(device.key) : null;
+    return [
+      `${label} `,
+      h('b', { class: 'mlguard-strong' }, `${amount} ${percent(shareOf(device))}`),
+      left !== null && `, ${trans.__('full in %1', about(left))}`,
+      device.gpu !== null &&
+        gpus.length > 1 &&
+        `, ${trans.__('fullest of %1', gpus.length)}`
+    ];
+  }
+
+  private reason(): string | null {
+    const missing = this.model.devices.find(
+      device => device.used.value === null
+    );
+    return missing
+      ? `${missing.label}: ${missing.used.reason ?? this.trans.__('no sample yet')}`
+      : null;
+  }
+
+  private _timer = 0;
+  private _isDrawn = false;
+}
+
+function usedText(device: Device): string {
+  const used = device.used.value;
+  if (used === null) {
+    return DASH;
+  }
+  return used >= 100 * 2 ** 30 ? shortGib(used) : gib(used);
+}
