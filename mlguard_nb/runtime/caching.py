@@ -1,0 +1,448 @@
+"""cache_result: the result of a call, kept under the content of its arguments and the code that made it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import functools
+import logging
+import os
+import threading
+import weakref
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, TypeVar, overload
+
+from mlguard_nb import clock
+from mlguard_nb.errors import PolicyError
+from mlguard_nb.policy.values import CachePolicy
+from mlguard_nb.runtime import fingerprint
+from mlguard_nb.runtime.cache_keys import KeyMaker, settled
+from mlguard_nb.runtime.handing_out import kept_and_hand
+from mlguard_nb.runtime.identity import Identities
+from mlguard_nb.runtime.reach import Reach, reach_of
+from mlguard_nb.runtime.single_flight import Flights, TaskFlights
+from mlguard_nb.runtime.stores.choosing import backend_of, shelf_of
+from mlguard_nb.runtime.stores.entry import Entry
+from mlguard_nb.runtime.stores.memory import FRESH, HAND, HITS, Held, size_of
+from mlguard_nb.runtime.wrapping import Guard, Kind, guards_of, wrap
+from mlguard_nb.telemetry import bus
+from mlguard_nb.telemetry.events import CacheEvicted, CacheFailed, CacheHit, CacheMiss
+
+__all__ = ["CacheInfo", "cache_result"]
+
+_log = logging.getLogger("mlguard.cache")
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class CacheInfo(NamedTuple):
+    """What a cache did. `hits` counts without a lock, so under threads it can miss a few; sizes are bytes."""
+
+    hits: int
+    misses: int
+    stale_hits: int
+    entries: int
+    used_bytes: int
+    max_bytes: int
+    evictions: int
+    backend_failures: int
+
+
+@overload
+def cache_result(function: F, /) -> F: ...
+@overload
+def cache_result(policy: CachePolicy, /, *, name: str | None = None) -> Callable[[F], F]: ...
+@overload
+def cache_result(*, name: str | None = None, **options: Any) -> Callable[[F], F]: ...
+def cache_result(given: Any = None, /, *, name: str | None = None, **options: Any) -> Any:
+    """Keep what a function returns for `ttl` seconds (300; None: for ever), under the content of its arguments.
+
+    Bare, with the fields of CachePolicy as keywords, or with a CachePolicy. Equal content is the same call: arrays and
+    frames count by their values, 1, True and 1.0 differ, and an argument without readable content is a PolicyError
+    that names it. The code of the function and of the user's functions it reaches is part of the key.
+
+    Concurrent callers of one key share one computation. Hits are read-only views of arrays and copies of what else
+    can be changed (`hand_out`). Of a method each object has its own results, and is not kept alive by them.
+    The function gets `cache_info()`, `cache_clear()`, `invalidate(*args)` and `refresh(*args)`; of a method, the
+    object is the first argument of the latter two. Generator functions are a PolicyError.
+    """
+    if isinstance(given, CachePolicy):
+        if options:
+            raise PolicyError(f"cache: give a policy or keywords, not both: {', '.join(options)}")
+        policy = given
+    else:
+        policy = _policy(options)
+    decorate = functools.partial(_decorate, policy=policy, name=name)
+    return decorate if given is None or given is policy else decorate(given)
+
+
+def _policy(options: dict[str, Any]) -> CachePolicy:
+    try:
+        return CachePolicy(**options)
+    except TypeError as error:
+        raise PolicyError(f"cache_result: {str(error).partition(') ')[2] or error}") from None
+
+
+def _decorate(function: Any, *, policy: CachePolicy, name: str | None) -> Any:
+    guard = CacheGuard(policy, name)
+    wrapper = wrap(function, guard)
+    target: Any = wrapper.__func__ if isinstance(wrapper, (staticmethod, classmethod)) else wrapper
+    target.cache_info = guard.info
+    target.cache_clear = guard.clear
+    target.invalidate = guard.invalidate
+    target.refresh = guard.refresh
+    return wrapper
+
+
+_HIT = """\
+_mlguard_key = {key}
+_mlguard_held = _mlguard_guard.front.get(_mlguard_key)
+if (
+    _mlguard_held is not None
+    and (_mlguard_guard.is_constant or _mlguard_guard.is_unmoved())
+    and _mlguard_held[1] > _mlguard_clock._current.now()
+):
+    _mlguard_held[2] += 1
+    if _mlguard_bus._subscribers:
+        _mlguard_guard.tell_hit()
+    return _mlguard_held[0] if _mlguard_held[3] is None else _mlguard_held[3](_mlguard_held[0])
+return {slow}(_mlguard_key, <args>, <kwargs>)
+"""
+
+
+class CacheGuard(Guard):
+    """The cache of one function."""
+
+    part = "cache"
+    decorator = "cache_result"
+    policy: CachePolicy
+
+    def reset(self) -> None:
+        """An empty cache: results do not travel with the function."""
+        self.shelf = shelf_of(self.policy, self._tell_evicted)
+        self.front: dict[Any, Held] = self.shelf.front
+        self.is_constant = False
+        self.misses = self.stale_hits = 0
+        self._flights, self._task_flights = Flights(), TaskFlights()
+        self._identities = Identities()
+        self._reach: Reach | None = None
+        self._refreshing: set[threading.Thread] = set()
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self.backend = backend_of(self.policy, self._tell_failed)
+        if self.function is not None:
+            self._prepare()
+        _ALL.add(self)
+
+    def attach(self, function: Callable[..., Any], kind: Kind) -> None:
+        """Generators are refused: a hit could not honour send and throw."""
+        super().attach(function, kind)
+        if kind in ("generator", "asyncgen"):
+            raise PolicyError(
+                f"cache_result cannot keep {self.label}: it is a generator, and a hit could not honour send and throw. "
+                "Return a list, or cache the function that makes the items"
+            )
+        self._prepare()
+
+    def _prepare(self) -> None:
+        shared = self.backend is not None
+        self.keys = KeyMaker(self.function, self.policy, None if shared else self._identities.number)
+        target = fingerprint.unwrapped(self.function) or self.function
+        where = (getattr(target, "__module__", None), getattr(target, "__qualname__", self.label))
+        self._prefix = fingerprint.of(where)
+
+    def template(self, kind: Kind) -> str:
+        """The hit path; everything else is out of line."""
+        slow = "await _mlguard_guard.call_async" if kind == "coroutine" else "_mlguard_guard.call"
+        return _HIT.format(key=self.keys.source(), slow=slow)
+
+    def objects(self, kind: Kind) -> Mapping[str, Any]:
+        """What the hit path names."""
+        return {
+            "_mlguard_keys": self.keys,
+            "_mlguard_plain": self.keys.plain,
+            "_mlguard_clock": clock,
+            "_mlguard_bus": bus,
+        }
+
+    # What the result rests on beside the arguments.
+
+    def is_unmoved(self) -> bool:
+        """Whether every global that the code rests on is still the same object, and none has content to be read."""
+        reach = self._reach
+        return reach is not None and not reach.data and not any(known.has_changed() for known in reach.watched)
+
+    def _whole_key(self, key: tuple[Any, ...]) -> tuple[Any, ...]:
+        """The key with all that counts beside the arguments; forgets everything when the code has changed."""
+        if not self.is_constant and not self.is_unmoved():
+            reach = reach_of(self.function)
+            if self._reach is not None and self._reach.digest != reach.digest:
+                self.shelf.clear()
+            self._reach = reach
+            self.is_constant = not reach.data and not reach.watched
+        assert self._reach is not None
+        key = settled(key)
+        for known in self._reach.data:
+            key = (*key, known.name, self._content(known.namespace.get(known.name), known.name))
+        return key
+
+    def _content(self, value: Any, name: str) -> Any:
+        try:
+            return fingerprint.of(value, name=f"the global {name!r}", watch_files=self.policy.watch_files)
+        except PolicyError:
+            if self.backend is not None:
+                raise
+            return ("object", self._identities.number(value))  # a client, a logger: the same one is the same
+
+    def _stored_key(self, key: tuple[Any, ...]) -> bytes:
+        assert self._reach is not None
+        return self._prefix + fingerprint.of((self._reach.digest, self.policy.version, key))
+
+    # Calls that the hit path did not answer.
+
+    def call(self, key: tuple[Any, ...], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Answer from what is kept, fresh or stale, else compute; sync."""
+        key = self._whole_key(key)
+        held = self.shelf.find(key)
+        answer = self._answer(held)
+        if answer is not None:
+            if answer is _STALE:
+                self._refresh_behind(key, args, kwargs)
+                return self._hand_stale(held)
+            return self._hand(held)
+        held, _mine = self._flights.run(key, lambda: self._fill(key, args, kwargs))
+        return _handed(held)
+
+    async def call_async(self, key: tuple[Any, ...], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """The same for coroutine functions; the backend is asked in a thread."""
+        key = self._whole_key(key)
+        held = self.shelf.find(key)
+        answer = self._answer(held)
+        if answer is not None:
+            if answer is _STALE:
+                self._refresh_behind_async(key, args, kwargs)
+                return self._hand_stale(held)
+            return self._hand(held)
+        held, _mine = await self._task_flights.run(key, lambda: self._fill_async(key, args, kwargs))
+        return _handed(held)
+
+    def _answer(self, held: Held | None) -> str | None:
+        if held is None:
+            return None
+        now = clock.current().now()
+        if held[FRESH] > now:
+            return _FRESH
+        return _STALE if now < held[FRESH] + self.policy.stale_while_revalidate else None
+
+    def _hand(self, held: Held | None) -> Any:
+        assert held is not None
+        held[HITS] += 1
+        self.tell_hit()
+        return _handed(held)
+
+    def _hand_stale(self, held: Held | None) -> Any:
+        assert held is not None
+        self.stale_hits += 1
+        if bus.is_heard():
+            bus.emit(CacheHit(function=self.label, stale=True))
+        return _handed(held)
+
+    def _fill(self, key: tuple[Any, ...], args: tuple[Any, ...], kwargs: dict[str, Any], again: bool = False) -> Held:
+        """Read the backend, else call the function, and keep the result."""
+        found = None if again else self._found_meanwhile(key, self._read_backend(key))
+        if found is not None:
+            return found
+        self._count_miss()
+        try:
+            box = [self.function(*args, **kwargs)]
+        except Exception as error:
+            return self._stale_or_raise(key, error)
+        held, entry = self._keep(key, box)
+        if self.backend is not None:
+            self.backend.put(self._stored_key(key), entry)
+        return held
+
+    async def _fill_async(
+        self, key: tuple[Any, ...], args: tuple[Any, ...], kwargs: dict[str, Any], again: bool = False
+    ) -> Held:
+        stored = None
+        if self.backend is not None and not again:
+            stored = await asyncio.to_thread(self._read_backend, key)
+        found = None if again else self._found_meanwhile(key, stored)
+        if found is not None:
+            return found
+        self._count_miss()
+        try:
+            box = [await self.function(*args, **kwargs)]
+        except Exception as error:
+            return self._stale_or_raise(key, error)
+        held, entry = self._keep(key, box)
+        if self.backend is not None:
+            await asyncio.to_thread(self.backend.put, self._stored_key(key), entry)
+        return held
+
+    def _read_backend(self, key: tuple[Any, ...]) -> Entry | None:
+        return None if self.backend is None else self.backend.get(self._stored_key(key))
+
+    def _found_meanwhile(self, key: tuple[Any, ...], stored: Entry | None) -> Held | None:
+        """What another caller, or another process, has computed since."""
+        held = self.shelf.find(key)
+        if self._answer(held) == _FRESH:
+            return held
+        wall = clock.current().wall()
+        if stored is None or stored.kept_until <= wall:
+            return None
+        held, _entry = self._keep(key, [stored.value], stored.fresh_until - wall)
+        if stored.fresh_until <= wall:
+            return None  # kept, in case that computing it anew fails
+        held[HITS] += 1
+        self.tell_hit()
+        return held
+
+    def _keep(self, key: tuple[Any, ...], box: list[Any], fresh_seconds: float | None = None) -> tuple[Held, Entry]:
+        policy = self.policy
+        ttl = float("inf") if policy.ttl is None else policy.ttl
+        fresh = ttl if fresh_seconds is None else min(ttl, fresh_seconds)
+        extra = max(policy.stale_while_revalidate, policy.stale_if_error)
+        value, hand = kept_and_hand(box, policy.hand_out)
+        now, wall = clock.current().now(), clock.current().wall()
+        held = [value, now + fresh, 0, hand, now + fresh + extra, size_of(value), 0]
+        if not self.shelf.put(key, held):
+            _log.warning(
+                "cache of %s: a result is larger than max_bytes (%d) and is not kept", self.label, policy.max_bytes
+            )
+        return held, Entry(value, wall, wall + fresh, wall + fresh + extra)
+
+    def _stale_or_raise(self, key: tuple[Any, ...], error: Exception) -> Held:
+        held = self.shelf.find(key)
+        until = None if held is None else held[FRESH] + self.policy.stale_if_error
+        if held is None or until is None or clock.current().now() >= until:
+            raise error
+        self.stale_hits += 1
+        _log.warning("%s failed, its last result is served instead: %s: %s", self.label, type(error).__name__, error)
+        if bus.is_heard():
+            bus.emit(CacheHit(function=self.label, stale=True))
+        return held
+
+    def _refresh_behind(self, key: tuple[Any, ...], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Compute anew on a thread of its own, once a key."""
+        if self._flights.is_under_way(key):
+            return
+        context = contextvars.copy_context()
+
+        def refresh() -> None:
+            try:
+                self._flights.run(key, lambda: self._fill(key, args, kwargs, again=True))
+            except (
+                Exception
+            ) as error:  # the caller has its answer already; the next one sees the failure or the stale one
+                _log.warning("refreshing %s failed: %s: %s", self.label, type(error).__name__, error)
+            finally:
+                self._refreshing.discard(threading.current_thread())
+
+        thread = threading.Thread(
+            target=lambda: context.run(refresh), name=f"mlguard-refresh-{self.label}", daemon=True
+        )
+        self._refreshing.add(thread)
+        thread.start()
+
+    def _refresh_behind_async(self, key: tuple[Any, ...], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        async def refresh() -> None:
+            try:
+                await self._task_flights.run(key, lambda: self._fill_async(key, args, kwargs, again=True))
+            except Exception as error:  # as above
+                _log.warning("refreshing %s failed: %s: %s", self.label, type(error).__name__, error)
+
+        task = asyncio.ensure_future(refresh())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def join(self, timeout: float = 30.0) -> None:
+        """Wait for the refreshes that run on threads."""
+        for thread in list(self._refreshing):
+            thread.join(timeout)
+
+    # What the function offers.
+
+    def info(self) -> CacheInfo:
+        """What the cache did so far."""
+        shelf = self.shelf
+        failures = 0 if self.backend is None else self.backend.failures
+        return CacheInfo(
+            shelf.hits, self.misses, self.stale_hits, len(shelf),
+            shelf.used_bytes, self.policy.max_bytes, shelf.evictions, failures,
+        )  # fmt: skip
+
+    def clear(self) -> None:
+        """Forget every result, also on the backend."""
+        self.shelf.clear()
+        if self.backend is not None:
+            self.backend.clear(self._prefix)
+
+    def invalidate(self, *args: Any, **kwargs: Any) -> bool:
+        """Forget the result of this call; whether there was one."""
+        key = self._whole_key(self.keys.of_call(args, kwargs))
+        was_there = self.shelf.drop(key)
+        if self.backend is not None:
+            was_there = self.backend.drop(self._stored_key(key)) or was_there
+        return was_there
+
+    def refresh(self, *args: Any, **kwargs: Any) -> Any:
+        """Compute this call anew and keep it; what the call returns (an awaitable, of a coroutine function)."""
+        key = self._whole_key(self.keys.of_call(args, kwargs))
+        if self.kind == "coroutine":
+            return self._refreshed(key, args, kwargs)
+        return _handed(self._fill(key, args, kwargs, again=True))
+
+    async def _refreshed(self, key: tuple[Any, ...], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        return _handed(await self._fill_async(key, args, kwargs, again=True))
+
+    # What is told.
+
+    def tell_hit(self) -> None:
+        """A hit, to whoever listens."""
+        if bus.is_heard():
+            bus.emit(CacheHit(function=self.label))
+
+    def _count_miss(self) -> None:
+        self.misses += 1
+        if bus.is_heard():
+            bus.emit(CacheMiss(function=self.label))
+
+    def _tell_evicted(self, size_bytes: int, reason: str) -> None:
+        if bus.is_heard():
+            bus.emit(CacheEvicted(function=self.label, reason=reason, size_bytes=size_bytes))
+
+    def _tell_failed(self, error: str) -> None:
+        if bus.is_heard():
+            bus.emit(CacheFailed(function=self.label, backend=self.policy.backend.partition(":")[0], error=error))
+
+    def after_fork(self) -> None:
+        """A child inherits results, and no computation that is under way."""
+        self._flights, self._task_flights = Flights(), TaskFlights()
+        self.shelf.after_fork()
+
+
+_FRESH, _STALE = "fresh", "stale"
+
+
+def _handed(held: Held) -> Any:
+    return held[0] if held[HAND] is None else held[HAND](held[0])
+
+
+_ALL: weakref.WeakSet[CacheGuard] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    for guard in list(_ALL):
+        guard.after_fork()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+
+
+def cache_of(function: Any) -> CacheGuard:
+    """The cache around `function`, for tests and tools; PolicyError where there is none."""
+    for guard in guards_of(function):
+        if isinstance(guard, CacheGuard):
+            return guard
+    raise PolicyError(f"{function!r} has no cache")

@@ -1,0 +1,127 @@
+"""How a kept result is handed out, so that no caller can change what the next one gets."""
+
+from __future__ import annotations
+
+import copy
+import datetime as dt
+import decimal
+import fractions
+import logging
+import pathlib
+import sys
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+__all__ = ["kept_and_hand"]
+
+_log = logging.getLogger("mlguard.cache")
+_ATOMS: frozenset[type] = frozenset(
+    {int, float, complex, bool, str, bytes, type(None), range, dt.date, dt.datetime, dt.time, dt.timedelta}
+    | {decimal.Decimal, fractions.Fraction, uuid.UUID, pathlib.PosixPath, pathlib.WindowsPath, type(Ellipsis)}
+)
+Hand = Callable[[Any], Any]
+
+
+def kept_and_hand(box: list[Any], mode: str) -> tuple[Any, Hand | None]:
+    """(what to keep of the one value in `box`, what makes a hit of it; None: it is handed out as it is).
+
+    "readonly" hands out read-only views of arrays and copies of whatever else can be changed, "copy" copies that may
+    be written to, "same" the object itself. The value comes in a box, so that an array which nobody else holds is
+    kept without a copy.
+    """
+    value = box.pop()
+    if mode == "same" or type(value) in _ATOMS or _is_constant(value):
+        return value, None
+    if mode == "copy":
+        return _copied(value), _copied
+    if _is_array(value):
+        if sys.getrefcount(value) > 2 or value.base is not None or not value.flags.owndata:
+            value = value.copy()
+        value.flags.writeable = False
+        return value, _view
+    kept = _frozen(value)
+    return kept, _guarded
+
+
+def _is_constant(value: Any) -> bool:
+    if type(value) in (tuple, frozenset):
+        return all(type(item) in _ATOMS or _is_constant(item) for item in value)
+    return isinstance(value, type) or (
+        type(value).__module__ == "numpy" and hasattr(value, "dtype") and not _is_array(value)
+    )
+
+
+def _is_array(value: Any) -> bool:
+    numpy = sys.modules.get("numpy")
+    return numpy is not None and type(value) is numpy.ndarray and not value.dtype.hasobject
+
+
+def _view(array: Any) -> Any:
+    return array.view()
+
+
+def _rebuilt(value: Any, part: Hand) -> Any:
+    """Plain containers made anew, with `part` applied to what is in them; anything else is `value` itself."""
+    kind = type(value)
+    if kind is list:
+        return [part(item) for item in value]
+    if kind is dict:
+        return {key: part(item) for key, item in value.items()}
+    if kind is tuple:
+        return tuple(part(item) for item in value)
+    return value
+
+
+_CONTAINERS = (list, dict, tuple)
+
+
+def _frozen(value: Any) -> Any:
+    """What is kept: nobody outside holds any part of it that can be changed."""
+    if type(value) in _ATOMS:
+        return value
+    if _is_array(value):
+        own = value.copy()
+        own.flags.writeable = False
+        return own
+    return _rebuilt(value, _frozen) if type(value) in _CONTAINERS else _copied(value)
+
+
+def _guarded(value: Any) -> Any:
+    """A hit: read-only views of arrays, new containers and frames."""
+    if type(value) in _ATOMS:
+        return value
+    if _is_array(value):
+        return value.view()
+    return _rebuilt(value, _guarded) if type(value) in _CONTAINERS else _copied(value)
+
+
+def _copied(value: Any) -> Any:
+    """A copy that may be written to."""
+    if type(value) in _ATOMS or _is_constant(value):
+        return value
+    if _is_array(value):
+        return value.copy(order="K")
+    if type(value) in _CONTAINERS:
+        return _rebuilt(value, _copied)
+    if type(value).__module__.startswith("pandas.") and hasattr(value, "copy"):
+        return value.copy(deep=not _copies_on_write())
+    try:
+        return copy.deepcopy(value)
+    except (TypeError, NotImplementedError, copy.Error) as error:
+        kind = type(value)
+        if kind not in _told:
+            _told.add(kind)
+            _log.warning(
+                "cache: a %s cannot be copied (%s), so every hit hands out the same object", kind.__name__, error
+            )
+        return value
+
+
+_told: set[type] = set()
+
+
+def _copies_on_write() -> bool:
+    """Whether pandas itself copies a frame when one of its holders writes."""
+    pandas: Any = sys.modules["pandas"]
+    return int(pandas.__version__.partition(".")[0]) >= 3 or pandas.options.mode.copy_on_write is True

@@ -1,0 +1,188 @@
+"""Results in this process's memory, bounded in bytes, and the list of all such caches for a guard that needs room."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import weakref
+from collections.abc import Callable, Hashable
+from typing import Any
+
+import cachetools
+
+from mlguard_nb import clock
+
+__all__ = ["Held", "MemoryStore", "evict_all", "size_of"]
+
+# A held result is a list, since that is what generated code reads fastest:
+# [value, fresh until, hits, how a hit is handed out (None: as it is), kept until, bytes, hits when last passed over]
+Held = list[Any]
+FRESH, HITS, HAND, KEPT, SIZE, PASSED = 1, 2, 3, 4, 5, 6
+
+
+class MemoryStore:
+    """At most `max_bytes` and `max_entries` results; those not used for longest go first.
+
+    `front` is what callers look into without a lock. Its entries are exactly those of the shelf behind it, which is
+    changed under a lock. A hit only counts in its entry; the eviction reads that as "used since".
+    """
+
+    def __init__(
+        self, max_bytes: int, max_entries: int | None = None, evicted: Callable[[int, str], None] | None = None
+    ) -> None:
+        self.max_bytes, self.max_entries = max_bytes, max_entries
+        self.front: dict[Hashable, Held] = {}
+        self.past_hits = self.evictions = 0
+        self._lock = threading.RLock()
+        self._told = evicted
+        self._shelf = _Shelf(self)
+        _ALL.add(self)
+
+    def find(self, key: Hashable) -> Held | None:
+        """What is kept under `key`."""
+        return self.front.get(key)
+
+    def after_fork(self) -> None:
+        """A lock held in the parent is not held here."""
+        self._lock = threading.RLock()
+
+    def put(self, key: Hashable, held: Held) -> bool:
+        """Keep `held`; False where it alone is larger than the whole store."""
+        if held[SIZE] > self.max_bytes:
+            self.drop(key)
+            return False
+        with self._lock:
+            self.drop(key)
+            self._shelf[key] = held
+            if key in self._shelf:
+                self.front[key] = held
+            while self.max_entries is not None and len(self._shelf) > self.max_entries:
+                self._shelf.popitem()
+        return True
+
+    def drop(self, key: Hashable) -> bool:
+        """Forget `key`; whether it was there."""
+        with self._lock:
+            held = self._shelf.pop(key, None)
+            self.forgotten(key, held)
+            return held is not None
+
+    def clear(self) -> int:
+        """Forget everything; the bytes given back."""
+        with self._lock:
+            freed = self.used_bytes
+            self.past_hits += sum(held[HITS] for held in self.front.values())
+            self.front.clear()
+            self._shelf = _Shelf(self)
+            return freed
+
+    def evict(self, reason: str = "memory") -> int:
+        """Give every byte back because memory is short; how many they were."""
+        self.evictions += len(self.front)
+        freed = self.clear()
+        if freed and self._told is not None:
+            self._told(freed, reason)
+        return freed
+
+    @property
+    def hits(self) -> int:
+        """Hits so far; under threads without a lock, so at least nearly all."""
+        return self.past_hits + sum(int(held[HITS]) for held in list(self.front.values()))
+
+    @property
+    def used_bytes(self) -> int:
+        """What all results hold."""
+        return int(self._shelf.currsize)
+
+    def __len__(self) -> int:
+        return len(self.front)
+
+    # What the shelf reports.
+
+    def forgotten(self, key: Hashable, held: Held | None) -> None:
+        """An entry left the shelf."""
+        self.front.pop(key, None)
+        if held is not None:
+            self.past_hits += held[HITS]
+
+    def gave_way(self, key: Hashable, held: Held, reason: str) -> None:
+        """An entry left to make room, or because its time was over."""
+        self.forgotten(key, held)
+        self.evictions += 1
+        if self._told is not None:
+            self._told(held[SIZE], reason)
+
+
+class _Shelf(cachetools.TLRUCache):  # type: ignore[type-arg]
+    """cachetools' cache by last use and own time to live, with a second chance for what was hit without a lock."""
+
+    def __init__(self, store: MemoryStore) -> None:
+        super().__init__(store.max_bytes, _kept_until, timer=_now, getsizeof=_size)
+        self._store = weakref.ref(store)
+
+    def popitem(self) -> Any:
+        """Remove what was not used for longest."""
+        while True:
+            key, held = super().popitem()
+            if held[HITS] == held[PASSED]:
+                break
+            held[PASSED] = held[HITS]
+            self[key] = held
+        if (store := self._store()) is not None:
+            store.gave_way(key, held, "size")
+        return key, held
+
+    def expire(self, time: Any = None) -> Any:
+        """Remove what is over."""
+        gone = super().expire(time)
+        if (store := self._store()) is not None:
+            for key, held in gone:
+                store.gave_way(key, held, "ttl")
+        return gone
+
+
+def _kept_until(_key: Any, held: Held, _now: float) -> float:
+    return float(held[KEPT])
+
+
+def _now() -> float:
+    return clock.current().now()
+
+
+def _size(held: Held) -> int:
+    return int(held[SIZE])
+
+
+_ALL: weakref.WeakSet[MemoryStore] = weakref.WeakSet()
+
+
+def evict_all() -> int:
+    """Empty every cache of this process; the bytes given back."""
+    return sum(store.evict() for store in list(_ALL))
+
+
+def size_of(value: Any) -> int:
+    """About how many bytes `value` holds: arrays and frames by their buffers, containers with what is in them."""
+    return _size_of(value, set())
+
+
+def _size_of(value: Any, seen: set[int]) -> int:
+    if id(value) in seen:
+        return 0
+    seen.add(id(value))
+    kind = type(value)
+    if kind in (list, tuple, set, frozenset):
+        return sys.getsizeof(value) + sum(_size_of(item, seen) for item in value)
+    if kind is dict:
+        return sys.getsizeof(value) + sum(_size_of(part, seen) for pair in value.items() for part in pair)
+    if hasattr(value, "memory_usage") and kind.__module__.startswith("pandas"):
+        used = value.memory_usage(deep=True)
+        return int(used if isinstance(used, int) else used.sum()) + 1000
+    for name in ("nbytes", "estimated_size"):
+        size = getattr(value, name, None)
+        size = size() if callable(size) else size
+        if isinstance(size, int):
+            return size + 120
+    own = sys.getsizeof(value)
+    held = getattr(value, "__dict__", None)
+    return own + (_size_of(held, seen) if type(held) is dict and not isinstance(value, type) else 0)
