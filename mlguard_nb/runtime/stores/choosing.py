@@ -31,7 +31,7 @@ def store_of(backend: str) -> Store | None:
 
         folder = backend.partition(":")[2]
         return DiskStore(Path(folder).expanduser() if folder else default_folder(), user_key())
-    from mlguard_nb.runtime.stores.redis import RedisStore
+    from mlguard_nb.runtime.stores.remote import RedisStore
 
     return RedisStore(backend)
 
