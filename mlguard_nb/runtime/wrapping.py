@@ -15,7 +15,8 @@ import linecache
 import sys
 import types
 import warnings
-from collections.abc import Callable, Mapping
+import weakref
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any, ClassVar, Literal, TypeVar, cast
 
@@ -23,7 +24,7 @@ from mlguard_nb.errors import PolicyError
 from mlguard_nb.policy import switches
 from mlguard_nb.policy.values import PARTS, GuardPolicy
 
-__all__ = ["DELEGATE", "Guard", "Kind", "OrderWarning", "guards_of", "kind_of", "wrap"]
+__all__ = ["DELEGATE", "Guard", "Kind", "OrderWarning", "guards_of", "innermost", "kind_of", "wrap"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 Kind = Literal["sync", "coroutine", "generator", "asyncgen"]
@@ -164,7 +165,18 @@ def wrap(function: F, guard: Guard) -> F:
         guard.label = base.name
     wrapper.__mlguard__ = replace(base, name=name, **{guard.part: guard.policy})  # type: ignore[attr-defined]
     wrapper.__mlguard_guards__ = stack  # type: ignore[attr-defined]
+    if not inner:
+        _innermost.add(wrapper)
     return cast("F", wrapper)
+
+
+_innermost: weakref.WeakSet[types.FunctionType] = weakref.WeakSet()
+
+
+def innermost() -> Iterator[tuple[types.FunctionType, Guard]]:
+    """Every wrapper of this process that stands right around a user's function, with its guard."""
+    for wrapper in list(_innermost):
+        yield wrapper, guards_of(wrapper)[0]
 
 
 def _generate(function: Any, guard: Guard, kind: Kind) -> types.FunctionType:

@@ -1,0 +1,432 @@
+"""retry: how often, how long, on what, and what is left behind."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import weakref
+from collections.abc import AsyncIterator, Callable, Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mlguard_nb import CircuitBreaker, CircuitOpen, InputRejected, PolicyError, RetryBudget, RetryPolicy, retry
+from mlguard_nb.runtime import budget
+from mlguard_nb.runtime.backoff import waits
+from mlguard_nb.telemetry import bus
+from mlguard_nb.telemetry.events import RetryScheduled
+from mlguard_nb.testing import FakeClock, no_wait
+
+
+@pytest.fixture(autouse=True)
+def clock() -> Iterator[FakeClock]:
+    budget._default.clear()
+    with no_wait() as clock:
+        yield clock
+
+
+class Flaky:
+    """Fails with `error` until it was called `fails` times."""
+
+    def __init__(self, fails: int, error: Callable[[], BaseException] = lambda: ConnectionError("down")) -> None:
+        self.fails, self.error, self.calls = fails, error, 0
+
+    def __call__(self) -> int:
+        self.calls += 1
+        if self.calls <= self.fails:
+            raise self.error()
+        return self.calls
+
+
+def of(flaky: Flaky, **options: Any) -> Callable[[], int]:
+    @retry(**options)
+    def call() -> int:
+        return flaky()
+
+    return call
+
+
+# How often and how long.
+
+
+def test_attempts_count_the_first_call() -> None:
+    flaky = Flaky(2)
+    assert of(flaky, attempts=3)() == 3
+    assert flaky.calls == 3
+
+
+def test_when_attempts_run_out_the_users_own_error_comes_with_a_note() -> None:
+    flaky = Flaky(9)
+    with pytest.raises(ConnectionError, match="down") as caught:
+        of(flaky, attempts=3)()
+    assert flaky.calls == 3
+    assert any("gave up after 3 attempts" in note for note in caught.value.__notes__)
+
+
+@pytest.mark.parametrize("jitter", ["full", "equal", "decorrelated", None])
+def test_no_wait_is_ever_above_the_cap(jitter: Any) -> None:
+    highest = waits(jitter, 0.1, 5.0, draw=lambda low, high: high)
+    assert max(next(highest) for _ in range(2000)) == 5.0
+
+
+def test_capped_waits_still_differ() -> None:
+    series = waits("full", 1.0, 5.0)
+    late = [next(series) for _ in range(50)][10:]
+    assert len({round(wait, 6) for wait in late}) > 30
+
+
+def test_the_waits_double_without_jitter(clock: FakeClock) -> None:
+    with pytest.raises(ConnectionError):
+        of(Flaky(9), attempts=5, jitter=None, wait_initial=1, wait_max=3)()
+    assert clock.slept == [1, 2, 3, 3]
+
+
+def test_a_deadline_gives_up_rather_than_sleeps_past_it(clock: FakeClock) -> None:
+    with pytest.raises(ConnectionError) as caught:
+        of(Flaky(9), attempts=9, jitter=None, wait_initial=4, deadline=10)()
+    assert sum(clock.slept) <= 10
+    assert any("deadline" in note for note in caught.value.__notes__)
+
+
+def test_a_nested_retry_inherits_the_rest_of_the_deadline(clock: FakeClock) -> None:
+    inner = Flaky(99)
+
+    @retry(attempts=50, jitter=None, wait_initial=4)
+    def nested() -> int:
+        return inner()
+
+    @retry(attempts=1, deadline=10)
+    def outer() -> int:
+        return nested()
+
+    with pytest.raises(ConnectionError):
+        outer()
+    assert sum(clock.slept) <= 10
+
+
+# On what.
+
+
+@pytest.mark.parametrize(
+    "error",
+    [TypeError, NameError, SyntaxError, AssertionError, ImportError, MemoryError, lambda: InputRejected("f", ())],
+)
+def test_programming_errors_and_refusals_are_not_retried(error: Any) -> None:
+    flaky = Flaky(9, error)
+    with pytest.raises(BaseException) as caught:
+        of(flaky)()
+    assert flaky.calls == 1
+    assert not getattr(caught.value, "__notes__", [])
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit, GeneratorExit, asyncio.CancelledError])
+def test_what_is_no_exception_is_never_retried(error: Any) -> None:
+    flaky = Flaky(9, error)
+    with pytest.raises(error):
+        of(flaky, on=lambda _error: True)()
+    assert flaky.calls == 1
+
+
+def test_on_takes_types_or_a_predicate() -> None:
+    assert of(Flaky(1, ValueError), on=ValueError)() == 2
+    assert of(Flaky(1, TypeError), on=(TypeError, ValueError))() == 2
+    assert of(Flaky(1, lambda: OSError(11)), on=lambda error: error.args == (11,))() == 2
+    with pytest.raises(KeyError):
+        of(Flaky(1, KeyError), on=ValueError)()
+
+
+def test_a_result_can_be_refused_too() -> None:
+    answers = iter([None, None, 7])
+
+    @retry(retry_on_result=lambda result: result is None)
+    def poll() -> int | None:
+        return next(answers)
+
+    assert poll() == 7
+
+
+def test_the_last_unsatisfying_result_is_handed_out() -> None:
+    @retry(retry_on_result=lambda result: result is None, attempts=2)
+    def poll() -> None:
+        return None
+
+    assert poll() is None
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [({"Retry-After": "7"}, 7), ({"retry-after": "7"}, 7), ({"retry-after-ms": "250"}, 0.25),
+     ({"Retry-After": "Thu, 01 Jan 1970 00:00:09 GMT"}, 9)],
+)  # fmt: skip
+def test_the_servers_word_beats_the_computed_wait(headers: dict[str, str], seconds: float, clock: FakeClock) -> None:
+    class Limited(Exception):  # the shape of httpx, requests and openai
+        response = SimpleNamespace(headers=headers)
+
+    clock.epoch = 0.0
+    assert of(Flaky(1, Limited))() == 2
+    assert clock.slept == [pytest.approx(seconds)]
+
+
+# Budget and breaker.
+
+
+def test_in_a_total_outage_the_load_falls_to_one_attempt_a_call() -> None:
+    flaky = Flaky(10**9)
+    call = of(flaky, attempts=4, budget=RetryBudget(capacity=50, cost=5))
+    for _ in range(200):
+        with pytest.raises(ConnectionError):
+            call()
+    assert flaky.calls == 200 + 10
+
+
+def test_calls_that_succeed_fill_the_budget_again() -> None:
+    spent = RetryBudget(capacity=5, cost=5)
+    assert spent.take()
+    assert not spent.take()
+    call = of(Flaky(0), budget=spent)
+    for _ in range(5):
+        call()
+    assert spent.is_full
+
+
+def test_a_breaker_opens_refuses_probes_and_closes(clock: FakeClock) -> None:
+    flaky = Flaky(4)
+    breaker = CircuitBreaker(minimum_calls=4, open_for=30, name="store")
+    call = of(flaky, attempts=2, breaker=breaker)
+    for _ in range(2):
+        with pytest.raises(ConnectionError):
+            call()
+    assert breaker.state == "open"
+    with pytest.raises(CircuitOpen) as refused:
+        call()
+    assert refused.value.retry_after == pytest.approx(30, abs=2)
+    assert flaky.calls == 4
+    clock.sleep(31)
+    assert breaker.state == "half-open"
+    assert call() == 5
+    assert breaker.state == "closed"
+
+
+def test_a_failed_probe_opens_again_and_only_so_many_may_probe(clock: FakeClock) -> None:
+    breaker = CircuitBreaker(minimum_calls=1, open_for=10, half_open_calls=2)
+    breaker.failed()
+    clock.sleep(11)
+    breaker.enter()
+    breaker.enter()
+    with pytest.raises(CircuitOpen):
+        breaker.enter()
+    breaker.failed()
+    assert breaker.state == "open"
+
+
+def test_successes_count_towards_the_rate_and_old_failures_do_not(clock: FakeClock) -> None:
+    breaker = CircuitBreaker(failure_rate=0.5, minimum_calls=4, window=60)
+    for _ in range(10):
+        breaker.succeeded()
+    for _ in range(5):
+        breaker.failed()
+    assert breaker.state == "closed"  # 5 of 15
+    clock.sleep(120)
+    for _ in range(3):
+        breaker.failed()
+    assert breaker.state == "closed"  # too few in the window
+    breaker.failed()
+    assert breaker.state == "open"
+
+
+def test_slow_calls_count_as_failures(clock: FakeClock) -> None:
+    breaker = CircuitBreaker(minimum_calls=2, slow_call=5)
+
+    @retry(breaker=breaker)
+    def slow() -> str:
+        clock.sleep(6)
+        return "late"
+
+    assert slow() == slow() == "late"
+    assert breaker.state == "open"
+
+
+# Out of memory.
+
+
+def test_halve_finds_the_size_that_fits_and_keeps_everything_else() -> None:
+    tried = []
+
+    @retry(attempts=9, on_oom="halve:batch_size")
+    def fit(data: str, batch_size: int = 64, *, epochs: int = 1) -> tuple[str, int, int]:
+        tried.append(batch_size)
+        if batch_size > 10:
+            raise MemoryError
+        return data, batch_size, epochs
+
+    assert fit("rows", epochs=3) == ("rows", 8, 3)
+    assert tried == [64, 32, 16, 8]
+
+
+def test_halve_stops_at_one() -> None:
+    @retry(attempts=99, on_oom="halve:n")
+    def fit(n: int) -> None:
+        raise MemoryError
+
+    with pytest.raises(MemoryError) as caught:
+        fit(4)
+    assert any("n=1 cannot be halved" in note for note in caught.value.__notes__)
+
+
+def test_halve_of_a_parameter_that_is_not_there_is_refused_at_decoration() -> None:
+    with pytest.raises(PolicyError, match="names no parameter"):
+        retry(on_oom="halve:batch")(lambda size: size)
+
+
+@pytest.mark.parametrize("how", ["sync", "async"])
+def test_the_dead_frames_are_gone_before_the_next_attempt(how: str) -> None:
+    """What a failed attempt allocated must not be held while the next one allocates the same again."""
+    held: list[weakref.ref[Any]] = []
+    alive: list[bool] = []
+
+    def attempt() -> str:
+        gc.collect()
+        alive.extend(ref() is not None for ref in held)
+        big = np.zeros(100_000)
+        held.append(weakref.ref(big))
+        if len(held) < 3:
+            try:
+                raise KeyError("first")
+            except KeyError as error:
+                raise ConnectionError("second") from error
+        return "done"
+
+    if how == "sync":
+        assert retry(attempts=3)(attempt)() == "done"
+    else:
+
+        @retry(attempts=3)
+        async def attempt_async() -> str:
+            return attempt()
+
+        assert asyncio.run(attempt_async()) == "done"
+    assert alive == [False] * len(alive)
+    assert len(alive) == 3
+
+
+# Async, generators.
+
+
+def test_async_is_retried_and_cancellation_comes_through() -> None:
+    flaky = Flaky(2)
+
+    @retry
+    async def call() -> int:
+        return flaky()
+
+    assert asyncio.run(call()) == 3
+
+    started = []
+
+    @retry(on=lambda _error: True, attempts=5)
+    async def endless() -> None:
+        started.append(1)
+        await asyncio.Event().wait()
+
+    async def cancel() -> None:
+        task = asyncio.ensure_future(endless())
+        await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(cancel())
+    assert started == [1]
+
+
+def test_an_async_timeout_ends_one_attempt_not_the_call() -> None:
+    calls = []
+
+    @retry(timeout=0.001, attempts=2, on=(asyncio.TimeoutError, TimeoutError))
+    async def sometimes_hangs() -> str:
+        calls.append(1)
+        if len(calls) == 1:
+            await asyncio.Event().wait()
+        return "answered"
+
+    assert asyncio.run(sometimes_hangs()) == "answered"
+
+
+def test_a_hedge_asks_a_second_time_and_takes_the_first_answer() -> None:
+    asked = []
+
+    @retry(hedge_after=1)
+    async def ask() -> int:
+        asked.append(1)
+        mine = len(asked)
+        if mine == 1:
+            await asyncio.Event().wait()
+        return mine
+
+    assert asyncio.run(ask()) == 2
+
+
+def test_a_sync_timeout_says_at_decoration_that_it_stops_nothing() -> None:
+    with pytest.warns(UserWarning, match="cannot stop"):
+        retry(timeout=1)(lambda: None)
+    with pytest.raises(PolicyError, match="async"):
+        retry(hedge_after=1)(lambda: None)
+
+
+def test_a_generator_is_retried_only_before_its_first_item() -> None:
+    flaky = Flaky(2)
+
+    @retry
+    def items(fails_later: bool) -> Iterator[int]:
+        yield flaky()
+        if fails_later:
+            raise ConnectionError("late")
+
+    assert list(items(False)) == [3]
+    running = items(True)
+    assert next(running) == 4
+    with pytest.raises(ConnectionError, match="late"):
+        next(running)
+    assert flaky.calls == 4
+
+
+def test_an_async_generator_too() -> None:
+    flaky = Flaky(2)
+
+    @retry
+    async def items() -> AsyncIterator[int]:
+        yield flaky()
+
+    async def collect() -> list[int]:
+        return [item async for item in items()]
+
+    assert asyncio.run(collect()) == [3]
+
+
+# What is told.
+
+
+def test_each_retry_is_told_to_the_bus_and_to_on_retry() -> None:
+    heard: list[Any] = []
+    told: list[Any] = []
+    stop = bus.subscribe(heard.append)
+    try:
+        of(Flaky(1), on_retry=told.append, name="fetch")()
+    finally:
+        stop()
+    assert [event for event in heard if isinstance(event, RetryScheduled)] == told
+    assert told[0].function == "fetch"
+    assert told[0].attempt == 1
+    assert told[0].error == "ConnectionError: down"
+
+
+def test_the_policy_can_be_given_as_one_value_and_mistakes_are_named() -> None:
+    assert retry(RetryPolicy(attempts=2))(Flaky.__call__).__mlguard__.retry == RetryPolicy(attempts=2)  # type: ignore[attr-defined]
+    with pytest.raises(PolicyError, match="did you mean attempts"):
+        retry(attemps=3)  # type: ignore[call-overload]
+    with pytest.raises(PolicyError, match="not both"):
+        retry(RetryPolicy(), attempts=3)  # type: ignore[call-overload]
+    with pytest.raises(PolicyError, match="not 3"):
+        retry(3)  # type: ignore[call-overload]
