@@ -9,10 +9,9 @@ from mlguard_nb.notebook.page import to_html
 from mlguard_nb.notebook.words import Span, Story, device_note, tell
 from mlguard_nb.policy.as_json import to_json
 
-__all__ = ["MIME", "SCHEMA_MIME", "bundle", "view_json"]
+__all__ = ["MIME", "bundle", "view_json"]
 
 MIME = "application/vnd.mlguard.view+json"
-SCHEMA_MIME = "application/vnd.mlguard.settings+json"
 _POINTS = 60
 _OUTCOMES = {"waiting_memory": "waiting"}
 _SIGNS = {"stop": "error", "failed": "error", "interrupted": "none"}

@@ -50,7 +50,7 @@ def set_profile(session: Session, rest: str) -> None:
         raise PolicyError("write a name and its options, such as: %guard set train retry=3 mem=0.8")
     session.read(line)
     session.profiles[name] = line.strip()
-    session.keep({"profiles": {name: line.strip()}}, f"%%guard {name} now means: {line.strip()}")
+    session.keep({"set": {"name": name, "line": line.strip()}}, f"%%guard {name} now means: {line.strip()}")
 
 
 def switch_on(session: Session, rest: str) -> None:
@@ -103,7 +103,8 @@ def free(session: Session, rest: str) -> None:
 
 def schema(session: Session, rest: str) -> None:
     """Learn the schema of a live value; it is kept in this output, so that the notebook and the export have it."""
-    from mlguard_nb.policy.as_json import schema_to_json
+    from mlguard_nb.policy.as_json import to_json
+    from mlguard_nb.policy.values import GuardPolicy, ValidatePolicy
     from mlguard_nb.runtime.learning import learn, remember
 
     words = rest.split()
@@ -112,11 +113,17 @@ def schema(session: Session, rest: str) -> None:
         raise PolicyError("name a variable, such as: %guard schema X --name Features")
     if words[0] not in session.namespace:
         raise PolicyError(f"there is no {words[0]!r} here")
-    learned = learn(session.namespace[words[0]])
+    value = session.namespace[words[0]]
+    learned = learn(value)
     remember(name, learned)
-    session.schemas[name] = learned
-    session.namespace[name] = learned if name != words[0] else session.namespace[name]
-    session.keep({"schemas": {name: schema_to_json(learned)}}, f"learned {name}: {learned!r}")
+    session.schemas[name] = words[0], learned
+    if name != words[0]:
+        session.namespace[name] = learned
+    plain = to_json(GuardPolicy(validate=ValidatePolicy(schemas=((name, learned),))))["validate"]["schemas"][0][1]
+    rows = len(value) if hasattr(value, "__len__") else None
+    session.keep(
+        {"schema": {"name": name, "of": words[0], "rows": rows, "schema": plain}}, f"learned {name}: {learned!r}"
+    )
 
 
 def chaos(session: Session, rest: str) -> None:

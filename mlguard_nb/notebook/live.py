@@ -30,7 +30,11 @@ class Publisher(Protocol):
         ...
 
     def publish(self, data: dict[str, Any], display_id: str, *, update: bool) -> None:
-        """Show `data`, or put it in the place of what was shown under `display_id`."""
+        """Show `data`, or put it in the place of what was shown under `display_id` ("": it is never replaced)."""
+        ...
+
+    def listen(self, listener: Callable[[dict[str, Any]], None] | None) -> None:
+        """Tell `listener` of everything that the user's code displays; None ends that."""
         ...
 
 
@@ -47,7 +51,23 @@ class ShellPublisher:
 
     def publish(self, data: dict[str, Any], display_id: str, *, update: bool) -> None:
         """Send the bundle as it is, without asking the formatters."""
-        self._shell.display_pub.publish(data, {}, transient={"display_id": display_id}, update=update)
+        transient = {"display_id": display_id} if display_id else {}
+        self._shell.display_pub.publish(data, {}, transient=transient, update=update)
+
+    def listen(self, listener: Callable[[dict[str, Any]], None] | None) -> None:
+        """Hear of displays where they are sent: an attribute of this shell's publisher is put over the class's method."""
+        display_pub = self._shell.display_pub
+        if listener is None:
+            display_pub.__dict__.pop("publish", None)
+            return
+        original = display_pub.publish
+
+        def publish(data: dict[str, Any], *arguments: Any, **options: Any) -> None:
+            if not options.get("update"):
+                listener(data)
+            original(data, *arguments, **options)
+
+        display_pub.__dict__["publish"] = publish
 
 
 class LiveView:

@@ -8,12 +8,27 @@ from typing import TYPE_CHECKING, Any
 from mlguard_nb.errors import Holder, MemoryPressure, PolicyError
 from mlguard_nb.notebook import cell_memory
 from mlguard_nb.notebook.facts import CacheFacts
+from mlguard_nb.policy.switches import disabled
+from mlguard_nb.telemetry import bus, events
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from mlguard_nb.notebook.cell_cache import CellCache
     from mlguard_nb.notebook.running import CellRun
     from mlguard_nb.notebook.session import Session
 
 __all__ = ["CellParts"]
+
+_OUTCOMES = {"ok": "ok", "cached": "ok", "degraded": "ok", "failed": "error", "refused": "error", "rejected": "error"}
+_COUNTED = {
+    "CallFinished": "calls", "RetryScheduled": "retries", "CacheHit": "cache_hits", "CacheMiss": "cache_misses",
+    "InputRefused": "rejections", "MemoryRefused": "memory_refusals",
+}  # fmt: skip
+
+
+def _nothing() -> None:
+    return None
 
 
 class CellParts:
@@ -24,13 +39,31 @@ class CellParts:
         self.hit: CacheFacts | None = None
         self._halved: dict[str, Any] = {}
         self._holders: tuple[Holder, ...] = ()
+        self._cache: CellCache | None = None
+        self._counts: dict[str, int] = {}
+        self._unsubscribe: Callable[[], None] = _nothing
+        self.name = run.policy.name or "cell"
 
     def check_inputs(self) -> None:
-        """Raises InputRejected where a live-in breaks its schema."""
+        """Raises InputRejected where a live-in breaks its schema; values outside what was seen are noted."""
+        validate = self._run.policy.validate
+        if validate is None or "validate_input" in disabled():
+            return
+        from mlguard_nb.notebook.cell_inputs import check
+
+        self._run.notes += check(validate, self.name, self._run.source, self._run.namespace, self._session.schemas)
 
     def restore_cached(self) -> bool:
         """Whether the cache had this cell's result; then its names are bound and its output was shown."""
-        return False
+        cache = self._run.policy.cache
+        if cache is None or "cache_result" in disabled():
+            return False
+        from mlguard_nb.notebook.cell_cache import CellCache
+
+        self._cache = CellCache(cache, self._run.source, self._session, self.name)
+        if not self._run.directive.cell.refresh:
+            self.hit = self._cache.restore(self._run.clock.wall())
+        return self.hit is not None
 
     def pressure(self) -> MemoryPressure | None:
         """Why memory is too short for the cell to begin, None where there is room."""
@@ -43,6 +76,9 @@ class CellParts:
 
     def run_begins(self, code: CodeType) -> None:
         """The cell's first attempt is about to begin."""
+        self._unsubscribe = bus.subscribe(self._heard)
+        if self._cache is not None:
+            self._cache.record()
 
     def attempt_begins(self) -> None:
         """An attempt begins."""
@@ -55,11 +91,8 @@ class CellParts:
         """Free what can be freed after an attempt that ran out of memory."""
         cell_memory.reclaim()
 
-    def make_room(self, how: str) -> bool:
-        """Prepare another attempt after an out-of-memory: False where nothing can be made smaller."""
-        if not how.startswith("halve:"):
-            return True
-        name = how.removeprefix("halve:")
+    def halve(self, name: str) -> bool:
+        """Make an input smaller for the next attempt: False where it cannot become smaller."""
         space = self._run.namespace
         if name not in space:
             return False
@@ -72,6 +105,14 @@ class CellParts:
         self._run.notes.append(f"out of memory at {name}={before}: tried again with {name}={smaller}")
         self._run.keep(name, smaller)
         return True
+
+    def retried(self, attempt: int, seconds: float, reason: str, error: BaseException) -> None:
+        """Another attempt follows."""
+        bus.emit(
+            events.RetryScheduled(
+                function=self.name, attempt=attempt, wait_seconds=seconds, reason=reason, error=type(error).__name__
+            )
+        )
 
     def fall_back(self) -> tuple[str, ...]:
         """Call the fallback with the live-ins that it names; the names it bound."""
@@ -88,6 +129,27 @@ class CellParts:
                 self._run.notes.append(f"worked with {name}={worked}; {name} is {before} again")
             self._run.namespace[name] = before
         self._halved = {}
+        self._unsubscribe()
+        if self._cache is not None:
+            note = self._cache.keep(self._run.clock.wall(), self._run.meter.elapsed()) if phase == "ok" else None
+            self._run.notes += [note] if note else []
+            self._cache.close()
+        if self._run.policy.monitor is not None and phase in _OUTCOMES:
+            last = self._run.attempts[-1].error if self._run.attempts else None
+            outcome = _OUTCOMES[phase]
+            bus.emit(
+                events.CallFinished(
+                    function=self.name,
+                    outcome=outcome,
+                    duration_seconds=self._run.meter.elapsed(),
+                    error=last if outcome == "error" else None,
+                )  # fmt: skip
+            )
+
+    def _heard(self, event: events.Event) -> None:
+        word = _COUNTED.get(type(event).__name__)
+        if word is not None and event.function != self.name:
+            self._counts[word] = self._counts.get(word, 0) + 1
 
     def holders(self) -> tuple[Holder, ...]:
         """Who holds the memory that was short."""
@@ -95,4 +157,4 @@ class CellParts:
 
     def calls_inside(self) -> tuple[tuple[str, int], ...]:
         """What guarded functions did inside the cell: retries, cache hits and so on, counted."""
-        return ()
+        return tuple(sorted(self._counts.items()))

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import traceback
+from contextlib import ExitStack
 from types import CodeType, FrameType, TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -19,11 +20,10 @@ from mlguard_nb.notebook.facts import AttemptFacts, RunFacts
 from mlguard_nb.notebook.interrupts import AttemptTimeout, Interrupted, in_one_line, is_on_stack, time_limit
 from mlguard_nb.notebook.live import LiveView
 from mlguard_nb.notebook.meter import Meter
-from mlguard_nb.notebook.words import spoken_seconds
+from mlguard_nb.runtime.attempts import Attempts, GaveUp
+from mlguard_nb.runtime import deadline as deadlines
 
 if TYPE_CHECKING:
-    from contextlib import AbstractContextManager
-
     from mlguard_nb.notebook.session import Session
     from mlguard_nb.policy.directive import Directive
 
@@ -49,13 +49,14 @@ class CellRun:
         self._view: LiveView | None = None
         self._started_wall = self.clock.wall()
         self._bindings: Bindings | None = None
-        self._decisions: Any = None
+        self._decisions: Attempts | None = None
+        self._gave_up = ""
         self._begun = self._ended = False
-        self._attempt_began = 0.0
+        self._attempt_began = self._run_began = 0.0
         self._wait: float | None = None
         self._wait_ends = 0.0
         self._memory_wait_began: float | None = None
-        self._limit: AbstractContextManager[None] | None = None
+        self._limits = ExitStack()
         self._degrade = False
         self._rolled_back = False
         self._final: RunFacts | None = None
@@ -113,10 +114,12 @@ class CellRun:
         seconds = self._seconds_allowed()
         if seconds is not None and self._task is not None:
             handle = asyncio.get_running_loop().call_later(seconds, self._cancel_for_time, seconds)
-            self._limit = _Cancelling(handle)
+            self._limits.callback(handle.cancel)
         else:
-            self._limit = time_limit(seconds, self.is_inside)
-        self._limit.__enter__()
+            self._limits.enter_context(time_limit(seconds, self.is_inside))
+        if self._decisions is not None and self._decisions.ends_at is not None:
+            left = self._decisions.ends_at - self.clock.now()
+            self._limits.enter_context(deadlines.limit(left, self.clock))
         return self
 
     def __exit__(
@@ -126,14 +129,14 @@ class CellRun:
         swallowed = self._left(error, trace)
         if not swallowed and error is not None and self._replacement is not None:
             replacement, self._replacement = self._replacement, None
-            raise replacement from (error if isinstance(replacement, MemoryPressure) else None)
+            raise replacement.with_traceback(trace) from None
         return swallowed
 
     # Before the first attempt.
 
     def _begin(self, code: CodeType) -> bool:
         __tracebackhide__ = True
-        self._begun, self.code = True, code
+        self._begun, self.code, self._run_began = True, code, self.clock.now()
         self.meter.start()
         try:
             self._cell.check_inputs()
@@ -152,8 +155,6 @@ class CellRun:
         self._cell.run_begins(code)
         retry = self.policy.retry
         if retry is not None and retry.attempts > 1:
-            from mlguard_nb.runtime.retrying import Attempts
-
             self._decisions = Attempts(retry, clock=self.clock, name=self.policy.name or "cell")
         return True
 
@@ -243,9 +244,8 @@ class CellRun:
 
     def _left(self, error: BaseException | None, trace: TracebackType | None) -> bool:
         """The attempt is over: whether its error is swallowed because another attempt (or the fallback) follows."""
-        if self._limit is not None:
-            self._limit.__exit__(None, None, None)
-            self._limit = None
+        self._limits.close()
+        _cut_own_frames(trace)
         error = self._cell.attempt_ends(error) if error is None or not isinstance(error, Interrupted) else error
         if error is None:
             self._note_attempt("finished", None, None)
@@ -282,22 +282,22 @@ class CellRun:
     def _next_wait(self, error: BaseException, *, short: bool) -> float | None:
         """Seconds to the next attempt, None where there is none."""
         retry = self.policy.retry
-        if retry is None or retry.attempts <= len(self.attempts):
+        if retry is None or self._decisions is None:
             return None
-        if short and retry.on_oom != "fail":
-            return 0.0 if self._cell.make_room(retry.on_oom) else None
-        if not isinstance(error, Exception):
+        if short and retry.on_oom.startswith("halve:") and not self._cell.halve(retry.on_oom[6:]):
             return None
         decision = self._decisions.failed(error)
-        seconds = getattr(decision, "seconds", None)
-        return None if seconds is None else float(seconds)
+        if isinstance(decision, GaveUp):
+            self._gave_up = decision.note
+            return None
+        self._cell.retried(len(self.attempts), decision.seconds, decision.reason, error)
+        return float(decision.seconds)
 
     def _give_up(self, error: BaseException) -> None:
-        count = len(self.attempts)
-        if self.policy.retry is not None and self.policy.retry.attempts > 1:
+        if self._decisions is not None:
             self._take_back()
-            tried = f"{count} attempts" if count > 1 else "1 attempt"
-            add_note(error, f"gave up after {tried} in {spoken_seconds(self.meter.elapsed())}")
+        if self._gave_up:
+            add_note(error, self._gave_up)
         self.end("failed")
 
     def _take_back(self) -> None:
@@ -357,8 +357,9 @@ class CellRun:
         if retry is None:
             return None
         limits = [] if retry.timeout is None else [retry.timeout]
-        if retry.deadline is not None:
-            limits.append(max(0.001, retry.deadline - self.meter.elapsed()))
+        ends_at = retry.deadline and self._run_began + retry.deadline
+        if ends_at:
+            limits.append(max(0.001, ends_at - self.clock.now()))
         return min(limits, default=None)
 
     def _cancel_for_time(self, seconds: float) -> None:
@@ -422,19 +423,6 @@ class CellRun:
         return attempts
 
 
-class _Cancelling:
-    """The time limit of an async attempt: a timer on the loop instead of an alarm."""
-
-    def __init__(self, handle: asyncio.TimerHandle) -> None:
-        self._handle = handle
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, *_error: object) -> None:
-        self._handle.cancel()
-
-
 def _first_line(error: BaseException) -> str:
     text = str(error).strip()
     return text.splitlines()[0][:300] if text and not isinstance(error, InputRejected) else text[:2000]
@@ -447,6 +435,17 @@ def _line_of(trace: TracebackType | None, code: CodeType | None) -> int | None:
             return trace.tb_lineno
         trace = trace.tb_next
     return None
+
+
+def _cut_own_frames(trace: TracebackType | None) -> None:
+    """Leave out of a shown traceback the signal handlers of this package, which an error may have come from."""
+    last_of_user = trace
+    while trace is not None:
+        if not str(trace.tb_frame.f_globals.get("__name__", "")).startswith("mlguard_nb.notebook."):
+            last_of_user = trace
+        trace = trace.tb_next
+    if last_of_user is not None:
+        last_of_user.tb_next = None
 
 
 def _let_go(error: BaseException, trace: TracebackType | None) -> None:

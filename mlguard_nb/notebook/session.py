@@ -7,8 +7,9 @@ from collections import deque
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from mlguard_nb.notebook.bundle import SCHEMA_MIME
+from mlguard_nb.notebook.bundle import MIME
 from mlguard_nb.notebook.live import LiveView, Publisher, Updater
+from mlguard_nb.notebook.cell_stores import open_store
 from mlguard_nb.notebook.parts import CellParts
 from mlguard_nb.notebook.running import CellRun
 from mlguard_nb.policy.binding import bind
@@ -17,6 +18,7 @@ from mlguard_nb.policy.directive import Directive, parse
 if TYPE_CHECKING:
     from mlguard_nb.devices.sampler import Sampler
     from mlguard_nb.notebook.facts import RunFacts
+    from mlguard_nb.policy.values import CachePolicy
 
 __all__ = ["Session"]
 
@@ -31,7 +33,7 @@ class Session:
     publisher: Publisher
     profiles: dict[str, str] = field(default_factory=dict)
     everywhere: str | None = None  # the line for cells without one; None: they are not guarded
-    schemas: dict[str, Any] = field(default_factory=dict)
+    schemas: dict[str, tuple[str, Any]] = field(default_factory=dict)  # name -> (variable, learned schema)
     history: deque[RunFacts] = field(default_factory=lambda: deque(maxlen=_REMEMBERED_RUNS))
     updater: Updater = field(default_factory=Updater)
     chaos: Any = None
@@ -73,9 +75,15 @@ class Session:
         LiveView(self.publisher, lambda: facts, self.updater).close(facts)
 
     def keep(self, settings: dict[str, Any], text: str) -> None:
-        """Write `settings` into this cell's output as JSON: a saved notebook carries them, and the export reads them."""
-        data = {SCHEMA_MIME: {"version": 1, **settings}, "text/plain": text}
-        self.publisher.publish(data, f"mlguard-settings-{len(self.profiles)}-{len(self.schemas)}", update=False)
+        """Write `settings` into this cell's output as JSON: a saved notebook carries them, the export reads them."""
+        self.publisher.publish({MIME: {"version": 1, **settings}, "text/plain": text}, "", update=False)
+
+    def cell_store(self, policy: CachePolicy) -> Any:
+        """Where this policy's cells are kept: one store for each backend, for as long as the kernel lives."""
+        found = self.caches.get(policy.backend)
+        if found is None:
+            found = self.caches[policy.backend] = open_store(policy)
+        return found
 
     def close(self) -> None:
         """End what runs in the background."""

@@ -32,7 +32,8 @@ def gib(count: int | None) -> str:
 
 
 def _signed(count: int) -> str:
-    return f"{'+' if count >= 0 else '-'}{abs(count) / 2**30:.1f}"
+    shown = f"{abs(count) / 2**30:.1f}"
+    return f"-{shown}" if count < 0 and shown != "0.0" else f"+{shown}"
 
 
 def spoken_seconds(seconds: float) -> str:
