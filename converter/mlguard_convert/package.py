@@ -6,10 +6,13 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from mlguard_convert.dependencies import Requirement
+if TYPE_CHECKING:
+    from mlguard_convert.dependencies import Requirement
+    from mlguard_convert.plan import Change
 
-__all__ = ["Change", "Package", "StepRow"]
+__all__ = ["Package", "StepRow"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,14 +26,6 @@ class StepRow:
     reads: tuple[str, ...] = ()
     gives: tuple[str, ...] = ()
     figures: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """What is different from the notebook and why; `cells` empty: it concerns the whole."""
-
-    cells: tuple[int, ...]
-    text: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic
+from typing import Any
 
 from mlguard_convert.notebook_run import NotebookRun, run_notebook
 from mlguard_nb.pipeline.comparing import compare, shortened
@@ -42,7 +43,8 @@ class Row:
 @dataclass(frozen=True, slots=True)
 class Verification:
     """Every final name of the notebook beside the package's. `unstable` names differ between two runs of the
-    notebook itself and count neither way. `error` says what could not be run; then there are no rows.
+    notebook itself and count neither way. `error` says what could not be run; then there are no rows. `values` are
+    the notebook's; `files` what the package read below the folder, `modules` the top-level modules it had loaded.
     """
 
     rows: tuple[Row, ...] = ()
@@ -51,6 +53,8 @@ class Verification:
     notebook_seconds: float = 0.0
     package_seconds: float = 0.0
     values: Mapping[str, Portable] = field(default_factory=dict, repr=False)
+    files: tuple[str, ...] = ()
+    modules: tuple[str, ...] = ()
 
     @property
     def ok(self) -> bool:
@@ -125,6 +129,8 @@ def verify(
         notebook_seconds=first.seconds,
         package_seconds=seconds,
         values=first.values,
+        files=tuple(found["files"]),
+        modules=tuple(found["modules"]),
     )
 
 
@@ -159,7 +165,7 @@ def _can_copy(source: Path, notebook: Path) -> bool:
     return True
 
 
-def _run_package(package: Path, work: Path, scratch: Path, python: str | None) -> dict[str, dict[str, Portable]] | str:
+def _run_package(package: Path, work: Path, scratch: Path, python: str | None) -> dict[str, Any] | str:
     """What the package's steps ended with, or one line that says why it did not run."""
     sources = package / "src"
     names = [folder.name for folder in sources.iterdir() if (folder / "__init__.py").is_file()]
@@ -184,7 +190,7 @@ def _run_package(package: Path, work: Path, scratch: Path, python: str | None) -
         lines = done.stderr.strip().splitlines() or [f"it ended with status {done.returncode}"]
         where = next((line.strip() for line in reversed(lines) if f"{os.sep}{names[0]}{os.sep}" in line), "")
         return f"the package fails: {lines[-1].strip()}{f' ({_place(where)})' if where else ''}"
-    found: dict[str, dict[str, Portable]] = pickle.loads(out.read_bytes())
+    found: dict[str, Any] = pickle.loads(out.read_bytes())
     return found
 
 
@@ -194,7 +200,7 @@ def _place(line: str) -> str:
     return rest.replace('"', "") or line
 
 
-def _compare(values: Mapping[str, Portable], found: Mapping[str, Mapping[str, Portable]]) -> list[Row]:
+def _compare(values: Mapping[str, Portable], found: Mapping[str, Any]) -> list[Row]:
     rows: list[Row] = []
     for name, value in values.items():
         other = found["results"].get(name, found["locals"].get(name))

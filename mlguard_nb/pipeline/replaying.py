@@ -9,6 +9,7 @@ import argparse
 import asyncio
 import importlib
 import inspect
+import os
 import pickle
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -27,19 +28,54 @@ def final_names(names: Mapping[str, Any], own: tuple[str, ...]) -> dict[str, Por
     return {name: portable(value, own) for name, value in names.items() if not name.startswith("_")}
 
 
-def replay(package: str, base_dir: str | None) -> dict[str, dict[str, Portable]]:
+def replay(package: str, base_dir: str | None) -> dict[str, Any]:
     """Run `package` with its default parameters.
 
     "results" holds what `run()` returned; "locals" every name that its steps, constants and parameters ended with,
-    the value of the last step to bind a name winning.
+    the value of the last step to bind a name winning; "files" what it read below `base_dir`, as relative paths;
+    "modules" the top-level modules that were loaded at its end.
     """
     module = importlib.import_module(package)
     own = ("__main__", package)
-    with step_locals(_step_codes(package)) as seen:
+    with step_locals(_step_codes(package)) as seen, files_read(base_dir) as files:
         found = module.run(base_dir=base_dir)
         results = asyncio.run(found) if inspect.iscoroutine(found) else found
     everything = {**_constants(package), **_parameters(module), **seen}
-    return {"results": final_names(results or {}, own), "locals": final_names(everything, own)}
+    return {
+        "results": final_names(results or {}, own),
+        "locals": final_names(everything, own),
+        "files": sorted(files),
+        "modules": sorted({name.partition(".")[0] for name in sys.modules}),
+    }
+
+
+@contextmanager
+def files_read(base_dir: str | None) -> Iterator[set[str]]:
+    """Collect the files below `base_dir` that were there before the block and that Python opens for reading in it."""
+    found: set[str] = set()
+    listening = base_dir is not None
+    root = Path(base_dir or ".").resolve()
+    before = {str(file.relative_to(root)) for file in root.rglob("*")} if listening else set()
+
+    def listen(event: str, arguments: tuple[Any, ...]) -> None:
+        if (
+            not listening
+            or event not in ("open", "sqlite3.connect")
+            or not isinstance(arguments[0], (str, os.PathLike))
+        ):
+            return
+        mode = arguments[1] if event == "open" else None
+        if isinstance(mode, str) and mode.startswith(("w", "x", "a")):
+            return
+        path = os.path.relpath(os.path.abspath(os.fspath(arguments[0])), root)
+        if path in before:
+            found.add(Path(path).as_posix())
+
+    sys.addaudithook(listen)  # there is no way to take a hook out again: afterwards it only looks at a flag
+    try:
+        yield found
+    finally:
+        listening = False
 
 
 @contextmanager

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from mlguard_convert.dependencies import Requirement
-from mlguard_convert.package import Change, Package, StepRow
+from mlguard_convert.package import Package, StepRow
+from mlguard_convert.plan import Change
 
 __all__ = ["PACKAGE", "SOURCES", "notebook", "write_notebook"]
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
 
-from mlguard_convert.package import Change, Package, StepRow
+if TYPE_CHECKING:
+    from mlguard_convert.package import Package, StepRow
+    from mlguard_convert.plan import Change
 
 __all__ = ["cells_text", "readme"]
 

@@ -1,0 +1,148 @@
+"""From the plan and its modules to the package: dependencies, data that travels, what the README tells."""
+
+from __future__ import annotations
+
+import glob
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mlguard_convert.dependencies import locked, requirements
+from mlguard_convert.package import Package, StepRow
+from mlguard_convert.templates.readme import cells_text
+from mlguard_nb.errors import Diagnostic
+from mlguard_nb.policy.describe import phrases
+
+if TYPE_CHECKING:
+    from mlguard_convert.plan import Plan
+    from mlguard_convert.settings import ExportOptions
+    from mlguard_convert.verify import Verification
+
+__all__ = ["notes", "package_of", "step_rows"]
+
+_PACKED_BYTES = 10**6
+# Libraries that others load by themselves when they are there; what was computed depends on them.
+_ENGINES = frozenset(
+    {"fastparquet", "html5lib", "lxml", "openpyxl", "pyarrow", "sqlalchemy", "tables", "xlrd", "xlsxwriter"}
+)
+
+
+def package_of(
+    plan: Plan, modules: Mapping[str, str], wanted: ExportOptions, seen: Verification | None = None
+) -> tuple[Package, list[Diagnostic]]:
+    """The package, and what to say about its dependencies and data. `seen` is what a run of it has shown."""
+    engines = _ENGINES.intersection(seen.modules) if seen is not None else frozenset[str]()
+    needed = requirements([*plan.modules, *engines], plan.requirements, with_pydantic=bool(plan.params))
+    findings = [
+        Diagnostic(
+            "dependency", "warning", None, None,
+            f"no installed distribution provides the module {module!r}, so its name is a guess",
+            "Correct it in pyproject.toml",
+        )
+        for module in needed.guessed
+    ]  # fmt: skip
+    read = seen.files if seen is not None else plan.data_files
+    data, too_large = _packed(plan.folder, read, everything=wanted.pack_data)
+    if too_large:
+        findings.append(_stays_behind(too_large))
+    package = Package(
+        name=plan.package,
+        description=plan.description or plan.title or f"What {plan.notebook.path.name} computes.",
+        notebook=plan.notebook.path.name,
+        notebook_sha256=plan.notebook.sha256,
+        code_cells=len(plan.notebook.cells),
+        modules=modules,
+        requirements=needed.requirements,
+        locked=locked(needed.requirements),
+        steps=step_rows(plan),
+        changes=plan.changes,
+        parameters=tuple(param.name for param in plan.params),
+        results=plan.results,
+        data=data,
+        too_large=too_large,
+        is_async=plan.is_async,
+        kubernetes=wanted.k8s,
+    )
+    return package, findings
+
+
+def step_rows(plan: Plan) -> tuple[StepRow, ...]:
+    """The steps as the README and the export dialog show them."""
+    return tuple(
+        StepRow(
+            name=step.name,
+            cells=step.cells,
+            title=step.title,
+            guards=phrases(step.policy) if step.policy is not None else (),
+            reads=step.inputs,
+            gives=step.outputs,
+            figures=(f"figures/{step.figures}.png",) if step.figures else (),
+        )
+        for step in plan.steps
+    )
+
+
+def notes(plan: Plan) -> tuple[str, ...]:
+    """In sentences what became of the cells that are no steps."""
+    found: list[str] = []
+    if plan.params:
+        cells = cells_text(tuple({param.cell for param in plan.params}))
+        found.append(f"Cell {cells} becomes the parameters ({', '.join(param.name for param in plan.params)}).")
+    lifted = [function.name for function in plan.functions]
+    if lifted:
+        found.append(f"{_listed(lifted)} {'goes' if len(lifted) == 1 else 'go'} to functions.py.")
+    if plan.skipped:
+        found.append(f"Cell {cells_text(plan.skipped)} is left out.")
+    return tuple(found)
+
+
+def _packed(
+    folder: Path, paths: Iterable[str], *, everything: bool
+) -> tuple[tuple[tuple[str, Path], ...], tuple[str, ...]]:
+    """The files that travel, smallest first while they fit, and the names of those that do not."""
+    root = folder.resolve()
+    found: dict[str, Path] = {}
+    outside: list[str] = []
+    for path in paths:
+        for file in _files_at(root, path):
+            inside = root in file.resolve().parents
+            if not inside:
+                outside.append(path)
+            else:
+                found[file.relative_to(root).as_posix()] = file
+    data: list[tuple[str, Path]] = []
+    too_large: list[str] = []
+    size = 0
+    for name, file in sorted(found.items(), key=lambda item: (item[1].stat().st_size, item[0])):
+        size += file.stat().st_size
+        if everything or size <= _PACKED_BYTES:
+            data.append((name, file))
+        else:
+            too_large.append(name)
+    return tuple(sorted(data)), tuple(sorted({*too_large, *outside}))
+
+
+def _files_at(root: Path, path: str) -> list[Path]:
+    """The files that a relative path, folder or pattern of the notebook means; none when it is not there."""
+    if Path(path).is_absolute() or "\0" in path:
+        return []
+    place = root / path
+    if place.is_dir():
+        return sorted(file for file in place.rglob("*") if file.is_file()) if place.resolve() != root else []
+    if place.is_file():
+        return [place]
+    return [root / match for match in sorted(glob.glob(path, root_dir=root)) if (root / match).is_file()]
+
+
+def _stays_behind(names: tuple[str, ...]) -> Diagnostic:
+    verb = "does" if len(names) == 1 else "do"
+    return Diagnostic(
+        "data", "warning", None, None,
+        f"{_listed(names)} {verb} not travel with the package, so its test needs the data put below tests/data",
+        "Export with --pack-data to take data of any size along",
+    )  # fmt: skip
+
+
+def _listed(names: Iterable[str]) -> str:
+    shown = list(names)
+    return shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} and {shown[-1]}"

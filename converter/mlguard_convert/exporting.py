@@ -1,0 +1,163 @@
+"""The export from one end to the other: read, plan, emit, write, check, compare. Every front end calls `export`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from mlguard_convert import assembling, tidying
+from mlguard_convert.emit import emit_modules
+from mlguard_convert.package import Package, StepRow
+from mlguard_convert.package_writer import check_target, package_files, place, staged
+from mlguard_convert.plan import Plan, PlanOptions, make_plan
+from mlguard_convert.reader import read_notebook
+from mlguard_convert.settings import ExportOptions
+from mlguard_convert.verify import Verification, verify
+from mlguard_nb.errors import Diagnostic
+from mlguard_nb.pipeline.recording import recorded_text
+
+__all__ = ["ExportResult", "export"]
+
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExportResult:
+    """What came of an export. `folder` is None when nothing was written (check); `kept` are files that were changed
+    by hand and stay, the new text beside them as NAME.new; `cells` counts code cells; `notes` say in sentences what
+    became of cells that are no steps; `run` is the command that runs the package.
+    """
+
+    package: str
+    notebook: str
+    cells: int
+    folder: Path | None = None
+    files: tuple[str, ...] = ()
+    kept: tuple[str, ...] = ()
+    steps: tuple[StepRow, ...] = ()
+    parameters: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    diagnostics: tuple[Diagnostic, ...] = ()
+    verification: Verification | None = None
+    run: str = ""
+
+
+def export(
+    notebook: str | Path,
+    output: str | Path | None = None,
+    *,
+    name: str | None = None,
+    verify: bool | None = None,
+    options: ExportOptions | None = None,
+    progress: Progress | None = None,
+    output_root: Path | None = None,
+) -> ExportResult:
+    """Turn the notebook at `notebook` into a package in the folder `output`.
+
+    `output` None: a folder of the package's name in `output_root` (None: the current folder). `name` and `verify`
+    are the two options one mostly wants, and win over `options`. `progress` is told (what, done, of how many).
+    Nothing of the notebook is executed unless it is to be verified. ConversionError when the notebook cannot be
+    converted or the folder is somebody else's, MissingExtra when --verify lacks what it needs; then nothing was
+    written.
+    """
+    wanted = options or ExportOptions()
+    wanted = replace(wanted, name=name or wanted.name, verify=wanted.verify if verify is None else verify)
+    tell = progress or (lambda text, done, of: None)
+    tell("reading the notebook", 0, 1)
+    plan = make_plan(read_notebook(notebook), _plan_options(wanted))
+    result = ExportResult(
+        package=plan.package,
+        notebook=plan.notebook.path.name,
+        cells=len(plan.notebook.cells),
+        steps=assembling.step_rows(plan),
+        parameters=tuple(param.name for param in plan.params),
+        notes=assembling.notes(plan),
+        diagnostics=plan.diagnostics,
+        run=f"{plan.package.replace('_', '-')} run",
+    )
+    if wanted.check:
+        return result
+    target = Path(output) if output is not None else (output_root or Path.cwd()) / plan.package
+    target = target.absolute()
+    check_target(target, str(notebook), force=wanted.force)
+    return _write(plan, result, target, wanted, tell)
+
+
+def _write(plan: Plan, result: ExportResult, target: Path, wanted: ExportOptions, tell: Progress) -> ExportResult:
+    tell("writing the package", 0, 1)
+    package, findings = assembling.package_of(plan, emit_modules(plan), wanted)
+    with staged(package_files(package), target) as folder:
+        package = _tidy(folder, package)
+        tell("importing the package", 0, 1)
+        findings = [*findings, *tidying.import_check(folder, package.name)]
+        verification: Verification | None = None
+        if wanted.verify:
+            verification = verify(
+                plan.notebook.path,
+                folder,
+                python=wanted.python,
+                progress=tell,
+                skip=plan.skipped,
+                order=plan.order or None,
+                timeout=wanted.timeout,
+            )
+            package, more = _with_values(plan, package, verification, wanted)
+            findings = [*findings, *more]
+            _rewrite(folder, package)
+            package = _tidy(folder, package)
+        tell("moving the package into place", 0, 1)
+        origin = {"notebook": package.notebook, "sha256": package.notebook_sha256}
+        written = place(folder, target, origin, force=wanted.force)
+    return replace(
+        result,
+        folder=written.folder,
+        files=written.files,
+        kept=written.kept,
+        diagnostics=(*result.diagnostics, *findings),
+        verification=verification,
+    )
+
+
+def _with_values(
+    plan: Plan, package: Package, verification: Verification, wanted: ExportOptions
+) -> tuple[Package, list[Diagnostic]]:
+    """The package again, with what the two runs showed: types, recorded values, the files and engines it uses."""
+    if verification.error is not None:
+        return package, []
+    types = {name: str(value["type"]) for name, value in verification.values.items()}
+    again, findings = assembling.package_of(plan, emit_modules(plan, types=types), wanted, seen=verification)
+    returned = {name: verification.values[name] for name in plan.results if name in verification.values}
+    recorded = recorded_text(
+        returned, notebook=package.notebook, own=("__main__", package.name), unstable=verification.unstable
+    )
+    return replace(again, recorded=recorded), findings
+
+
+def _tidy(folder: Path, package: Package) -> Package:
+    """Format the code, and say in pyproject.toml which of the notebook's habits the linter has to bear."""
+    ignored: Mapping[str, str] = tidying.tidy(folder, package.name)
+    if ignored == package.lint_ignored:
+        return package
+    package = replace(package, lint_ignored=dict(ignored))
+    (folder / "pyproject.toml").write_bytes(package_files(package)["pyproject.toml"])
+    return package
+
+
+def _rewrite(folder: Path, package: Package) -> None:
+    for path, data in package_files(package).items():
+        file = folder / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(data)
+
+
+def _plan_options(wanted: ExportOptions) -> PlanOptions:
+    outputs = "auto" if wanted.outputs == "assigned" else wanted.outputs
+    return PlanOptions(
+        name=wanted.name,
+        outputs=outputs,  # type: ignore[arg-type]
+        order="executed" if wanted.order == "executed" else "file",
+        keep_displays=wanted.keep_displays,
+        allow_shell=wanted.allow_shell,
+        skip_bad_cells=wanted.skip_bad_cells,
+    )

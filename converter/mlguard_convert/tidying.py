@@ -1,0 +1,70 @@
+"""The staged package made presentable: formatted, imports sorted, and checked that it imports without a sound."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from mlguard_nb.errors import Diagnostic
+
+__all__ = ["import_check", "tidy"]
+
+_LONGEST_IMPORT_SECONDS = 120
+# Habits of style that a notebook may have. What ruff calls F (an unused or unknown name) is never ignored.
+_STYLE = ("E701", "E702", "E703", "E711", "E712", "E713", "E714", "E721", "E722", "E731", "E741", "E742", "E743")
+
+
+def tidy(folder: Path, package: str) -> dict[str, str]:
+    """Format the package in `folder` and sort its imports; the style rules it breaks, with what ruff says of them.
+
+    Without ruff the code stays as emitted, and nothing is known of its style.
+    """
+    order = ["--isolated", "--line-length=120", "--quiet"]
+    first = ["--config", f'lint.isort.known-first-party=["{package}"]']
+    if _ruff(folder, "check", *order, *first, "--select=I", "--fix", "--exit-zero", ".") is None:
+        return {}
+    _ruff(folder, "format", *order, ".")
+    found = _ruff(folder, "check", *order, "--select=E7,W6", "--output-format=json", "--exit-zero", ".")
+    broken = {one["code"]: one["message"] for one in json.loads(found or "[]") if one.get("code") in _STYLE}
+    return {code: message.partition(":")[0].replace("`", "") for code, message in sorted(broken.items())}
+
+
+def import_check(folder: Path, package: str) -> list[Diagnostic]:
+    """What is wrong with importing the package in a process of its own: it fails, prints or warns; empty: nothing.
+
+    A module that is not installed here is no fault of the package.
+    """
+    environment = {**os.environ, "PYTHONPATH": str(folder / "src"), "PYTHONDONTWRITEBYTECODE": "1"}
+    command = [sys.executable, "-c", f"import {package}.__main__"]
+    try:
+        done = subprocess.run(
+            command, cwd=folder, env=environment, capture_output=True, text=True, errors="replace",
+            timeout=_LONGEST_IMPORT_SECONDS, check=False,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired:
+        message = f"importing the package takes longer than {_LONGEST_IMPORT_SECONDS} s"
+        return [Diagnostic("import", "warning", None, None, message, "See which library does that")]
+    last = (done.stderr.strip().splitlines() or [""])[-1]
+    if done.returncode:
+        if last.startswith("ModuleNotFoundError") and f"'{package}" not in last:
+            missing = last.partition("No module named ")[2].strip("'")
+            message = f"{missing} is not installed here, so the package was not imported"
+            return [Diagnostic("import", "info", None, None, message)]
+        return [Diagnostic("import", "error", None, None, f"the package does not import: {last}")]
+    said = (done.stdout + done.stderr).strip()
+    if said:
+        message = f"importing the package prints {said.splitlines()[0][:100]!r}"
+        return [Diagnostic("import", "warning", None, None, message)]
+    return []
+
+
+def _ruff(folder: Path, *arguments: str) -> str | None:
+    """What ruff printed; None where it is not installed."""
+    command = [sys.executable, "-m", "ruff", *arguments]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    if done.returncode != 0 and "No module named ruff" in done.stderr:
+        return None
+    return done.stdout
