@@ -44,6 +44,6 @@ def open_store(policy: CachePolicy) -> Store:
 
         folder = backend.partition(":")[2]
         return DiskStore(Path(folder) if folder else default_folder() / "cells", user_key())
-    from mlguard_nb.runtime.stores.redis import RedisStore
+    from mlguard_nb.runtime.stores.remote import RedisStore
 
     return RedisStore(backend)
