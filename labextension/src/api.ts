@@ -51,9 +51,11 @@ export interface ExportResult {
   readonly name: string;
   readonly folder: string;
   readonly files: readonly string[];
+  readonly run: string;
   readonly kept: readonly string[];
   readonly findings: readonly Finding[];
   readonly compared: readonly ComparedValue[] | null;
+  readonly sentence: string;
   readonly unstable: readonly string[];
   readonly comparisonFailed: string | null;
 }
@@ -135,12 +137,12 @@ export class Api {
       steps: list(result.steps).map(step => ({
         name: text(step.name),
         cells: numbers(step.cells),
-        reads: texts(step.inputs),
-        gives: texts(step.outputs),
+        reads: texts(step.reads),
+        gives: texts(step.gives),
         guards: texts(step.guards)
       })),
       notes: texts(result.notes),
-      findings: list(result.diagnostics).map(finding)
+      findings: list(result.findings).map(finding)
     };
   }
 
@@ -158,9 +160,11 @@ export class Api {
       name: text(result.package),
       folder: text(result.folder) || (options.output ?? ''),
       files: texts(result.files),
+      run: text(result.run),
       kept: texts(result.kept),
-      findings: list(result.diagnostics).map(finding),
+      findings: list(result.findings).map(finding),
       compared: verification ? list(verification.rows).map(compared) : null,
+      sentence: text(verification?.sentence),
       unstable: texts(verification?.unstable),
       comparisonFailed: text(verification?.error) || null
     };
@@ -197,7 +201,7 @@ export class Api {
       return last.result;
     }
     const error = isObject(last.error) ? last.error : {};
-    const findings = list(error.diagnostics).map(finding);
+    const findings = list(error.findings).map(finding);
     throw new ExportRefused(
       text(error.message) || 'The converter ended without a result.',
       findings
@@ -247,7 +251,7 @@ async function* lines(response: Response): AsyncGenerator<string> {
 }
 
 function finding(data: Json): Finding {
-  const level = text(data.severity);
+  const level = text(data.level);
   return {
     level: level === 'error' || level === 'warning' ? level : 'note',
     cell: number(data.cell),

@@ -213,7 +213,7 @@ function progressItem(text: string, isDone: boolean, count: string): HTMLElement
 function resultFace(dialog: ExportDialog, result: ExportResult, all: boolean, trans: TranslationBundle): Node[] {
   const inFolder = (file: string): string => `${result.folder.replace(/\/$/, '')}/${file}`;
   const opened = OPENED.flatMap(name => result.files.filter(file => file.endsWith(name)).slice(0, 1));
-  const run = `${result.name} run`;
+  const run = result.run || `${result.name} run`;
   return page(
     trans.__('%1 is exported', dialog.file),
     [

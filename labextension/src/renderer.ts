@@ -5,9 +5,9 @@ import type { TranslationBundle } from '@jupyterlab/translation';
 import { Widget } from '@lumino/widgets';
 import { bar, sparkline, value } from './bar';
 import { h, patch, type Child } from './dom';
-import { LiveModel } from './model';
+import { LiveModel, RAM } from './model';
 import { sign, type Sign } from './signs';
-import { readView, VIEW_MIME, type CellView, type ViewDevice } from './view';
+import { readView, VIEW_MIME, type CellView, type Span, type ViewDevice } from './view';
 import { about, age, clockTime, duration, gib, timeOfDay } from './words';
 
 const DRAW_MILLISECONDS = 240;
@@ -79,7 +79,7 @@ class ViewRenderer extends Widget implements IRenderMime.IRenderer {
     }
     const isSilent = this.isSilent(view);
     this.toggleClass('is-stale', isSilent);
-    const rows = view.devices.slice(0, 2).map(device => this.deviceRow(device, view, isSilent));
+    const rows = shownDevices(view).map(device => this.deviceRow(device, view, isSilent));
     const isFolded = view.attempts.length > 0 && !view.isRunning;
     patch(this.node, [
       h(
@@ -106,22 +106,23 @@ class ViewRenderer extends Widget implements IRenderMime.IRenderer {
 
   private headline(view: CellView, isSilent: boolean): HTMLElement {
     const { trans } = this;
-    const isOpaque = view.isRunning && this.silence > 1 && view.elapsed !== null;
-    const strong = isSilent
-      ? trans.__('no reading for %1', age(this.silence))
-      : isOpaque && view.outcome === 'running'
-        ? trans.__('running %1', clockTime((view.elapsed ?? 0) + this.silence))
-        : view.strong;
-    const quiet = this.isLive(view)
-      ? trans.__('as of %1', timeOfDay(this.model.sample?.wall ?? 0))
-      : view.quiet;
+    const isBehind = view.outcome === 'running' && view.elapsed !== null && this.silence > 1;
+    const spans = view.headline.map(([style, text], index): Span => {
+      if (style === 'strong' && index === 0 && isSilent) {
+        return [style, trans.__('no reading for %1', age(this.silence))];
+      }
+      if (style === 'strong' && index === 0 && isBehind) {
+        return [style, trans.__('running %1', clockTime((view.elapsed ?? 0) + this.silence))];
+      }
+      return style === 'quiet' && this.isLive(view)
+        ? [style, ` · ${trans.__('as of %1', timeOfDay(this.model.sample?.wall ?? 0))}`]
+        : [style, text];
+    });
     return h(
       'div',
-      { class: 'mlguard-View-row' },
+      { class: 'mlguard-View-row', title: spans.map(([, text]) => text).join('') },
       sign(isSilent ? 'stale' : signOf(view.sign), undefined, 12),
-      h('b', { class: 'mlguard-strong' }, strong),
-      view.rest ? ` · ${view.rest}` : '',
-      quiet ? h('span', { class: 'mlguard-quiet' }, ` · ${quiet}`) : null
+      ...spans.map(styled)
     );
   }
 
@@ -134,9 +135,9 @@ class ViewRenderer extends Widget implements IRenderMime.IRenderer {
   private deviceRow(device: ViewDevice, view: CellView, isSilent: boolean): HTMLElement {
     const { model, trans } = this;
     const live = this.isLive(view) ? model.devices.find(other => other.key === device.key) : undefined;
-    const used = live?.used.value ?? device.used;
+    const used = live?.used.value ?? (view.isRunning ? device.used : (device.peakUsed ?? device.used));
     const limit = device.limit ?? live?.limit.value ?? null;
-    const own = (live && model.kernel ? model.parts(device.key).own : null) ?? device.own;
+    const own = (live && model.kernel ? model.parts(device.key).own : null) ?? (view.isRunning ? device.own : (device.peak ?? device.own));
     const parts = {
       own,
       notebooks: 0,
@@ -224,6 +225,22 @@ class ViewRenderer extends Widget implements IRenderMime.IRenderer {
   private _heardAt = 0;
   private _isOpen = false;
   private _timer = 0;
+}
+
+/** RAM, and the device with the least room below its stop (or its memory). */
+function shownDevices(view: CellView): readonly ViewDevice[] {
+  const urgency = ({ used, stop, limit }: ViewDevice): number => (used ?? 0) / (stop ?? limit ?? Infinity);
+  const gpus = view.devices.filter(device => device.key !== RAM);
+  const most = gpus.reduce<ViewDevice | null>(
+    (first, other) => (first === null || urgency(other) > urgency(first) ? other : first),
+    null
+  );
+  return view.devices.filter(device => device.key === RAM || device === most);
+}
+
+function styled([style, text]: Span): Child {
+  const names: Record<string, string> = { strong: 'mlguard-strong', quiet: 'mlguard-quiet' };
+  return style === 'code' ? h('code', {}, text) : h('span', { class: names[style] ?? null }, text);
 }
 
 const SIGNS: Readonly<Record<string, Sign>> = {

@@ -6,7 +6,13 @@ export const VIEW_MIME = 'application/vnd.mlguard.view+json';
 
 export type Peak = 'exact' | 'sampled' | null;
 
-/** One row of bars: a device with what the cell did to it. Sizes are bytes, null where not known. */
+/** A piece of a line: "strong", "quiet", "code" or "" for plain. */
+export type Span = readonly [style: string, text: string];
+
+/**
+ * One row of bars: a device with what the cell did to it. Sizes are bytes, null where not known. `peak` is this
+ * kernel's own, `peakUsed` everybody's at that time.
+ */
 export interface ViewDevice {
   readonly key: string;
   readonly label: string;
@@ -14,6 +20,7 @@ export interface ViewDevice {
   readonly limit: number | null;
   readonly stop: number | null;
   readonly own: number | null;
+  readonly peakUsed: number | null;
   readonly peak: number | null;
   readonly peakKind: Peak;
   readonly note: string;
@@ -43,9 +50,7 @@ export interface CellView {
   readonly attempt: number | null;
   readonly attemptsMax: number | null;
   readonly sign: string;
-  readonly strong: string;
-  readonly rest: string;
-  readonly quiet: string;
+  readonly headline: readonly Span[];
   readonly devices: readonly ViewDevice[];
   readonly happened: string;
   readonly happenedCode: string;
@@ -73,9 +78,7 @@ export function readView(data: unknown): CellView | null {
     attempt: number(data.attempt),
     attemptsMax: number(data.attempts_max),
     sign: text(headline.sign),
-    strong: text(headline.strong),
-    rest: text(headline.rest),
-    quiet: text(headline.quiet),
+    headline: spans(headline),
     devices: list(data.devices).map(readDevice),
     happened: text(happened.text),
     happenedCode: text(happened.code),
@@ -83,6 +86,23 @@ export function readView(data: unknown): CellView | null {
     sentence: text(data.sentence),
     attempts: list(data.attempts).map(readAttempt)
   };
+}
+
+/** The pieces of the headline; one that has none is made of its strong, plain and quiet part. */
+function spans(headline: Readonly<Record<string, unknown>>): Span[] {
+  const pieces = Array.isArray(headline.spans) ? headline.spans : [];
+  const read = pieces
+    .filter((piece): piece is unknown[] => Array.isArray(piece))
+    .map((piece): Span => [text(piece[0]), text(piece[1])]);
+  if (read.length) {
+    return read;
+  }
+  const [rest, quiet] = [text(headline.rest), text(headline.quiet)];
+  return [
+    ['strong', text(headline.strong)],
+    ['', rest && ` · ${rest}`],
+    ['quiet', quiet && ` · ${quiet}`]
+  ];
 }
 
 function readDevice(data: Readonly<Record<string, unknown>>): ViewDevice {
@@ -94,6 +114,7 @@ function readDevice(data: Readonly<Record<string, unknown>>): ViewDevice {
     limit: number(data.limit_bytes),
     stop: number(data.stop_bytes),
     own: number(data.own_bytes),
+    peakUsed: number(data.peak_used_bytes),
     peak: number(data.peak_bytes),
     peakKind: kind === 'exact' || kind === 'sampled' ? kind : null,
     note: text(data.note),

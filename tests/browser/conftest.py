@@ -1,0 +1,190 @@
+"""A real JupyterLab with a token, a home of its own and the bundle of this tree, and a headless Chromium to look at it."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+ROOT = Path(__file__).resolve().parents[2]
+ARTEFACTS = ROOT / "tests" / "artefacts"
+PICTURES = ROOT / "docs" / "pictures"
+BUNDLE = ROOT / "mlguard_nb" / "labextension"
+CHROMIUM = os.environ.get("MLGUARD_CHROMIUM") or next(
+    (found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None
+)
+NO_CHROMIUM = (
+    "THE BROWSER TESTS DID NOT RUN: no Chromium here. On Debian: "
+    "apt-get install -y --no-install-recommends chromium fonts-dejavu-core; elsewhere set MLGUARD_CHROMIUM."
+)
+
+
+@dataclass(frozen=True)
+class Lab:
+    """A running server: its address with a base_url of its own, its token, and the folder it shows."""
+
+    base: str
+    token: str
+    root: Path
+    log: Path
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if CHROMIUM is None:
+        terminalreporter.write_line(NO_CHROMIUM, red=True, bold=True)
+
+
+@pytest.fixture(scope="session")
+def bundle() -> Path:
+    """The prebuilt extension, built again only where its sources changed."""
+    sys.path.insert(0, str(ROOT))
+    try:
+        from hatch_build import inputs_digest
+    finally:
+        sys.path.remove(str(ROOT))
+    stamp = BUNDLE / "build.sha256"
+    if not stamp.is_file() or stamp.read_text().strip() != inputs_digest(ROOT):
+        built = subprocess.run(
+            [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(ROOT / "build"), str(ROOT)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
+        assert built.returncode == 0, built.stdout[-4000:]
+    return BUNDLE
+
+
+@pytest.fixture(scope="session")
+def make_lab(bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[object]:
+    """A function that starts a server; `variables` go into its environment, `enabled=False` leaves our part out."""
+    started: list[subprocess.Popen[bytes]] = []
+
+    def make(*, enabled: bool = True, **variables: str) -> Lab:
+        home = tmp_path_factory.mktemp("home")
+        root = home / "work"
+        extensions = home / "path" / "labextensions"
+        extensions.mkdir(parents=True)
+        root.mkdir()
+        (extensions / "mlguard-nb").symlink_to(bundle)
+        quiet = home / "config/lab/user-settings/@jupyterlab/apputils-extension/notification.jupyterlab-settings"
+        quiet.parent.mkdir(parents=True)
+        quiet.write_text(json.dumps({"fetchNews": "false", "checkForUpdates": False}))
+        port, token, log = free_port(), secrets.token_hex(16), home / "lab.log"
+        environment = {
+            **os.environ,
+            "HOME": str(home),
+            "JUPYTER_CONFIG_DIR": str(home / "config"),
+            "JUPYTER_DATA_DIR": str(home / "data"),
+            "JUPYTER_RUNTIME_DIR": str(home / "runtime"),
+            "JUPYTER_PATH": str(home / "path"),
+            "JUPYTER_CONFIG_PATH": str(ROOT / "jupyter-config") if enabled else "",
+            "JUPYTER_PREFER_ENV_PATH": "0",
+            **variables,
+        }
+        words = [
+            "--allow-root", "--no-browser", "--ip=127.0.0.1", f"--port={port}", "--ServerApp.port_retries=0",
+            f"--IdentityProvider.token={token}", f"--ServerApp.root_dir={root}", "--ServerApp.base_url=/user/ada/",
+            "--LabApp.expose_app_in_browser=True",
+            f"--ServerApp.jpserver_extensions={{'mlguard_nb': {enabled}}}",
+        ]  # fmt: skip
+        with log.open("wb") as output:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "jupyterlab", *words],
+                cwd=root,
+                env=environment,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        started.append(process)
+        base = f"http://127.0.0.1:{port}/user/ada"
+        wait_until_it_answers(base, process, log)
+        return Lab(base, token, root, log)
+
+    yield make
+    for process in started:
+        os.killpg(process.pid, signal.SIGTERM)
+    for process in started:
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait(10)
+
+
+def wait_until_it_answers(base: str, process: subprocess.Popen[bytes], log: Path) -> None:
+    """Connect until the server takes the connection: the kernel refuses at once while nobody listens."""
+    for _ in range(1200):
+        if process.poll() is not None:
+            pytest.fail(f"JupyterLab ended with {process.returncode}:\n{log.read_text()[-4000:]}")
+        try:
+            with urllib.request.urlopen(f"{base}/api", timeout=2):
+                return
+        except OSError:
+            try:
+                process.wait(0.1)
+            except subprocess.TimeoutExpired:
+                continue
+    pytest.fail(f"JupyterLab does not answer:\n{log.read_text()[-4000:]}")
+
+
+@pytest.fixture(scope="session")
+def lab(make_lab) -> Lab:  # type: ignore[no-untyped-def]
+    return make_lab()
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    if CHROMIUM is None:
+        pytest.skip(NO_CHROMIUM)
+    sync_api = pytest.importorskip("playwright.sync_api")
+    with sync_api.sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(
+            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-dev-shm-usage"]
+        )
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    """A page whose uncaught errors fail the test."""
+    errors: list[str] = []
+    context = browser.new_context(viewport={"width": 1400, "height": 900})
+    context.set_default_timeout(60_000)
+    page = context.new_page()
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    yield page
+    context.close()
+    ours = [error for error in errors if "mlguard" in error]
+    assert ours == []
+
+
+def keep(page: Page, name: str) -> Path:
+    """A screenshot among the artefacts; with MLGUARD_PICTURES=1 one for the documentation as well."""
+    ARTEFACTS.mkdir(parents=True, exist_ok=True)
+    path = ARTEFACTS / f"{name}.png"
+    page.screenshot(path=str(path))
+    return path

@@ -1,0 +1,83 @@
+"""What a person does in JupyterLab: run a guarded cell, watch it, export the notebook, find the package on disk."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import nbformat
+import pytest
+
+from tests.browser.conftest import Lab, keep
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
+
+CELLS = (
+    "%load_ext mlguard_nb",
+    "size = 20",
+    "%%guard retry=3 mem=0.9 name=fill\nimport time\nblocks = [bytearray(2**20) for _ in range(size)]\n"
+    "end = time.monotonic() + 6\nwhile time.monotonic() < end:\n    total = sum(len(block) for block in blocks)",
+    "largest = total * 2",
+)
+
+
+def write_notebook(lab: Lab, name: str, cells: tuple[str, ...] = CELLS) -> None:
+    metadata = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+    notebook = nbformat.v4.new_notebook(metadata=metadata)
+    notebook.cells = [nbformat.v4.new_code_cell(source) for source in cells]
+    nbformat.write(notebook, lab.root / name)
+
+
+def open_notebook(page: Page, lab: Lab, name: str) -> None:
+    page.goto(f"{lab.base}/lab/tree/{name}?reset&token={lab.token}")
+    page.wait_for_function(
+        "window.jupyterapp?.shell.currentWidget?.sessionContext?.session?.kernel?.status === 'idle'", timeout=120_000
+    )
+
+
+def run(page: Page, command: str) -> None:
+    page.evaluate("command => void window.jupyterapp.commands.execute(command)", command)
+
+
+def cell(page: Page, number: int):  # type: ignore[no-untyped-def]
+    return page.locator(".jp-Notebook .jp-CodeCell").nth(number - 1)
+
+
+def test_a_guarded_cell_is_watched_and_the_notebook_exported(lab: Lab, page: Page) -> None:
+    """The badge says the policy, the view and the panel follow the running cell, and the export is a package on disk."""
+    from playwright.sync_api import expect
+
+    write_notebook(lab, "churn.ipynb")
+    open_notebook(page, lab, "churn.ipynb")
+    expect(page.locator(".mlguard-Status")).to_contain_text(re.compile(r"RAM \d+(\.\d)?/\d+(\.\d)? GiB"))
+    expect(cell(page, 3).locator(".mlguard-Badge")).to_contain_text("3 attempts · RAM stop 90 %")
+
+    page.locator(".mlguard-Status").click()
+    panel = page.locator("#mlguard-panel")
+    expect(panel).to_contain_text("Who holds it")
+    run(page, "notebook:run-all-cells")
+    view = cell(page, 3).locator(".jp-OutputArea .mlguard-View")
+    expect(view).to_contain_text("running 0:0")
+    expect(view).to_contain_text("attempt 1 of 3")
+    assert cell(page, 3).locator(".jp-InputPrompt").inner_text() == "[*]:"
+    expect(panel.locator(".mlguard-Ledger").first).to_contain_text(re.compile(r"This notebook.*churn.ipynb", re.DOTALL))
+    expect(panel.locator(".mlguard-Cells")).to_contain_text("fill")
+    keep(page, "panel-while-running")
+    expect(view).to_contain_text(re.compile(r"peak RAM \d+\.\d GiB"), timeout=60_000)
+    assert view.locator(".mlguard-View-rows").bounding_box()["height"] == 100
+    expect(panel.locator(".mlguard-Cells tbody tr")).to_have_count(4)
+    keep(page, "panel-after")
+
+    page.get_by_text("Export as package").first.click()
+    dialog = page.locator("dialog.mlguard-Dialog")
+    expect(dialog).to_contain_text("4 cells become", timeout=60_000)
+    keep(page, "export-plan")
+    dialog.get_by_role("button", name="Export", exact=True).click()
+    expect(dialog).to_contain_text("churn.ipynb is exported", timeout=120_000)
+    keep(page, "export-result")
+    package = lab.root / "exports" / "churn"
+    assert (package / "pyproject.toml").is_file()
+    assert "fill" in next(package.rglob("steps.py")).read_text()
