@@ -23,7 +23,10 @@ DONE, DIFFERS, CANNOT, INTERRUPTED = 0, 1, 2, 130
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Read the command line, do it, return the exit status."""
-    given = _parser().parse_args(arguments)
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if words and words[0].endswith(".ipynb"):  # a notebook alone is to be exported
+        words.insert(0, "export")
+    given = _parser().parse_args(words)
     act: Callable[[argparse.Namespace], int] | None = getattr(given, "act", None)
     if act is None:
         _parser().print_help()
@@ -120,6 +123,7 @@ def _export(given: argparse.Namespace) -> int:
     teller: messages.Teller = messages.JsonTeller() if given.json else messages.TextTeller()
     notebook: Path = given.notebook
     try:
+        _need_extras(verify=bool(getattr(given, "verify", False)))
         from mlguard_convert import exporting
 
         output: Path | None = getattr(given, "output", None)
@@ -131,14 +135,20 @@ def _export(given: argparse.Namespace) -> int:
     except (GuardError, OSError) as error:
         teller.failed(_one_line(error))
         return CANNOT
-    except ImportError as error:
-        missing = MissingExtra(f"mlguard-nb export (it imports {error.name})", "convert")
-        teller.failed(_one_line(missing))
-        return CANNOT
     _sarif(given, notebook, result.diagnostics)
     teller.result(result)
     failed = any(one.severity == "error" for one in result.diagnostics)
     return DIFFERS if failed or (result.verification is not None and not result.verification.ok) else DONE
+
+
+def _need_extras(*, verify: bool) -> None:
+    """MissingExtra, with the command that installs it, when a library of the converter is not there."""
+    from importlib.util import find_spec
+
+    if any(find_spec(module) is None for module in ("libcst", "IPython", "nbformat")):
+        raise MissingExtra("mlguard-nb export", "convert")
+    if verify and any(find_spec(module) is None for module in ("nbclient", "ipykernel")):
+        raise MissingExtra("mlguard-nb export --verify", "lab,convert")
 
 
 def _sarif(given: argparse.Namespace, notebook: Path, diagnostics: Sequence[Any]) -> None:
