@@ -6,25 +6,25 @@ import ctypes
 import gc
 import inspect
 import sys
-from collections.abc import Callable, Mapping, MutableMapping
+from collections.abc import Callable, Iterable, Mapping, MutableMapping
 from typing import Any
 
 from mlguard_nb.devices.frameworks import empty_caches
 from mlguard_nb.errors import MemoryPressure, PolicyError
 from mlguard_nb.notebook.holders import who_holds
-from mlguard_nb.notebook.meter import Meter
+from mlguard_nb.notebook.facts import DeviceFacts
 from mlguard_nb.policy.values import MemoryPolicy
 
 __all__ = ["fall_back", "halved", "pressure", "reclaim", "trim"]
 
 
-def pressure(policy: MemoryPolicy, meter: Meter) -> MemoryPressure | None:
+def pressure(policy: MemoryPolicy, devices: Iterable[DeviceFacts], *, gpu_too: bool) -> MemoryPressure | None:
     """The first device that is at its stop, or would be with what the policy needs; None where there is room."""
     need = policy.need if isinstance(policy.need, int) else 0
-    for device in meter.devices():
+    for device in devices:
         if device.stop is None or device.used is None or device.limit is None:
             continue
-        asked = need if device.key == "ram" or policy.gpu is not None else 0
+        asked = need if device.key == "ram" or gpu_too else 0
         if device.used + asked < device.stop:
             continue
         holders = who_holds(device)

@@ -32,6 +32,7 @@ def load(ip: Any) -> None:
     from mlguard_nb.notebook import magics
 
     magics.register(ip, state)
+    ip.events.register("post_run_cell", state.after_cell)
     setattr(ip, _LOADED, (state, cells))
 
 
@@ -45,6 +46,7 @@ def unload(ip: Any) -> None:
         transform for transform in ip.input_transformer_manager.line_transforms if transform is not guard_line
     ]
     ip.ast_transformers[:] = [transformer for transformer in ip.ast_transformers if transformer is not cells]
+    ip.events.unregister("post_run_cell", state.after_cell)
     ip.user_ns.pop(MARKER, None)
     ip.user_ns_hidden.pop(MARKER, None)
     from mlguard_nb.notebook import magics

@@ -6,10 +6,10 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from types import CodeType, FrameType
+from types import CodeType, FrameType, TracebackType
 from typing import Any, TypeVar
 
-__all__ = ["AttemptTimeout", "Interrupted", "in_one_line", "is_on_stack", "time_limit"]
+__all__ = ["AttemptTimeout", "Interrupted", "in_one_line", "is_on_stack", "shown_from", "time_limit"]
 
 E = TypeVar("E", bound=BaseException)
 
@@ -36,6 +36,19 @@ def in_one_line(error: E) -> E:
     text = f"{type(error).__name__}: {error}"
     error._render_traceback_ = lambda: [text]  # type: ignore[attr-defined]
     return error
+
+
+def shown_from(error: E, trace: TracebackType | None) -> E:
+    """`error` in place of another one, shown by IPython with the traceback of that one and without its own way."""
+
+    def render() -> list[str]:
+        from IPython.core.getipython import get_ipython
+
+        shell: Any = get_ipython()
+        return list(shell.InteractiveTB.structured_traceback(type(error), error, trace))
+
+    error._render_traceback_ = render  # type: ignore[attr-defined]
+    return error.with_traceback(trace)
 
 
 def is_on_stack(frame: FrameType | None, code: CodeType) -> bool:

@@ -84,9 +84,9 @@ class Meter:
         """Seconds since `start`."""
         return self._now() - self._began
 
-    def devices(self, over: str | None = None, *, fresh: Reading | None = None) -> tuple[DeviceFacts, ...]:
-        """The devices as they stand; `over` is the label of the one that is short."""
-        reading = fresh or self._sampler.latest
+    def devices(self, over: str | None = None, *, fresh: bool = False) -> tuple[DeviceFacts, ...]:
+        """The devices as they stand; `over` is the label of the one that is short. `fresh` reads host memory now."""
+        reading = self._sampler.tick() if fresh else self._sampler.latest
         found = [self._ram(reading.ram, over)]
         for gpu in _visible(reading):
             found.append(self._gpu(gpu, over))

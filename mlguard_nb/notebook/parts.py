@@ -5,9 +5,11 @@ from __future__ import annotations
 from types import CodeType
 from typing import TYPE_CHECKING, Any
 
-from mlguard_nb.errors import Holder, MemoryPressure, PolicyError
+from mlguard_nb.devices.frameworks import is_out_of_memory
+from mlguard_nb.errors import Holder, MemoryPressure, MemoryStop, PolicyError, add_note
 from mlguard_nb.notebook import cell_memory
 from mlguard_nb.notebook.facts import CacheFacts
+from mlguard_nb.notebook.holders import who_holds
 from mlguard_nb.policy.switches import disabled
 from mlguard_nb.telemetry import bus, events
 
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from mlguard_nb.notebook.cell_cache import CellCache
     from mlguard_nb.notebook.running import CellRun
     from mlguard_nb.notebook.session import Session
+    from mlguard_nb.notebook.watchdog import Watchdog
 
 __all__ = ["CellParts"]
 
@@ -40,6 +43,8 @@ class CellParts:
         self._halved: dict[str, Any] = {}
         self._holders: tuple[Holder, ...] = ()
         self._cache: CellCache | None = None
+        self._watchdog: Watchdog | None = None
+        self._reclaimed = False
         self._counts: dict[str, int] = {}
         self._unsubscribe: Callable[[], None] = _nothing
         self.name = run.policy.name or "cell"
@@ -70,7 +75,13 @@ class CellParts:
         memory = self._run.policy.memory
         if memory is None:
             return None
-        found = cell_memory.pressure(memory, self._run.meter)
+        if "memory_guard" in disabled():
+            return None
+        found = cell_memory.pressure(memory, self._run.meter.devices(), gpu_too=memory.gpu is not None)
+        if found is not None and not self._reclaimed:
+            self._reclaimed = True
+            cell_memory.reclaim()
+            found = cell_memory.pressure(memory, self._run.meter.devices(fresh=True), gpu_too=memory.gpu is not None)
         self._holders = found.holders if found is not None else ()
         return found
 
@@ -81,11 +92,46 @@ class CellParts:
             self._cache.record()
 
     def attempt_begins(self) -> None:
-        """An attempt begins."""
+        """An attempt begins: from here on memory is watched."""
+        memory = self._run.policy.memory
+        if memory is None or memory.on_pressure == "warn" or "memory_guard" in disabled():
+            return
+        ram = next((device for device in self._run.meter.devices() if device.key == "ram"), None)
+        if ram is None or ram.stop is None:
+            return
+        self._watchdog = self._session.watch(self._run, ram.stop)
 
     def attempt_ends(self, error: BaseException | None) -> BaseException | None:
         """An attempt is over; the error that counts, which may say more than the one that was raised."""
+        watchdog, self._watchdog = self._watchdog, None
+        if watchdog is None:
+            return error
+        fired = watchdog.disarm(failed=error is not None)
+        if error is None:
+            if watchdog.fired:
+                self._run.notes.append("the stop was reached, but the cell caught MemoryPressure and went on")
+            return None
+        if isinstance(error, MemoryPressure) and error.device != "RAM":
+            return error
+        if isinstance(error, (MemoryPressure, MemoryStop)) or (
+            is_out_of_memory(error) and (fired or isinstance(error, MemoryError))
+        ):
+            return self._explained(error)
         return error
+
+    def _explained(self, error: BaseException) -> MemoryPressure:
+        """The pressure with what is known now: use, stop, and who holds it."""
+        ram = next(device for device in self._run.meter.devices(fresh=True) if device.key == "ram")
+        self._holders = who_holds(ram)
+        told = error if isinstance(error, MemoryPressure) else MemoryPressure("RAM")
+        told.__init__(  # type: ignore[misc]  # the error that the handler raised learns what it could not look up
+            "RAM", limit=ram.stop, holders=self._holders, used=ram.used, next_step="make the cell need less, or raise mem=",
+        )  # fmt: skip
+        if isinstance(error, MemoryStop):
+            add_note(told, "the cell caught it once and went on allocating")
+        elif told is not error:
+            add_note(told, f"raised as {type(error).__name__}: {error}".rstrip(": "))
+        return told
 
     def reclaim(self) -> None:
         """Free what can be freed after an attempt that ran out of memory."""

@@ -17,7 +17,7 @@ from mlguard_nb.devices.frameworks import is_out_of_memory
 from mlguard_nb.errors import InputRejected, MemoryPressure, MemoryStop, add_note
 from mlguard_nb.notebook.bindings import Bindings
 from mlguard_nb.notebook.facts import AttemptFacts, RunFacts
-from mlguard_nb.notebook.interrupts import AttemptTimeout, Interrupted, in_one_line, is_on_stack, time_limit
+from mlguard_nb.notebook.interrupts import AttemptTimeout, Interrupted, in_one_line, is_on_stack, shown_from, time_limit
 from mlguard_nb.notebook.live import LiveView
 from mlguard_nb.notebook.meter import Meter
 from mlguard_nb.runtime.attempts import Attempts, GaveUp
@@ -78,6 +78,7 @@ class CellRun:
                 return False
             if self._degrade:
                 return self._fall_back()
+            self._replacement = None
             if self._wait is not None:
                 self._pause(self._wait)
             return True
@@ -98,6 +99,7 @@ class CellRun:
                 return False
             if self._degrade:
                 return self._fall_back()
+            self._replacement = None
             if self._wait is not None:
                 self._announce_wait(self._wait)
                 await self.clock.sleep_async(self._wait)
@@ -129,7 +131,7 @@ class CellRun:
         swallowed = self._left(error, trace)
         if not swallowed and error is not None and self._replacement is not None:
             replacement, self._replacement = self._replacement, None
-            raise replacement.with_traceback(trace) from None
+            raise shown_from(replacement, trace) from None
         return swallowed
 
     # Before the first attempt.
@@ -246,14 +248,16 @@ class CellRun:
         """The attempt is over: whether its error is swallowed because another attempt (or the fallback) follows."""
         self._limits.close()
         _cut_own_frames(trace)
-        error = self._cell.attempt_ends(error) if error is None or not isinstance(error, Interrupted) else error
+        raised = error
+        if self._cancelled_for is not None and isinstance(error, asyncio.CancelledError):
+            error, self._cancelled_for = self._cancelled_for, None
+        error = self._cell.attempt_ends(error)
+        if error is not raised:
+            self._replacement = error
         if error is None:
             self._note_attempt("finished", None, None)
             self.end("ok")
             return False
-        if self._cancelled_for is not None and isinstance(error, asyncio.CancelledError):
-            error, self._cancelled_for = self._cancelled_for, None
-            self._replacement = error
         if isinstance(error, (KeyboardInterrupt, asyncio.CancelledError, SystemExit, GeneratorExit)):
             self._note_attempt("interrupted", None, trace)
             self.end("interrupted")

@@ -7,11 +7,16 @@ from collections import deque
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from mlguard_nb.devices.machine import current
+from mlguard_nb.errors import MemoryPressure, MemoryStop
 from mlguard_nb.notebook.bundle import MIME
+from mlguard_nb.notebook.cell_memory import reclaim
 from mlguard_nb.notebook.live import LiveView, Publisher, Updater
 from mlguard_nb.notebook.cell_stores import open_store
+from mlguard_nb.notebook.eviction import evict
 from mlguard_nb.notebook.parts import CellParts
 from mlguard_nb.notebook.running import CellRun
+from mlguard_nb.notebook.watchdog import Watchdog, is_supported, plan_for
 from mlguard_nb.policy.binding import bind
 from mlguard_nb.policy.directive import Directive, parse
 
@@ -39,6 +44,8 @@ class Session:
     chaos: Any = None
     caches: dict[str, Any] = field(default_factory=dict)
     running: list[CellRun] = field(default_factory=list)
+    watchdog: Watchdog = field(default_factory=Watchdog)
+    told_unsupported: bool = False
 
     def sampler(self) -> Sampler:
         """The process's one sampler of the machine."""
@@ -85,9 +92,32 @@ class Session:
             found = self.caches[policy.backend] = open_store(policy)
         return found
 
+    def watch(self, run: CellRun, stop: int) -> Watchdog | None:
+        """Watch the attempt of `run` that begins now; None where this cannot be done here (said once)."""
+        if not is_supported():
+            if not self.told_unsupported:
+                self.told_unsupported = True
+                run.notes.append("no watchdog here (Linux and the main thread only): mem= is checked before the cell")
+            return None
+        if self.watchdog.is_armed:  # a guarded cell inside another: the outer one is watching
+            return None
+        plan = plan_for(current().ram(), stop, overcommit=run.directive.cell.overcommit)
+        if plan is None:
+            return None
+        self.watchdog.arm(run, plan)
+        return self.watchdog
+
+    def after_cell(self, result: Any) -> None:
+        """The traceback of a cell has been shown: free what it keeps alive if memory was the trouble."""
+        error = getattr(result, "error_in_exec", None)
+        if isinstance(error, (MemoryPressure, MemoryError, MemoryStop)):
+            evict(error)
+            reclaim()
+
     def close(self) -> None:
         """End what runs in the background."""
         self.updater.stop()
+        self.watchdog.stop()
 
 
 def _scope(scope: str) -> Any:
