@@ -91,7 +91,9 @@ def _save(figure: Any, path: Path) -> bool:
 
 def _close_new(before: frozenset[int]) -> None:
     pyplot = _pyplot()
-    for number in pyplot.get_fignums() if pyplot is not None else ():
+    if pyplot is None:
+        return
+    for number in pyplot.get_fignums():
         if number not in before:
             pyplot.close(number)
 

@@ -171,10 +171,10 @@ def differences(recorded: Any, found: Any, where: str = "") -> list[str]:
     if isinstance(recorded, list) and isinstance(found, list) and len(recorded) == len(found):
         pairs = enumerate(zip(recorded, found, strict=True))
         return [line for number, (a, b) in pairs for line in differences(a, b, f"{where}[{number}]")]
-    numbers = all(isinstance(side, (int, float)) and not isinstance(side, bool) for side in (recorded, found))
-    numbers = numbers and not (isinstance(recorded, int) and isinstance(found, int))  # whole numbers are exact
-    if numbers and math.isclose(recorded, found, rel_tol=_RECORDED_RELATIVE, abs_tol=1e-9):
-        return []
+    if _is_number(recorded) and _is_number(found):
+        whole = isinstance(recorded, int) and isinstance(found, int)  # whole numbers are exact
+        if not whole and math.isclose(recorded, found, rel_tol=_RECORDED_RELATIVE, abs_tol=1e-9):  # pyright: ignore
+            return []
     if recorded == found and isinstance(recorded, bool) == isinstance(found, bool):
         return []
     return [f"{where}: recorded {shortened(recorded)}, found {shortened(found)}"]
@@ -210,3 +210,7 @@ def check_recorded(results: Mapping[str, Any], path: str | Path) -> None:
         lines.extend(differences(expected, {"type": found["type"]} if name in unstable else found, name))
     if lines:
         raise AssertionError(f"{len(lines)} differences from {recorded['notebook']}:\n  " + "\n  ".join(lines))
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
