@@ -182,7 +182,7 @@ class Driver:
         for position in range(0 if isinstance(count, Unknown) else count):
             try:
                 yield nvml.nvmlDeviceGetMigDeviceHandleByIndex(card, position)
-            except nvml.NVMLError as error:  # noqa: PERF203
+            except nvml.NVMLError as error:
                 if error.value != _NOT_FOUND:  # places without a slice are normal
                     raise
 

@@ -45,7 +45,8 @@ class Sampler:
         self._gpus_asked: float | None = None
         self._watch_gpus = True
         self._starting = threading.Lock()
-        self.latest: Reading = Reading(self._wall(), self._source().ram(), self._gpus)
+        self._read_from: Machine = self._source()
+        self.latest: Reading = Reading(self._wall(), self._read_from.ram(), self._gpus)
 
     # What is sampled.
 
@@ -58,12 +59,16 @@ class Sampler:
     def tick(self) -> Reading:
         """Read host memory now, join it with the devices as last read, and tell the subscribers."""
         began = time.perf_counter()
-        reading = Reading(self._wall(), self._source().ram(), self._fresh_gpus())
+        source = self._source()
+        if source is not self._read_from:  # another machine was installed: its devices, not the old one's
+            self._read_from = source
+            self.tick_gpus()
+        reading = Reading(self._wall(), source.ram(), self._fresh_gpus())
         self.latest = reading
         for subscriber in self._subscribers:
             try:
                 subscriber(reading)
-            except Exception:  # noqa: PERF203
+            except Exception:
                 _LOG.exception("a subscriber of the memory sampler failed and was dropped: %r", subscriber)
                 self.unsubscribe(subscriber)
         self.ticks += 1

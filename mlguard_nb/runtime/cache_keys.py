@@ -57,18 +57,18 @@ class KeyMaker:
     def source(self) -> str:
         """An expression that is the key, over the wrapper's own parameters."""
         if callable(self.policy.key):
-            return "_mlguard_keys.custom(<args>, <kwargs>)"
+            return "_mlguard_guard.keys.custom(<args>, <kwargs>)"
         parts = []
         for parameter in self.chosen:
             name = parameter.name
             if self.is_instance(parameter):
-                parts.append(f"object, _mlguard_keys.instance({name})")
+                parts.append(f"object, _mlguard_guard.keys.instance({name})")
             elif parameter.kind is parameter.VAR_POSITIONAL:
-                parts.append(f"tuple, _mlguard_keys.several({name})")
+                parts.append(f"tuple, _mlguard_guard.keys.several({name})")
             elif parameter.kind is parameter.VAR_KEYWORD:
-                parts.append(f"dict, _mlguard_keys.named({name})")
+                parts.append(f"dict, _mlguard_guard.keys.named({name})")
             else:
-                plain = f"{name} if {name}.__class__ in _mlguard_plain else _mlguard_keys.mark({name}, {name!r})"
+                plain = f"{name} if {name}.__class__ in _mlguard_plain else _mlguard_guard.keys.mark({name}, {name!r})"
                 parts.append(f"{name}.__class__, {plain}")
         return f"({', '.join(parts)}{',' if parts else ''})"
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-import functools
 import logging
 import os
 import threading
@@ -19,6 +18,7 @@ from mlguard_nb.runtime import fingerprint
 from mlguard_nb.runtime.cache_keys import KeyMaker, settled
 from mlguard_nb.runtime.handing_out import kept_and_hand
 from mlguard_nb.runtime.identity import Identities
+from mlguard_nb.runtime.options import decorate, policy_from
 from mlguard_nb.runtime.reach import Reach, reach_of
 from mlguard_nb.runtime.single_flight import Flights, TaskFlights
 from mlguard_nb.runtime.stores.choosing import backend_of, shelf_of
@@ -65,25 +65,12 @@ def cache_result(given: Any = None, /, *, name: str | None = None, **options: An
     The function gets `cache_info()`, `cache_clear()`, `invalidate(*args)` and `refresh(*args)`; of a method, the
     object is the first argument of the latter two. Generator functions are a PolicyError.
     """
-    if isinstance(given, CachePolicy):
-        if options:
-            raise PolicyError(f"cache: give a policy or keywords, not both: {', '.join(options)}")
-        policy = given
-    else:
-        policy = _policy(options)
-    decorate = functools.partial(_decorate, policy=policy, name=name)
-    return decorate if given is None or given is policy else decorate(given)
+    is_function = callable(given) or isinstance(given, (staticmethod, classmethod))
+    policy = policy_from(CachePolicy, None if is_function else given, options, "cache_result")
+    return decorate(given, lambda function: _cached(function, CacheGuard(policy, name)))
 
 
-def _policy(options: dict[str, Any]) -> CachePolicy:
-    try:
-        return CachePolicy(**options)
-    except TypeError as error:
-        raise PolicyError(f"cache_result: {str(error).partition(') ')[2] or error}") from None
-
-
-def _decorate(function: Any, *, policy: CachePolicy, name: str | None) -> Any:
-    guard = CacheGuard(policy, name)
+def _cached(function: Any, guard: CacheGuard) -> Any:
     wrapper = wrap(function, guard)
     target: Any = wrapper.__func__ if isinstance(wrapper, (staticmethod, classmethod)) else wrapper
     target.cache_info = guard.info
@@ -157,7 +144,6 @@ class CacheGuard(Guard):
     def objects(self, kind: Kind) -> Mapping[str, Any]:
         """What the hit path names."""
         return {
-            "_mlguard_keys": self.keys,
             "_mlguard_plain": self.keys.plain,
             "_mlguard_clock": clock,
             "_mlguard_bus": bus,

@@ -1,0 +1,92 @@
+"""The ladder: what can be given back before a call is made to wait or is refused, the cheapest rung first."""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import logging
+import sys
+import threading
+from collections.abc import Callable, Iterable
+
+from mlguard_nb import clock
+from mlguard_nb.devices import frameworks
+from mlguard_nb.runtime.stores.memory import evict_all
+from mlguard_nb.telemetry import bus
+from mlguard_nb.telemetry.events import MemoryReclaimed
+
+__all__ = ["ladder", "trim"]
+
+_log = logging.getLogger("mlguard.memory")
+# Seconds between two takings of a rung: a full collection of a large heap takes longer than many a call.
+_THROTTLED = {"gc": 1.0, "trim": 1.0, "empty_cuda_cache": 1.0, "alert": 60.0}
+_lock = threading.Lock()
+_taken: dict[str, float] = {}
+
+
+def ladder(actions: Iterable[str], is_short: Callable[[], bool] = lambda: True, label: str = "") -> tuple[str, ...]:
+    """Take the rungs in order until `is_short()` says there is room; those that were taken.
+
+    gc, trim (free pages back to the system: gc alone returns none of them), evict_caches (every memory cache of this
+    process), empty_cuda_cache (the frameworks' unused device memory), alert (a log record, at most one a minute).
+    """
+    taken = []
+    for action in actions:
+        if not _is_due(action):
+            continue
+        freed = _RUNGS[action](label)
+        taken.append(action)
+        if bus.is_heard():
+            bus.emit(MemoryReclaimed(function=label, action=action, freed_bytes=freed))
+        if action != "alert" and not is_short():
+            break
+    return tuple(taken)
+
+
+def _is_due(action: str) -> bool:
+    pause = _THROTTLED.get(action)
+    if pause is None:
+        return True
+    now = clock.current().now()
+    with _lock:
+        last = _taken.get(action)
+        # A clock that went back is another clock: a test installed its own.
+        if last is not None and 0 <= now - last < pause:
+            return False
+        _taken[action] = now
+    return True
+
+
+def _collect(_label: str) -> None:
+    gc.collect()
+
+
+def trim(_label: str = "") -> None:
+    """Give the allocator's free pages back to the system; nothing where there is no such call (not glibc)."""
+    if not sys.platform.startswith("linux"):
+        return
+    try:
+        ctypes.CDLL(None).malloc_trim(0)
+    except (OSError, AttributeError):  # musl
+        return
+
+
+def _evict(_label: str) -> int:
+    return evict_all()
+
+
+def _empty_devices(_label: str) -> None:
+    frameworks.empty_caches()
+
+
+def _alert(label: str) -> None:
+    _log.warning("memory is short%s, and what could be given back was not enough", f" for {label}" if label else "")
+
+
+_RUNGS: dict[str, Callable[[str], int | None]] = {
+    "gc": _collect,
+    "trim": trim,
+    "evict_caches": _evict,
+    "empty_cuda_cache": _empty_devices,
+    "alert": _alert,
+}
