@@ -241,3 +241,9 @@ def _type(hint: Any) -> str:
     if origin is dict:
         return f"Readonly<Record<string, {_type(arguments[1])}>>"
     return "unknown" if hint is Any else str(hint.__name__)
+
+
+if __name__ == "__main__":  # python -m mlguard_nb.telemetry.wire > labextension/src/messages.ts
+    import sys
+
+    sys.stdout.write(typescript())

@@ -1,0 +1,162 @@
+"""What the routes promise: nobody without a token, nothing outside the folder, null with a reason for what is not known."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import pytest
+from tornado.httpclient import HTTPClientError
+
+from mlguard_nb.devices.readings import Unknown
+from mlguard_nb.testing import FakeDevices
+from tests.server.conftest import GIB
+
+ROUTES = ("sample", "directive", "export", "stream")
+
+
+@pytest.mark.parametrize("route", ROUTES)
+async def test_no_route_serves_a_stranger(
+    jp_serverapp: Any, http_server_client: Any, jp_base_url: str, route: str
+) -> None:
+    """Without a token every route answers 403, the stream before its upgrade."""
+    method = "POST" if route in ("directive", "export") else "GET"
+    with pytest.raises(HTTPClientError) as refused:
+        await http_server_client.fetch(
+            f"{jp_base_url}mlguard/{route}", method=method, body="{}" if method == "POST" else None
+        )
+    assert refused.value.code == 403
+
+
+@pytest.mark.parametrize("route", ["directive", "export"])
+async def test_a_post_without_the_xsrf_token_is_refused(
+    jp_serverapp: Any, http_server_client: Any, jp_base_url: str, route: str
+) -> None:
+    """A browser that is logged in by cookie cannot be made to post by another page."""
+    token = jp_serverapp.identity_provider.token
+    login = await http_server_client.fetch(f"{jp_base_url}api/status?token={token}")
+    cookies = "; ".join(text.split(";")[0] for text in login.headers.get_list("Set-Cookie") if "username" in text)
+    seen = await http_server_client.fetch(f"{jp_base_url}api/status", headers={"Cookie": cookies})
+    assert seen.code == 200, "the cookie alone logs in"
+    with pytest.raises(HTTPClientError) as refused:
+        await http_server_client.fetch(
+            f"{jp_base_url}mlguard/{route}", method="POST", body="{}", headers={"Cookie": cookies}
+        )
+    assert refused.value.code == 403
+    assert "_xsrf" in json.loads(refused.value.response.body)["message"]
+
+
+async def test_a_sample_tells_what_it_knows_and_why_not_the_rest(jp_fetch: Any, machine: FakeDevices) -> None:
+    """Numbers are bytes; what the device does not report is null with its reason, never 0."""
+    answer = json.loads((await jp_fetch("mlguard", "sample")).body)
+    sample = answer["sample"]
+    assert sample["ram"] == {
+        "used": {"value": 5 * GIB, "reason": None},
+        "limit": {"value": 16 * GIB, "reason": None},
+        "source": "container",
+    }
+    gpu = sample["gpus"][0]
+    assert gpu["used"]["value"] == 10 * GIB
+    assert gpu["power"] == {"value": None, "reason": "not read yet"}
+
+
+async def test_a_machine_without_a_driver_says_so(jp_fetch: Any, machine: FakeDevices) -> None:
+    machine.gpus_now = Unknown("no NVIDIA driver here")
+    sample = json.loads((await jp_fetch("mlguard", "sample")).body)["sample"]
+    assert sample["gpus"] == []
+    assert sample["gpus_reason"] == "no NVIDIA driver here"
+
+
+async def test_the_ledger_names_the_running_kernel(jp_fetch: Any, machine: FakeDevices) -> None:
+    """A kernel appears with its process, and the rows add up to the memory in use."""
+    started = json.loads((await jp_fetch("api", "kernels", method="POST", body='{"name": "python3"}')).body)
+    try:
+        holders = json.loads((await jp_fetch("mlguard", "sample")).body)["holders"]
+        kernel = next(row for row in holders["kernels"] if row["kernel_id"] == started["id"])
+        assert kernel["pid"] is not None
+        assert kernel["ram"]["value"] > 0
+        rows = [*holders["kernels"], *holders["others"]]
+        assert sum(row["ram"]["value"] for row in rows) == pytest.approx(5 * GIB)
+    finally:
+        await jp_fetch("api", "kernels", started["id"], method="DELETE")
+
+
+async def test_a_guard_line_is_read_by_the_one_parser(jp_fetch: Any) -> None:
+    """Badge phrases for a good line, the place of the mistake for a bad one."""
+    lines = ["%%guard retry=3 mem=0.9", "%%guard  retri=3"]
+    body = json.dumps({"lines": lines})
+    good, bad = json.loads((await jp_fetch("mlguard", "directive", method="POST", body=body)).body)["directives"]
+    assert good["phrases"] == ["3 attempts", "RAM stop 90 %"]
+    assert good["policy"]["retry"]["attempts"] == 3
+    assert bad["error"] == "unknown option 'retri'"
+    assert lines[1][slice(*bad["span"])] == "retri=3"
+
+
+@pytest.mark.parametrize("body", ['{"lines": "retry"}', '{"lines": [1]}', "[]"])
+async def test_lines_that_are_no_lines_are_refused(jp_fetch: Any, body: str) -> None:
+    with pytest.raises(HTTPClientError) as refused:
+        await jp_fetch("mlguard", "directive", method="POST", body=body)
+    assert refused.value.code == 400
+
+
+async def export(jp_fetch: Any, **request: Any) -> list[dict[str, Any]]:
+    answer = await jp_fetch("mlguard", "export", method="POST", body=json.dumps(request), request_timeout=120)
+    return [json.loads(line) for line in answer.body.decode().splitlines()]
+
+
+def write_notebook(folder: Path, *cells: str) -> None:
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
+    nbformat.write(notebook, folder / "work.ipynb")
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        {"path": "../outside.ipynb", "check": True},
+        {"path": "/etc/passwd", "check": True},
+        {"path": "work.ipynb", "output": "../elsewhere"},
+        {"path": "work.ipynb", "output": "."},
+        {"path": "work.ipynb", "output": ""},
+        {"path": "work.ipynb", "output": "out", "name": "not-a-name"},
+        {"path": "work.ipynb", "output": "link/out"},
+        {"path": "missing.ipynb", "check": True},
+    ],
+)
+async def test_nothing_outside_the_folder_is_read_or_written(
+    jp_fetch: Any, jp_root_dir: Path, tmp_path: Path, request_: dict[str, Any]
+) -> None:
+    """Neither by .., nor by an absolute path, nor through a link."""
+    write_notebook(jp_root_dir, "x = 1")
+    (tmp_path / "outside.ipynb").write_text("{}")
+    (tmp_path / "elsewhere").mkdir()
+    (jp_root_dir / "link").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(HTTPClientError) as refused:
+        await export(jp_fetch, **request_)
+    assert refused.value.code == 400
+    assert not list((tmp_path / "elsewhere").iterdir())
+
+
+async def test_an_export_ends_with_a_result_and_a_package(jp_fetch: Any, jp_root_dir: Path) -> None:
+    """Progress first, the result last; the package lies where it was asked for, named relative to the folder."""
+    write_notebook(jp_root_dir, "numbers = [1, 2, 3]", "total = sum(numbers)")
+    messages = await export(jp_fetch, path="work.ipynb", output="exports/work", name="work")
+    result = messages[-1]["result"]
+    assert result["folder"] == "exports/work"
+    assert (jp_root_dir / "exports/work/pyproject.toml").is_file()
+
+
+async def test_a_check_writes_nothing(jp_fetch: Any, jp_root_dir: Path) -> None:
+    write_notebook(jp_root_dir, "numbers = [1, 2, 3]", "total = sum(numbers)")
+    before = sorted(jp_root_dir.rglob("*"))
+    result = (await export(jp_fetch, path="work.ipynb", check=True))[-1]["result"]
+    assert [step["cells"] for step in result["steps"]]
+    assert sorted(jp_root_dir.rglob("*")) == before
+
+
+async def test_a_notebook_that_cannot_be_converted_says_where(jp_fetch: Any, jp_root_dir: Path) -> None:
+    write_notebook(jp_root_dir, "x = 1", "return x")
+    last = (await export(jp_fetch, path="work.ipynb", check=True))[-1]
+    findings = (last.get("error") or last["result"])["findings"]
+    assert any(finding["cell"] == 2 and finding["level"] == "error" for finding in findings)

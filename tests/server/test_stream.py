@@ -1,0 +1,121 @@
+"""What the stream promises: no thread without a page, never faster than the server allows, history first."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+from typing import Any
+
+import pytest
+
+from mlguard_nb.server.feed import Feed, pace
+from mlguard_nb.server.stream import read_watch
+from mlguard_nb.testing import FakeDevices
+from tests.server.conftest import GIB
+
+
+def our_threads() -> list[str]:
+    return [thread.name for thread in threading.enumerate() if thread.name.startswith("mlguard-")]
+
+
+async def no_kernels() -> tuple[()]:
+    return ()
+
+
+class FakePage:
+    """Keeps what it is sent."""
+
+    def __init__(self, *, panel: bool = True, interval: float | None = None) -> None:
+        self.panel, self.interval = panel, interval
+        self.heard: list[dict[str, Any]] = []
+
+    def send(self, text: str) -> None:
+        self.heard.append(json.loads(text))
+
+    def kinds(self, kind: str) -> list[dict[str, Any]]:
+        return [message for message in self.heard if message["kind"] == kind]
+
+
+async def next_of(socket: Any, kind: str) -> dict[str, Any]:
+    while True:
+        message = json.loads(await asyncio.wait_for(socket.read_message(), 30))
+        if message["kind"] == kind:
+            return message
+
+
+async def test_nothing_is_sampled_before_a_page_connects_and_after_the_last_has_left(
+    jp_serverapp: Any, jp_ws_fetch: Any, machine: FakeDevices
+) -> None:
+    """The server alone starts no thread of ours; the first page does, and the last one to leave ends them."""
+    assert our_threads() == []
+    socket = await jp_ws_fetch("mlguard", "stream")
+    hello = await next_of(socket, "hello")
+    assert hello["minimum_interval"] == 0.25
+    sample = await next_of(socket, "sample")
+    assert sample["ram"]["used"]["value"] == 5 * GIB
+    assert our_threads()
+    feed = jp_serverapp.web_app.settings["mlguard_feed"]
+    socket.close()
+    await asyncio.wait_for(until(lambda: not feed.is_running), 30)
+    for thread in threading.enumerate():
+        if thread.name.startswith("mlguard-"):
+            thread.join(10)
+    assert our_threads() == []
+
+
+async def until(claim: Any) -> None:
+    while not claim():
+        await asyncio.sleep(0)
+
+
+def test_no_page_gets_more_than_the_server_allows(machine: FakeDevices) -> None:
+    """A page that asks for a millisecond gets four samples a second with its panel shown, one a second without."""
+    assert pace(FakePage(interval=0.001)) == 0.25
+    assert pace(FakePage(panel=False, interval=0.001)) == 1.0
+    assert pace(FakePage(interval=5)) == 5
+
+
+async def test_samples_in_between_are_not_sent(machine: FakeDevices) -> None:
+    """Readings ten times a second reach a page at its own pace, and the history once a second."""
+    feed, shown, hidden = Feed(no_kernels, machine), FakePage(), FakePage(panel=False)
+    try:
+        feed.join(shown)
+        feed.join(hidden)
+        feed.stop()
+        reading = machine.read()
+        for tick in range(41):  # four seconds at 10 Hz
+            feed.publish(type(reading)(1000 + tick / 10, reading.ram, reading.gpus))
+        assert 13 <= len(shown.kinds("sample")) <= 17
+        assert len(hidden.kinds("sample")) == 5
+        late = FakePage()
+        feed.join(late)
+        assert len(late.kinds("history")[0]["points"]) == 5
+    finally:
+        feed.stop()
+
+
+async def test_a_page_that_reconnects_gets_the_history(machine: FakeDevices) -> None:
+    """The last readings survive the moment without any page."""
+    feed, first = Feed(no_kernels, machine), FakePage()
+    feed.join(first)
+    feed.publish(machine.read())
+    feed.leave(first)
+    second = FakePage()
+    feed.join(second)
+    feed.leave(second)
+    assert second.kinds("history")[0]["points"][0]["ram"] == 5 * GIB
+    assert not feed.is_running
+
+
+@pytest.mark.parametrize(
+    "message",
+    [b"\xff", "", "[]", "nonsense", '{"kind": "other"}', '{"kind": "watch"}', '{"kind": "watch", "panel": "yes"}'],
+)
+def test_what_a_page_must_not_say_is_ignored(message: str | bytes) -> None:
+    assert read_watch(message) is None
+
+
+@pytest.mark.parametrize("interval", ["null", "true", "-1", "0", "1e9", '"fast"', "NaN"])
+def test_an_interval_out_of_range_is_left_to_the_server(interval: str) -> None:
+    assert read_watch(f'{{"kind": "watch", "panel": true, "interval": {interval}}}') == (True, None)

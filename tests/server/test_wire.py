@@ -1,0 +1,31 @@
+"""Both sides of the wire say the same."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from mlguard_nb.telemetry import wire
+
+MESSAGES = Path(__file__).resolve().parents[2] / "labextension" / "src" / "messages.ts"
+
+
+def test_the_page_knows_the_messages_of_the_server() -> None:
+    """messages.ts is what wire.py writes; `python -m mlguard_nb.telemetry.wire > labextension/src/messages.ts`."""
+    assert MESSAGES.read_text() == wire.typescript()
+
+
+def test_every_message_goes_through_json_unchanged() -> None:
+    message = wire.Hello("hello", "1.0.0", "host", 1.0, 0.25)
+    assert json.loads(json.dumps(wire.as_json(message))) == {
+        "kind": "hello", "version": "1.0.0", "host": "host", "interval": 1.0, "minimum_interval": 0.25,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("message", [*wire.SERVER_MESSAGES, *wire.CLIENT_MESSAGES])
+def test_every_message_names_its_kind(message: type) -> None:
+    """The page tells messages apart by `kind`, and by nothing else."""
+    kinds = [other.__annotations__["kind"] for other in (*wire.SERVER_MESSAGES, *wire.CLIENT_MESSAGES)]
+    assert kinds.count(message.__annotations__["kind"]) == 1
