@@ -26,7 +26,7 @@ def _mlguard_dump(path):
     hidden = set(shell.user_ns_hidden) | {{"In", "Out", "get_ipython", "exit", "quit", "open"}}
     names = {{name: value for name, value in shell.user_ns.items() if name not in hidden}}
     with open(path, "wb") as file:
-        pickle.dump(final_names(names, ("__main__",)), file, protocol=5)
+        pickle.dump(final_names(names, {own!r}), file, protocol=5)
 _mlguard_dump({path!r})
 """
 
@@ -46,13 +46,14 @@ def run_notebook(
     *,
     skip: Collection[int] = (),
     order: Sequence[int] | None = None,
+    own: Sequence[str] = (),
     timeout: float | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> NotebookRun:
     """Execute the code cells of the notebook at `path` with `folder` as the working directory.
 
     The kernel is this interpreter's, whatever kernel the notebook names. `skip` leaves out code cells by number,
-    `order` runs them in another order; cells tagged raises-exception may fail. `timeout` is of one cell, in seconds.
+    `order` runs them in another order; `own` are helper modules whose classes count as the notebook's. Cells tagged raises-exception may fail. `timeout` is of one cell, in seconds.
     `progress` is told (cells done, of how many). MissingExtra without nbclient or ipykernel.
     """
     try:
@@ -76,11 +77,15 @@ def run_notebook(
     chosen = [number for number in (order or range(1, len(code) + 1)) if number not in skip]
     manager = AsyncKernelManager(kernel_name="python3", kernel_spec_manager=OwnKernel())
     client = NotebookClient(notebook, km=manager, timeout=timeout, resources={"metadata": {"path": str(folder)}})
-    return asyncio.run(_run(client, [(number, code[number - 1]) for number in chosen], folder, progress))
+    return asyncio.run(_run(client, [(number, code[number - 1]) for number in chosen], folder, own, progress))
 
 
 async def _run(
-    client: Any, cells: Sequence[tuple[int, Any]], folder: Path, progress: Callable[[int, int], None] | None
+    client: Any,
+    cells: Sequence[tuple[int, Any]],
+    folder: Path,
+    own: Sequence[str],
+    progress: Callable[[int, int], None] | None,
 ) -> NotebookRun:
     from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 
@@ -103,7 +108,10 @@ async def _run(
             return NotebookRun({}, monotonic() - started, f"cell {current} of the notebook ended its kernel: {reason}")
         seconds = monotonic() - started
         reply = await client.kc.execute_interactive(
-            _DUMP.format(path=str(dump)), store_history=False, silent=True, output_hook=lambda _: None
+            _DUMP.format(path=str(dump), own=("__main__", *own)),
+            store_history=False,
+            silent=True,
+            output_hook=lambda _: None,
         )
         content = reply["content"]
         if content["status"] != "ok":

@@ -101,6 +101,7 @@ def verify(
                 fresh(),
                 skip=skip,
                 order=order,
+                own=[file.stem for file in package.glob("src/*/vendor/**/*.py")],
                 timeout=timeout,
                 progress=lambda done, of: tell(text, done, of),
             )

@@ -1,0 +1,293 @@
+"""The export from one end to the other, on small notebooks: what is written, what is refused, what is kept."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mlguard_convert.cli import main
+from mlguard_convert.exporting import export
+from mlguard_convert.settings import ExportOptions
+from tests.package.notebooks import write_notebook
+from tests.packaging.conftest import Environment
+
+PARAMETERS: dict[str, Any] = {
+    "cell_type": "code",
+    "execution_count": None,
+    "metadata": {"tags": ["parameters"]},
+    "outputs": [],
+    "source": 'source = "data/rows.csv"\nfactor = 3  # what each row counts',
+}
+CELLS: tuple[Any, ...] = (
+    ("markdown", "# Tally\n\nAdd up rows, with care."),
+    "import csv\nimport statistics",
+    PARAMETERS,
+    ("markdown", "## Load"),
+    "with open(source) as file:\n    rows = [float(row['value']) for row in csv.DictReader(file)]\nrows[:2]",
+    ("markdown", "## Add up"),
+    "def weigh(value):\n    return value * factor",
+    "total = sum(weigh(row) for row in rows)\nmiddle = statistics.median(rows)\nprint(f'total {total}')",
+)
+
+
+@pytest.fixture
+def tally(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The notebook with its data; the current folder is another one."""
+    path = write_notebook(tmp_path / "work" / "tally.ipynb", *CELLS)
+    (path.parent / "data").mkdir()
+    (path.parent / "data" / "rows.csv").write_text("value\n1\n2\n4\n")
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    return path
+
+
+def listing(folder: Path) -> list[str]:
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+
+
+def test_an_export_writes_a_whole_package(tally: Path) -> None:
+    """Into a folder of the package's name, with everything around the code; nothing of the notebook was executed."""
+    result = export(tally)
+    assert result.folder == Path.cwd() / "tally"
+    assert listing(result.folder) == sorted(result.files)
+    for expected in (
+        "pyproject.toml", "README.md", "Dockerfile", ".dockerignore", "requirements.lock", ".mlguard.json",
+        "src/tally/__init__.py", "src/tally/__main__.py", "src/tally/pipeline.py", "src/tally/steps.py",
+        "src/tally/params.py", "tests/test_tally.py", "tests/data/rows.csv",
+    ):  # fmt: skip
+        assert expected in result.files
+    assert result.parameters == ("source", "factor")
+    assert result.verification is None
+    assert [one for one in result.diagnostics if one.severity == "error"] == []
+    assert "Add up rows, with care." in (result.folder / "pyproject.toml").read_text()
+
+
+def test_the_written_code_is_formatted_and_clean(tally: Path) -> None:
+    """ruff finds nothing, with the settings the package itself carries."""
+    folder = export(tally).folder
+    assert folder is not None
+    for command in (["check", "--select=E4,E7,E9,F,I", "."], ["format", "--check", "."]):
+        done = subprocess.run([sys.executable, "-m", "ruff", *command], cwd=folder, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.kernel
+def test_verify_compares_and_records(tally: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Every final value is equal, is recorded for the package's test, and the data it read travels."""
+    assert main(["export", str(tally), "--verify"]) == 0
+    captured = capsys.readouterr()
+    assert "final values are equal" in captured.out
+    assert "differ" not in captured.out
+    assert "running the notebook" in captured.err
+    recorded = json.loads(Path("tally/tests/recorded.json").read_text())
+    assert recorded["values"]["total"] == {"type": "float", "value": 21.0}
+    environment = {**os.environ, "PYTHONPATH": str(Path("tally/src").resolve())}
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tally/tests"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert "2 passed" in done.stdout, done.stdout
+    assert not (tally.parent / "figures").exists()
+
+
+@pytest.mark.kernel
+def test_a_value_that_differs_is_status_1(tally: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The package runs where its data says something else: the name and both values are shown."""
+    result = export(tally)
+    assert result.folder is not None
+    (tally.parent / "data" / "rows.csv").write_text("value\n1\n2\n5\n")
+    steps = result.folder / "src" / "tally" / "steps.py"
+    steps.write_text(steps.read_text().replace("statistics.median(rows)", "statistics.mean(rows)"))
+    from mlguard_convert.verify import verify
+
+    found = verify(tally, result.folder)
+    assert [row.name for row in found.rows if row.equal is False] == ["middle"]
+    assert not found.ok
+
+
+def test_check_writes_nothing_and_tells_the_plan(tally: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check", str(tally), "--json"]) == 0
+    result = [json.loads(line) for line in capsys.readouterr().out.splitlines()][-1]["result"]
+    assert result["folder"] is None
+    assert [step["cells"] for step in result["steps"]]
+    assert list(Path.cwd().iterdir()) == []
+    assert main(["export", str(tally), "--check"]) == 0
+    assert list(Path.cwd().iterdir()) == []
+
+
+def test_a_second_export_keeps_edits(tally: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The edited README stays, the new one lies beside it once there is something new, --force overwrites."""
+    assert main(["export", str(tally)]) == 0
+    readme = Path("tally/README.md")
+    generated = readme.read_text()
+    readme.write_text("mine")
+    cells = [*CELLS[:-1], CELLS[-1] + "\nhalf = total / 2"]
+    write_notebook(tally, *cells)
+    assert main(["export", str(tally)]) == 0
+    assert readme.read_text() == "mine"
+    assert "half" in Path("tally/README.md.new").read_text()
+    assert "kept README.md" in capsys.readouterr().out
+    assert main(["export", str(tally), "--force"]) == 0
+    assert "half" in readme.read_text() != generated
+    assert not Path("tally/README.md.new").exists()
+
+
+def test_a_second_export_of_the_same_changes_no_byte(tally: Path) -> None:
+    first = export(tally).folder
+    assert first is not None
+    before = {name: (first / name).read_bytes() for name in listing(first)}
+    export(tally)
+    assert {name: (first / name).read_bytes() for name in listing(first)} == before
+
+
+@pytest.mark.parametrize("moment", ["writing the package", "importing the package", "moving the package into place"])
+def test_an_interrupted_export_leaves_nothing(tally: Path, moment: str) -> None:
+    """Ctrl-C at any moment: no package, no half of one, no temporary folder."""
+
+    def interrupt(text: str, done: int, of: int) -> None:
+        if text == moment:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        export(tally, progress=interrupt)
+    assert list(Path.cwd().iterdir()) == []
+
+
+def bad(tmp_path: Path) -> dict[str, tuple[Path, str]]:
+    """Every kind of file that is refused, and a piece of what is said about it."""
+
+    def file(name: str, content: bytes) -> Path:
+        path = tmp_path / "bad" / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(content)
+        return path
+
+    def cells(name: str, *sources: str, **metadata: Any) -> Path:
+        return write_notebook(tmp_path / "bad" / name, *sources, **metadata)
+
+    r_kernel = {"kernelspec": {"name": "ir", "language": "R", "display_name": "R"}, "language_info": {"name": "R"}}
+    return {
+        "missing": (tmp_path / "nothing.ipynb", "nothing.ipynb"),
+        "folder": (tmp_path, str(tmp_path)),
+        "empty": (file("empty.ipynb", b""), "not a notebook"),
+        "truncated": (file("truncated.ipynb", b'{"cells": [{"cell_ty'), "not a notebook"),
+        "array": (file("array.ipynb", b"[]"), "not a notebook"),
+        "latin": (file("latin.ipynb", '{"cells": "é"}'.encode("latin-1")), "not a notebook"),
+        "no cells": (file("object.ipynb", b"{}"), "not a notebook"),
+        "R": (cells("r.ipynb", "x <- 1", **r_kernel), "R"),
+        "syntax": (cells("syntax.ipynb", "x = 1", "y = = 2"), "cell 2, line 1"),
+        "return": (cells("return.ipynb", "x = 1\nreturn x"), "cell 1, line 2"),
+        "indent": (cells("indent.ipynb", "  x = 1\n y = 2"), "cell 1"),
+    }
+
+
+@pytest.mark.parametrize(
+    "case", ["missing", "folder", "empty", "truncated", "array", "latin", "no cells", "R", "syntax", "return", "indent"]
+)
+def test_bad_input_is_one_clear_line_and_status_2(
+    case: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It names the file, and cell and line where there are such; nothing is written."""
+    path, said = bad(tmp_path)[case]
+    here = tmp_path / "here"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    assert main(["export", str(path)]) == 2
+    captured = capsys.readouterr()
+    problem = [line for line in captured.err.splitlines() if line != "reading the notebook"]
+    assert len(problem) == 1, problem
+    assert said in problem[0]
+    assert "Traceback" not in captured.err
+    assert captured.out == ""
+    assert list(here.iterdir()) == []
+    assert main(["export", str(path), "--json"]) == 2
+    error = json.loads(capsys.readouterr().out.splitlines()[-1])["error"]
+    assert said in error["message"]
+
+
+def test_check_reports_cells_that_cannot_be_read_with_status_1(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """All of them at once, also as SARIF; --skip-bad-cells leaves them out."""
+    path = write_notebook(tmp_path / "n.ipynb", "x = 1", "y = = 2", "return 3")
+    log = tmp_path / "log.sarif"
+    assert main(["check", str(path), "--sarif", str(log)]) == 1
+    error = capsys.readouterr().err
+    assert "cell 2, line 1" in error
+    assert "cell 3, line 1" in error
+    assert len(json.loads(log.read_text())["runs"][0]["results"]) == 2
+    assert main(["check", str(path), "--skip-bad-cells"]) == 0
+
+
+def test_somebody_elses_folder_is_refused(tally: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """One line, status 2, and not a byte changed; --force writes into it."""
+    thesis = Path("tally")
+    thesis.mkdir()
+    (thesis / "chapter.md").write_text("1")
+    assert main(["export", str(tally)]) == 2
+    assert "was not written by mlguard-nb export" in capsys.readouterr().err
+    assert listing(thesis) == ["chapter.md"]
+    assert main(["export", str(tally), "--force"]) == 0
+    assert (thesis / "chapter.md").read_text() == "1"
+
+
+def test_a_missing_extra_says_what_installs_it(
+    tally: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Without libcst the command is one line and status 2, not a traceback."""
+    import importlib.util
+
+    found = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "libcst" else found(name))
+    assert main(["export", str(tally)]) == 2
+    error = capsys.readouterr().err
+    assert "pip install 'mlguard-nb[convert]'" in error
+    assert error.count("\n") == 1
+
+
+def test_data_above_a_megabyte_stays_behind_unless_asked(tally: Path) -> None:
+    """The finding and the README name it; --pack-data takes it along."""
+    (tally.parent / "data" / "rows.csv").write_text("value\n" + "1.000001\n" * 150_000)
+    result = export(tally)
+    assert result.folder is not None
+    assert "tests/data/rows.csv" not in result.files
+    assert any("data/rows.csv does not travel" in one.message for one in result.diagnostics)
+    assert "data/rows.csv" in (result.folder / "README.md").read_text()
+    packed = export(tally, options=ExportOptions(pack_data=True))
+    assert "tests/data/rows.csv" in packed.files
+
+
+def test_kubernetes_and_names(tally: Path) -> None:
+    result = export(tally, Path("out/deep"), name="counting_rows", options=ExportOptions(k8s=True))
+    assert result.folder == Path.cwd() / "out" / "deep"
+    assert "name: counting-rows" in (result.folder / "kubernetes" / "job.yaml").read_text()
+    assert result.run == "counting-rows run"
+
+
+@pytest.mark.packaging
+@pytest.mark.kernel
+@pytest.mark.timeout(600)
+def test_an_exported_package_installs_and_runs_elsewhere(
+    tally: Path, runtime_wheel: Path, environment: Callable[[str], Environment], tmp_path: Path
+) -> None:
+    """Only the runtime beside it: its options, its command, its tests, and --verify with that other interpreter."""
+    result = export(tally, verify=True)
+    assert result.folder is not None
+    venv = environment("venv")
+    venv.install(str(runtime_wheel), f"{result.folder}[test]")
+    out = tmp_path / "out"
+    base = str(tally.parent)
+    done = venv.script("tally", "run", "--base-dir", base, "--factor", "10", "--save", str(out))
+    assert "total 70.0" in done.stdout
+    assert json.loads((out / "total.json").read_text()) == 70.0
+    assert "what each row counts" in venv.script("tally", "run", "--help").stdout
+    assert "total 21.0" in venv.run("-m", "tally", "run", "--base-dir", base).stdout
+    assert "2 passed" in venv.run("-m", "pytest", "-q", str(result.folder)).stdout
+    again = export(tally, options=ExportOptions(verify=True, python=venv.python))
+    assert again.verification is not None
+    assert again.verification.ok, again.verification.sentence()
