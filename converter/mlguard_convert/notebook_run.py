@@ -53,8 +53,9 @@ def run_notebook(
     """Execute the code cells of the notebook at `path` with `folder` as the working directory.
 
     The kernel is this interpreter's, whatever kernel the notebook names. `skip` leaves out code cells by number,
-    `order` runs them in another order; `own` are helper modules whose classes count as the notebook's. Cells tagged raises-exception may fail. `timeout` is of one cell, in seconds.
-    `progress` is told (cells done, of how many). MissingExtra without nbclient or ipykernel.
+    `order` runs them in another order; `own` are helper modules whose classes count as the notebook's. Cells tagged
+    raises-exception may fail. `timeout` is of one cell, in seconds. `progress` is told (cells done, of how many).
+    MissingExtra without nbclient or ipykernel.
     """
     try:
         import ipykernel  # noqa: F401
