@@ -1,0 +1,186 @@
+"""What the page says when something is there that is not, or is missing that was: GPUs, a lost driver, no server part."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.browser.conftest import ROOT, Lab, keep
+from tests.browser.test_lab import cell, open_notebook, run, write_notebook
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
+
+GIB = 2**30
+
+
+@pytest.fixture(scope="session")
+def nvml_library(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a libnvidia-ml.so.1 without a driver."""
+    compiler = shutil.which("cc")
+    if compiler is None:
+        pytest.skip("NOT TESTED: the NVML double needs a C compiler (cc), and there is none")
+    folder = tmp_path_factory.mktemp("nvml")
+    source = ROOT / "tests/devices/nvml_double.c"
+    subprocess.run([compiler, "-shared", "-fPIC", "-O1", "-o", folder / "libnvidia-ml.so.1", source], check=True)
+    return folder
+
+
+class Gpus:
+    """The state of the double: its GPUs stand in a file that is read again on every call."""
+
+    def __init__(self, state: Path) -> None:
+        self.state = state
+
+    def are(self, *used_gib: float, lost: bool = False) -> None:
+        lines = [
+            f"gpu GPU-{index:08d}-0000-0000-0000-000000000000 {80 * GIB} {int(used * GIB)} 97 61 312000 400000 "
+            "NVIDIA A100-SXM4-80GB"
+            for index, used in enumerate(used_gib)
+        ]
+        if lost:
+            lines.append("error nvmlDeviceGetMemoryInfo 15 -1")
+        self.state.with_suffix(".new").write_text("\n".join(lines) + "\n")
+        self.state.with_suffix(".new").replace(self.state)
+
+
+@pytest.fixture(scope="session")
+def gpus(tmp_path_factory: pytest.TempPathFactory) -> Gpus:
+    found = Gpus(tmp_path_factory.mktemp("gpus") / "state.txt")
+    found.are(16.3)
+    return found
+
+
+@pytest.fixture(scope="session")
+def gpu_lab(make_lab: Any, gpus: Gpus, nvml_library: Path) -> Lab:
+    return make_lab(LD_LIBRARY_PATH=str(nvml_library), MLGUARD_NVML_STATE=str(gpus.state))
+
+
+def test_a_gpu_is_shown_from_well_to_full_to_lost(gpu_lab: Lab, gpus: Gpus, page: Page) -> None:
+    """Numbers alone when all is well, a triangle from 80 %, an octagon from 95 %, and a dash with its reason when lost."""
+    from playwright.sync_api import expect
+
+    gpus.are(16.3)
+    write_notebook(gpu_lab, "gpu.ipynb", ("x = 1",))
+    open_notebook(page, gpu_lab, "gpu.ipynb")
+    status = page.locator(".mlguard-Status")
+    expect(status).to_contain_text(re.compile(r"GPU 16\.3/80 GiB · RAM \d"))
+    expect(status.locator(".mlguard-StatusSign svg")).to_have_count(0)
+    status.click()
+    panel = page.locator("#mlguard-panel")
+    for text in ("16.3 of 80.0 GiB", "util 97 %", "61 °C", "312 of 400 W", "A100-SXM4-80GB"):
+        expect(panel).to_contain_text(text)
+    keep(page, "panel-one-gpu")
+    gpus.are(66.1)
+    expect(status).to_contain_text("66.1/80 GiB 83 %")
+    gpus.are(77.2)
+    expect(status).to_contain_text("77.2/80 GiB 96 %")
+    expect(page.locator(".mlguard-Announcer")).to_contain_text("GPU 0 is at 96 % of its limit")
+    keep(page, "panel-critical")
+    gpus.are(77.2, lost=True)
+    expect(panel.locator(".mlguard-Message, .mlguard-Device")).not_to_have_count(0)
+    expect(panel).to_contain_text("the GPU is lost")
+    expect(panel).not_to_contain_text("0.0 of 80.0 GiB")
+    keep(page, "panel-lost")
+    gpus.are(16.3)
+    expect(panel).to_contain_text("16.3 of 80.0 GiB")
+
+
+def test_eight_gpus_are_one_tab_stop_and_the_chart_follows(gpu_lab: Lab, gpus: Gpus, page: Page) -> None:
+    """Arrows choose the row; the heading of the chart says which one it shows."""
+    from playwright.sync_api import expect
+
+    gpus.are(16.3, 0, 41.8, 0, 71.2, 58.9, 77.2, 58.6)
+    open_notebook(page, gpu_lab, "gpu.ipynb")
+    status = page.locator(".mlguard-Status")
+    expect(status).to_contain_text("GPU 6 77.2/80 GiB 96 %, fullest of 8")
+    status.click()
+    panel = page.locator("#mlguard-panel")
+    expect(panel).to_contain_text("8 × A100-SXM4-80GB, 80.0 GiB each.")
+    expect(panel.locator(".mlguard-Devices tbody tr")).to_have_count(8)
+    assert panel.locator('.mlguard-Devices [tabindex="0"][data-do]').count() == 1
+    panel.locator('.mlguard-Devices [tabindex="0"][data-do]').focus()
+    page.keyboard.press("ArrowDown")
+    expect(panel).to_contain_text("GPU 1, last 10 minutes")
+    panel.get_by_role("button", name="Table").click()
+    expect(panel.locator(".mlguard-Ledger.is-tight")).to_contain_text("util %")
+    keep(page, "panel-eight-gpus")
+    panel.get_by_role("button", name="Chart").click()
+    gpus.are(16.3)
+
+
+def test_without_the_server_part_the_panel_says_what_to_run(make_lab: Any, page: Page) -> None:
+    """Cause and next step; guarded cells work on, and the panel reads their stored views."""
+    from playwright.sync_api import expect
+
+    lab = make_lab(enabled=False)
+    write_notebook(lab, "alone.ipynb", ("%load_ext mlguard_nb", "%%guard retry=2 name=first\nx = 1"))
+    open_notebook(page, lab, "alone.ipynb")
+    page.locator(".mlguard-Status").click()
+    panel = page.locator("#mlguard-panel")
+    expect(panel).to_contain_text("The server part of mlguard-nb is not running.")
+    expect(panel).to_contain_text("jupyter server extension enable mlguard_nb")
+    run(page, "notebook:run-all-cells")
+    expect(cell(page, 2).locator(".jp-OutputArea .mlguard-View")).to_contain_text("peak RAM", timeout=60_000)
+    expect(panel.locator(".mlguard-Cells")).to_contain_text("first")
+    keep(page, "panel-missing")
+
+
+def test_a_lost_connection_is_said_and_mended(make_lab: Any, page: Page) -> None:
+    """The last numbers stay, greyed and with their age; when the server is back so are the readings."""
+    from playwright.sync_api import expect
+
+    lab = make_lab()
+    write_notebook(lab, "lost.ipynb", ("x = 1",))
+    open_notebook(page, lab, "lost.ipynb")
+    page.locator(".mlguard-Status").click()
+    panel = page.locator("#mlguard-panel")
+    expect(panel).to_contain_text("Who holds it")
+    page.context.set_offline(True)
+    page.evaluate("window.dispatchEvent(new Event('offline'))")
+    page.route(re.compile(r".*/mlguard/.*"), lambda route: route.abort())
+    expect(panel).to_contain_text(re.compile(r"Last sample \d+ s ago"), timeout=60_000)
+    keep(page, "panel-stale")
+    page.context.set_offline(False)
+    page.unroute(re.compile(r".*/mlguard/.*"))
+    expect(panel).not_to_contain_text("Last sample", timeout=60_000)
+
+
+@pytest.mark.parametrize("width", [480, 300])
+def test_the_dark_theme_and_other_widths(gpu_lab: Lab, gpus: Gpus, page: Page, width: int) -> None:
+    """Dark: the panel's ground is the theme's; numbers are never cut, whatever the width."""
+    from playwright.sync_api import expect
+
+    gpus.are(16.3)
+    open_notebook(page, gpu_lab, "gpu.ipynb")
+    page.evaluate("window.jupyterapp.commands.execute('apputils:change-theme', {theme: 'JupyterLab Dark'})")
+    page.locator(".mlguard-Status").click()
+    panel = page.locator("#mlguard-panel")
+    expect(panel).to_contain_text("16.3 of 80.0 GiB")
+    expect(page.locator("body")).to_have_attribute("data-jp-theme-light", "false")
+    page.evaluate(
+        """width => {
+        const split = document.querySelector('#jp-main-split-panel');
+        const handles = split.querySelectorAll(':scope > .lm-SplitPanel-handle:not(.lm-mod-hidden)');
+        const box = handles[handles.length - 1].getBoundingClientRect();
+        window.mlguardHandle = [box.x + box.width / 2, box.y + box.height / 2, width];
+    }""",
+        width,
+    )
+    x, y, _ = page.evaluate("window.mlguardHandle")
+    current = panel.bounding_box()["width"]
+    page.mouse.move(x, y)
+    page.mouse.down()
+    page.mouse.move(x + current - width, y, steps=4)
+    page.mouse.up()
+    overflow = panel.evaluate("node => node.scrollWidth - node.clientWidth")
+    assert overflow <= 0
+    keep(page, f"panel-dark-{width}")
+    page.evaluate("window.jupyterapp.commands.execute('apputils:change-theme', {theme: 'JupyterLab Light'})")
