@@ -17,6 +17,8 @@ __all__ = [
     "CacheHit",
     "CacheMiss",
     "CallFinished",
+    "CallsInFlight",
+    "CallsLost",
     "DriftMeasured",
     "Event",
     "InputRefused",
@@ -24,6 +26,7 @@ __all__ = [
     "MemoryReclaimed",
     "MemoryRefused",
     "MemoryWaited",
+    "ResourcesMeasured",
     "RetriesExhausted",
     "RetryScheduled",
 ]
@@ -43,11 +46,33 @@ class Event:
 
 @dataclass(frozen=True, kw_only=True)
 class CallFinished(Event):
-    """A call that the caller sees has ended. `outcome` is "ok" or "error"; `error` the class of the exception."""
+    """A call that the caller sees has ended. `outcome` is "ok" or "error"; `error` is "Class: message", shortened."""
 
     outcome: str
     duration_seconds: float
     error: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class CallsInFlight(Event):
+    """How many calls of a monitored function are running now."""
+
+    calls: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class CallsLost(Event):
+    """Calls that ended faster than they could be drained: they are counted here and nowhere else."""
+
+    calls: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResourcesMeasured(Event):
+    """Memory in use while a monitored function was called; None where nobody can say. `gpus` is (UUID, bytes)."""
+
+    ram_used_bytes: int | None
+    gpus: tuple[tuple[str, int], ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

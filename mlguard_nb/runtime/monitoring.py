@@ -1,0 +1,348 @@
+"""The monitor decorator: two clock reads and an append on the call path, metrics and logs made by a thread."""
+
+from __future__ import annotations
+
+import contextvars
+import inspect
+import itertools
+import logging
+import os
+import random
+import sys
+import textwrap
+import threading
+import traceback
+import uuid
+import weakref
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar, overload
+
+from mlguard_nb import clock as clocks
+from mlguard_nb import devices
+from mlguard_nb.devices.readings import known
+from mlguard_nb.policy.values import MonitorPolicy
+from mlguard_nb.runtime import summaries, wrapping
+from mlguard_nb.runtime.options import decorate, policy_from
+from mlguard_nb.runtime.wrapping import Guard, Kind
+from mlguard_nb.telemetry import bus, sinks, tracing
+from mlguard_nb.telemetry.events import CallFinished, CallsInFlight, CallsLost, ResourcesMeasured
+
+__all__ = ["MOST_WAITING", "MonitorGuard", "monitor", "run_id"]
+
+F = TypeVar("F", bound=Callable[..., Any])
+_log = logging.getLogger("mlguard.monitor")
+
+# Ended calls that wait for the thread. Each is a float: half a megabyte a function.
+MOST_WAITING = 1 << 16
+_CHECK_EVERY = 4096
+DRAIN_SECONDS = 1.0
+
+_START = """\
+if not next(_mlguard_guard.begun) & 4095:
+    _mlguard_guard.keep_up()
+"""
+_END = """\
+except BaseException as _mlguard_error:
+    _mlguard_guard.failed(_mlguard_started, _mlguard_error, <args>, <kwargs>)
+    raise
+"""
+# Falls through at the end instead of returning, so that the end is counted.
+_DELEGATED = textwrap.indent(wrapping.DELEGATE.replace("    return\n", "    pass\n"), "    ")
+_TEMPLATES: dict[str, str] = {
+    "sync": f"""\
+{_START}if _mlguard_tracing.on:
+    return _mlguard_guard.traced(<args>, <kwargs>)
+_mlguard_started = _mlguard_time.now()
+try:
+    _mlguard_result = <call>
+{_END}_mlguard_guard.ended(_mlguard_time.now() - _mlguard_started)
+return _mlguard_result
+""",
+    "coroutine": f"""\
+{_START}if _mlguard_tracing.on:
+    return await _mlguard_guard.traced_async(<args>, <kwargs>)
+_mlguard_started = _mlguard_time.now()
+try:
+    _mlguard_result = await <call>
+{_END}_mlguard_guard.ended(_mlguard_time.now() - _mlguard_started)
+return _mlguard_result
+""",
+    "generator": f"""\
+{_START}_mlguard_started = _mlguard_time.now()
+try:
+    _mlguard_result = yield from <call>
+except GeneratorExit:
+    _mlguard_guard.ended(_mlguard_time.now() - _mlguard_started)
+    raise
+{_END}_mlguard_guard.ended(_mlguard_time.now() - _mlguard_started)
+return _mlguard_result
+""",
+    "asyncgen": f"""\
+{_START}_mlguard_started = _mlguard_time.now()
+try:
+{_DELEGATED}\
+except GeneratorExit:
+    _mlguard_guard.ended(_mlguard_time.now() - _mlguard_started)
+    raise
+{_END}_mlguard_guard.ended(_mlguard_time.now() - _mlguard_started)
+""",
+}
+
+_run: contextvars.ContextVar[str] = contextvars.ContextVar("mlguard_run")
+_process_run = uuid.uuid4().hex[:12]
+
+
+def run_id(new: str | None = None) -> str:
+    """The id that the logs of this run share; `new` starts another in this context. Threads without a context of
+    their own share the process's.
+    """
+    if new is not None:
+        _run.set(new)
+    return _run.get(_process_run)
+
+
+class MonitorGuard(Guard):
+    """The state of one monitored function: the calls begun, those that ended, and what is not drained yet."""
+
+    part, decorator = "monitor", "monitor"
+    policy: MonitorPolicy
+
+    def reset(self) -> None:
+        """Start counting anew, in this process."""
+        self.begun = itertools.count()
+        self.waiting: deque[float] = deque()
+        self.ended = self.waiting.append
+        self.broken: deque[tuple[float, str]] = deque()
+        self.lost = self.drained = 0
+        self._signature: inspect.Signature | None = None
+        self._random = random.Random(0)
+        _monitored.add(self)
+
+    def attach(self, function: Callable[..., Any], kind: Kind) -> None:
+        """Learn the parameters, for the summaries of a failed call."""
+        super().attach(function, kind)
+        try:
+            self._signature = inspect.signature(function)
+        except (ValueError, TypeError):
+            self._signature = None
+
+    def template(self, kind: Kind) -> str:
+        """The body for this kind."""
+        return _TEMPLATES[kind]
+
+    def objects(self, kind: Kind) -> Mapping[str, Any]:
+        """The clock and the switch of the traces."""
+        return {"_mlguard_time": clocks.NOW, "_mlguard_tracing": tracing.SWITCH}
+
+    # On the call path, rarely.
+
+    def keep_up(self) -> None:
+        """Every 4096 calls, the first among them: see that the thread runs and that the waiting calls stay bounded."""
+        _drainer.ensure()
+        while len(self.waiting) > MOST_WAITING:
+            try:
+                self.waiting.popleft()
+            except IndexError:
+                break
+            self.lost += 1
+
+    def failed(self, started: float, error: BaseException, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """A call ended with `error`: always counted, and logged with what is known of its inputs and the machine."""
+        seconds = clocks.NOW.now() - started
+        text = summaries.redacted(f"{type(error).__name__}: {error}")[:500]
+        self.broken.append((seconds, text))
+        if not isinstance(error, Exception):
+            return
+        p = self.policy
+        inputs = summaries.summaries(
+            self._signature, args, kwargs, capture=p.capture, include=p.include_args, redact=p.redact
+        )
+        facts = {
+            "event": "call_failed", "function": self.label, "duration_seconds": round(seconds, 6), "error": text,
+            "run_id": run_id(), "inputs": inputs, "resources": self._resources(), "labels": dict(p.labels),
+        }  # fmt: skip
+        _log.error(
+            "%s failed after %.3f s: %s\n%s", self.label, seconds, text, trimmed(error), extra={"mlguard": facts}
+        )
+
+    def _resources(self) -> dict[str, Any]:
+        latest = devices.shared().latest
+        told: dict[str, Any] = {}
+        if "ram" in self.policy.resources:
+            told["ram_used_bytes"] = known(latest.ram.used_bytes)
+            told["ram_limit_bytes"] = known(latest.ram.limit_bytes)
+        gpus = known(latest.gpus)
+        if "gpu" in self.policy.resources and gpus:
+            told["gpu_used_bytes"] = {gpu.uuid: known(gpu.used_bytes) for gpu in gpus}
+        return told
+
+    def traced(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """The call of a sync function inside a span."""
+        with self._span():
+            started = clocks.NOW.now()
+            try:
+                result = self.function(*args, **kwargs)
+            except BaseException as error:
+                self.failed(started, error, args, kwargs)
+                raise
+            self.waiting.append(clocks.NOW.now() - started)
+            return result
+
+    async def traced_async(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """The call of an async function inside a span."""
+        with self._span():
+            started = clocks.NOW.now()
+            try:
+                result = await self.function(*args, **kwargs)
+            except BaseException as error:
+                self.failed(started, error, args, kwargs)
+                raise
+            self.waiting.append(clocks.NOW.now() - started)
+            return result
+
+    def _span(self) -> Any:
+        wanted = self.policy.traces is not False
+        return (
+            tracing.span(self.label, {**dict(self.policy.labels), "mlguard.run_id": run_id()}) if wanted else _nothing
+        )
+
+    # On the thread.
+
+    def drain(self) -> None:
+        """Tell what ended since the last time."""
+        ended, broken = _taken(self.waiting), _taken(self.broken)
+        if not ended and not broken and not self.lost:
+            return
+        self.drained += len(ended) + len(broken)
+        if self.policy.metrics or self.policy.logs != "errors":
+            for seconds in ended:
+                self._tell(seconds, None)
+        for seconds, error in broken:
+            self._tell(seconds, error)
+        if self.lost:
+            bus.emit(CallsLost(function=self.label, calls=self.lost))
+            self.drained, self.lost = self.drained + self.lost, 0
+        if self.policy.metrics and bus.is_heard():
+            bus.emit(CallsInFlight(function=self.label, calls=max(0, _count(self.begun) - self.drained)))
+            told = self._resources()
+            gpus = tuple((uuid, used) for uuid, used in told.get("gpu_used_bytes", {}).items() if used is not None)
+            bus.emit(ResourcesMeasured(function=self.label, ram_used_bytes=told.get("ram_used_bytes"), gpus=gpus))
+
+    def _tell(self, seconds: float, error: str | None) -> None:
+        if bus.is_heard():
+            outcome = "ok" if error is None else "error"
+            bus.emit(CallFinished(function=self.label, outcome=outcome, duration_seconds=seconds, error=error))
+        if error is not None:
+            return
+        p = self.policy
+        facts = {"event": "call_finished", "function": self.label, "duration_seconds": round(seconds, 6)}
+        if p.slow is not None and seconds > p.slow:
+            _log.warning("%s was slow: %.3f s", self.label, seconds, extra={"mlguard": {**facts, "slow": p.slow}})
+        elif p.logs == "all" or (isinstance(p.logs, float) and self._random.random() < p.logs):
+            _log.info("%s finished in %.3f s", self.label, seconds, extra={"mlguard": facts})
+
+
+class _Nothing:
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, *_: object) -> None:
+        return None
+
+
+_nothing = _Nothing()
+
+
+def _taken(queue: deque[Any]) -> list[Any]:
+    """Everything in the queue, which the callers go on filling."""
+    return [queue.popleft() for _ in range(len(queue))]
+
+
+def _count(counter: itertools.count[int]) -> int:
+    """How often the counter was asked: its text is "count(7)"; reading it otherwise would take a number from it."""
+    return int(repr(counter)[6:-1])
+
+
+_OURS = os.path.dirname(os.path.dirname(__file__))
+
+
+def trimmed(error: BaseException) -> str:
+    """The traceback without our own frames."""
+    report = traceback.TracebackException.from_exception(error)
+    kept = [frame for frame in report.stack if not frame.filename.startswith(("<mlguard ", _OURS))]
+    report.stack = traceback.StackSummary.from_list(kept or list(report.stack))
+    return "".join(report.format()).rstrip()
+
+
+class _Drainer:
+    """The one thread of a process that drains every monitored function, once a second."""
+
+    def __init__(self) -> None:
+        self._thread: threading.Thread | None = None
+        self._process = 0
+        self._draining = threading.Lock()
+
+    def ensure(self) -> None:
+        """Start the thread where this process has none."""
+        if self._process == os.getpid() and self._thread is not None and self._thread.is_alive():
+            return
+        self._process, self._draining = os.getpid(), threading.Lock()
+        sinks.attach_configured()
+        tracing.look()
+        self._thread = threading.Thread(target=self._work, name="mlguard-monitor", daemon=True)
+        self._thread.start()
+
+    def _work(self) -> None:
+        pause = threading.Event()
+        while not pause.wait(DRAIN_SECONDS):
+            if sys.is_finalizing():
+                return
+            sinks.attach_configured()
+            tracing.look()
+            self.drain()
+
+    def drain(self) -> None:
+        """Drain every function now."""
+        with self._draining:
+            for guard in list(_monitored):
+                guard.drain()
+
+
+_monitored: weakref.WeakSet[MonitorGuard] = weakref.WeakSet()
+_drainer = _Drainer()
+bus.on_flush(_drainer.drain)
+
+
+@overload
+def monitor(function: F, /) -> F: ...
+@overload
+def monitor(policy: MonitorPolicy, /, *, name: str | None = None) -> Callable[[F], F]: ...
+@overload
+def monitor(
+    *,
+    labels: Any = ...,
+    metrics: bool = ...,
+    traces: Any = ...,
+    logs: str | float = ...,
+    slow: float | str | None = ...,
+    capture: tuple[str, ...] = ...,
+    redact: tuple[str, ...] = ...,
+    include_args: tuple[str, ...] = ...,
+    resources: tuple[str, ...] = ...,
+    buckets: tuple[float, ...] | None = ...,
+    max_series: int = ...,
+    name: str | None = None,
+) -> Callable[[F], F]: ...
+def monitor(given: Any = None, /, *, name: str | None = None, **options: Any) -> Any:
+    """Count and time every call, log every failure with what its inputs looked like, trace where that is configured.
+
+    One call that the caller sees is one call, whatever is retried below. Metrics go to prometheus_client,
+    OpenTelemetry or DogStatsD where the program uses one of them (telemetry/sinks.py); durations are seconds. `logs`
+    is "errors", "all" or the share of good calls to log; `slow` warns of calls above so many seconds. Arguments are
+    only described (`capture`) unless `include_args` names them, and never those whose names contain a word of
+    `redact`. Raises PolicyError at decoration.
+    """
+    is_function = callable(given) or isinstance(given, (staticmethod, classmethod))
+    policy = policy_from(MonitorPolicy, None if is_function else given, options, "monitor")
+    return decorate(given, lambda function: wrapping.wrap(function, MonitorGuard(policy, name)))

@@ -1,0 +1,130 @@
+"""The metrics, by name: what each counts, its labels, and how an event changes it. All sinks read this one table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from mlguard_nb.telemetry import events as e
+
+__all__ = ["BUCKETS", "METRICS", "Change", "Metric", "MetricSink", "Series", "changes"]
+
+# Seconds: 5 ms doubling to 82 s.
+BUCKETS = tuple(0.005 * 2**power for power in range(15))
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """One metric: its full name, kind, labels and what it says."""
+
+    name: str
+    kind: Literal["counter", "gauge", "histogram"]
+    labels: tuple[str, ...]
+    help: str
+
+
+METRICS: dict[str, Metric] = {
+    metric.name: metric
+    for metric in (
+        Metric("mlguard_calls_total", "counter", ("function", "outcome"), "Calls that the caller saw."),
+        Metric("mlguard_duration_seconds", "histogram", ("function",), "Duration of a call, retries included."),
+        Metric("mlguard_in_flight", "gauge", ("function",), "Calls running now."),
+        Metric("mlguard_calls_lost_total", "counter", ("function",), "Calls too fast to be measured one by one."),
+        Metric("mlguard_retries_total", "counter", ("function", "reason"), "Attempts after the first."),
+        Metric("mlguard_cache_hits_total", "counter", ("function",), "Results taken from the cache."),
+        Metric("mlguard_cache_misses_total", "counter", ("function",), "Results that had to be computed."),
+        Metric("mlguard_cache_evictions_total", "counter", ("function",), "Kept results that were dropped."),
+        Metric("mlguard_validation_failures_total", "counter", ("function", "rule"), "Broken rules of refused input."),
+        Metric("mlguard_drift_score", "gauge", ("function", "column"), "Population stability index against training."),
+        Metric("mlguard_memory_actions_total", "counter", ("function", "action"), "What was done about short memory."),
+        Metric("mlguard_ram_used_bytes", "gauge", ("function",), "Working set of the container at the last call."),
+        Metric(
+            "mlguard_gpu_used_bytes", "gauge", ("function", "device"), "Memory in use on a device at the last call."
+        ),
+        Metric("mlguard_breaker_state", "gauge", ("function",), "0 closed, 1 half-open, 2 open."),
+    )
+}
+
+_BREAKER = {"closed": 0.0, "half-open": 1.0, "open": 2.0}
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One change of one series: add to a counter, set a gauge, observe into a histogram."""
+
+    metric: str
+    labels: tuple[str, ...]
+    value: float
+
+
+def changes(event: e.Event) -> Iterator[Change]:
+    """What `event` changes; nothing for events that no metric counts."""
+    f = event.function
+    if isinstance(event, e.CallFinished):
+        yield Change("mlguard_calls_total", (f, event.outcome), 1)
+        yield Change("mlguard_duration_seconds", (f,), event.duration_seconds)
+    elif isinstance(event, e.CallsInFlight):
+        yield Change("mlguard_in_flight", (f,), event.calls)
+    elif isinstance(event, e.CallsLost):
+        yield Change("mlguard_calls_lost_total", (f,), event.calls)
+    elif isinstance(event, e.RetryScheduled):
+        yield Change("mlguard_retries_total", (f, event.reason), 1)
+    elif isinstance(event, e.InputRefused):
+        for rule in event.rules:
+            yield Change("mlguard_validation_failures_total", (f, rule), 1)
+    elif isinstance(event, e.DriftMeasured):
+        yield Change("mlguard_drift_score", (f, event.column), event.psi)
+    elif isinstance(event, (e.MemoryReclaimed, e.MemoryRefused)):
+        yield Change("mlguard_memory_actions_total", (f, event.action), 1)
+    elif isinstance(event, e.MemoryWaited):
+        yield Change("mlguard_memory_actions_total", (f, "wait"), 1)
+    elif isinstance(event, e.ResourcesMeasured):
+        if event.ram_used_bytes is not None:
+            yield Change("mlguard_ram_used_bytes", (f,), event.ram_used_bytes)
+        for device, used in event.gpus:
+            yield Change("mlguard_gpu_used_bytes", (f, device), used)
+    elif isinstance(event, e.BreakerMoved):
+        yield Change("mlguard_breaker_state", (f,), _BREAKER[event.state])
+    elif (name := _CACHE.get(type(event))) is not None:
+        yield Change(name, (f,), 1)
+
+
+_CACHE: dict[type[e.Event], str] = {
+    e.CacheHit: "mlguard_cache_hits_total",
+    e.CacheMiss: "mlguard_cache_misses_total",
+    e.CacheEvicted: "mlguard_cache_evictions_total",
+}
+
+
+class Series:
+    """Keeps the number of series of each metric below `most`: what comes later is counted as function __overflow__."""
+
+    def __init__(self, most: int = 100) -> None:
+        self.most = most
+        self._known: dict[str, set[tuple[str, ...]]] = {}
+
+    def labels(self, change: Change) -> tuple[str, ...]:
+        """The labels to use for `change`."""
+        known = self._known.setdefault(change.metric, set())
+        if change.labels in known:
+            return change.labels
+        if len(known) >= self.most:
+            return tuple("__overflow__" for _ in change.labels)
+        known.add(change.labels)
+        return change.labels
+
+
+Apply = Callable[[Metric, tuple[str, ...], float], None]
+
+
+class MetricSink:
+    """A subscriber that hands every change to `apply`, with the series kept below the cap."""
+
+    def __init__(self, apply: Apply, most: int = 100) -> None:
+        self._apply, self._series = apply, Series(most)
+
+    def __call__(self, event: e.Event) -> None:
+        """Take one event."""
+        for change in changes(event):
+            self._apply(METRICS[change.metric], self._series.labels(change), change.value)

@@ -1,0 +1,41 @@
+"""Spans through OpenTelemetry, where the program has configured a tracer provider; nothing is imported otherwise."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+__all__ = ["SWITCH", "look", "span"]
+
+
+class _Switch:
+    """Whether spans are made: an attribute, since every monitored call reads it."""
+
+    __slots__ = ("on",)
+
+    def __init__(self) -> None:
+        self.on = False
+
+    def __reduce__(self) -> str:
+        return "SWITCH"
+
+
+SWITCH = _Switch()
+
+
+def look() -> None:
+    """Turn spans on once the program has set a tracer provider of the SDK; called now and then."""
+    trace: Any = sys.modules.get("opentelemetry.trace")
+    if trace is None or "opentelemetry.sdk.trace" not in sys.modules:
+        SWITCH.on = False
+        return
+    provider = trace.get_tracer_provider()
+    SWITCH.on = isinstance(provider, sys.modules["opentelemetry.sdk.trace"].TracerProvider)
+
+
+def span(name: str, attributes: Mapping[str, str]) -> Any:
+    """A context manager: the current span of the call, which records an error that leaves it."""
+    from opentelemetry import trace
+
+    return trace.get_tracer("mlguard_nb").start_as_current_span(name, attributes=dict(attributes))
