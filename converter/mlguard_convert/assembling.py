@@ -56,8 +56,8 @@ def package_of(
         locked=locked(needed.requirements),
         steps=step_rows(plan),
         changes=plan.changes,
-        parameters=tuple(param.name for param in plan.params),
-        results=plan.results,
+        example_option=_example_option(plan),
+        example_result=_example_result(plan, seen),
         data=data,
         too_large=too_large,
         is_async=plan.is_async,
@@ -94,6 +94,21 @@ def notes(plan: Plan) -> tuple[str, ...]:
     if plan.skipped:
         found.append(f"Cell {cells_text(plan.skipped)} is left out.")
     return tuple(found)
+
+
+def _example_option(plan: Plan) -> str:
+    """The first option that takes a number, with its default; else the first one."""
+    for param in plan.params:
+        if param.annotation in ("int", "float"):
+            return f"--{param.name.replace('_', '-')} {param.default}"
+    return f"--{plan.params[0].name.replace('_', '-')} VALUE" if plan.params else ""
+
+
+def _example_result(plan: Plan, seen: Verification | None) -> str:
+    """The last result that is a plain value, where that is known; else the last one."""
+    values = seen.values if seen is not None else {}
+    plain = [name for name in plan.results if "value" in values.get(name, {})]
+    return (plain or list(plan.results) or [""])[-1]
 
 
 def _packed(

@@ -32,7 +32,7 @@ class StepRow:
 class Package:
     """`modules` maps paths below the package's folder ("src/churn/steps.py") to text. `data` holds files that travel:
     the path that the notebook reads them under, and where they are. `recorded` is the text of the recorded values,
-    None when the notebook was not run. `too_large` names data files that stay behind.
+    None when the notebook was not run. `example_option` and `example_result` are what the README shows. `too_large` names data files that stay behind.
     """
 
     name: str
@@ -45,8 +45,8 @@ class Package:
     locked: tuple[str, ...] = ()
     steps: tuple[StepRow, ...] = ()
     changes: tuple[Change, ...] = ()
-    parameters: tuple[str, ...] = ()
-    results: tuple[str, ...] = ()
+    example_option: str = ""
+    example_result: str = ""
     data: tuple[tuple[str, Path], ...] = ()
     too_large: tuple[str, ...] = ()
     recorded: str | None = None

@@ -22,7 +22,7 @@ def tidy(folder: Path, package: str) -> dict[str, str]:
 
     Without ruff the code stays as emitted, and nothing is known of its style.
     """
-    order = ["--isolated", "--line-length=120", "--quiet"]
+    order = ["--isolated", "--line-length=120", "--quiet", "--no-cache"]
     first = ["--config", f'lint.isort.known-first-party=["{package}"]']
     if _ruff(folder, "check", *order, *first, "--select=I", "--fix", "--exit-zero", ".") is None:
         return {}

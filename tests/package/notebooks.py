@@ -115,5 +115,5 @@ PACKAGE = Package(
         StepRow(name="add", cells=(3,), reads=("rows",), gives=("total",)),
     ),
     changes=(Change((1, 2, 3, 5), "`a | b` only showed a value: dropped"),),
-    results=("rows", "total"),
+    example_result="total",
 )

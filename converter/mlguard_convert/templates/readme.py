@@ -25,17 +25,16 @@ def readme(package: Package) -> str:
 
 def _origin(package: Package) -> str:
     command = package.name.replace("_", "-")
-    option = f" --{package.parameters[0].replace('_', '-')} VALUE" if package.parameters else ""
+    option = f" {package.example_option}" if package.example_option else ""
     cells = f"{package.code_cells} code cell{'s' if package.code_cells != 1 else ''}"
-    first = package.results[0] if package.results else None
-    shown = f"run()[{first!r}]" if first else "run()"
+    shown = f"run()[{package.example_result!r}]" if package.example_result else "run()"
     call = f"import asyncio; from {package.name} import run; print(asyncio.{shown.replace('run()', 'run(run())')})"
     plain = f"from {package.name} import run; print({shown})"
     return (
         f"Exported from `{package.notebook}` ({cells}, sha256 `{package.notebook_sha256[:8]}…`). "
         f"`pip install .`, then:\n\n"
         f"    {command} run --base-dir DIR{option}    run it; `{command} run --help` lists every parameter\n"
-        f'    python -c "{call if package.is_async else plain}"\n'
+        f'    python -c "{call if package.is_async else plain}"'
     )
 
 
