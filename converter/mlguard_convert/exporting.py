@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mlguard_convert import assembling, tidying
 from mlguard_convert.emit import emit_modules
+from mlguard_convert.notebook_run import NotebookRun
 from mlguard_convert.package import Package, StepRow
 from mlguard_convert.package_writer import check_target, package_files, place, staged
 from mlguard_convert.plan import Plan, PlanOptions, make_plan
 from mlguard_convert.reader import read_notebook
 from mlguard_convert.settings import ExportOptions
-from mlguard_convert.verify import Verification, verify
+from mlguard_convert.verify import Verification, observe, verify
 from mlguard_nb.errors import Diagnostic
 from mlguard_nb.pipeline.recording import recorded_text
 
@@ -66,6 +68,11 @@ def export(
     tell = progress or (lambda text, done, of: None)
     tell("reading the notebook", 0, 1)
     plan = make_plan(read_notebook(notebook), _plan_options(wanted))
+    first: NotebookRun | None = None
+    if wanted.verify and not wanted.check:
+        target = _target(output, output_root, plan)
+        check_target(target, str(notebook), force=wanted.force)
+        plan, first = _learned(plan, wanted, tell)
     result = ExportResult(
         package=plan.package,
         notebook=plan.notebook.path.name,
@@ -78,13 +85,36 @@ def export(
     )
     if wanted.check:
         return result
-    target = Path(output) if output is not None else (output_root or Path.cwd()) / plan.package
-    target = target.absolute()
+    target = _target(output, output_root, plan)
     check_target(target, str(notebook), force=wanted.force)
-    return _write(plan, result, target, wanted, tell)
+    return _write(plan, result, target, wanted, tell, first)
 
 
-def _write(plan: Plan, result: ExportResult, target: Path, wanted: ExportOptions, tell: Progress) -> ExportResult:
+def _target(output: str | Path | None, output_root: Path | None, plan: Plan) -> Path:
+    return (Path(output) if output is not None else (output_root or Path.cwd()) / plan.package).absolute()
+
+
+def _learned(plan: Plan, wanted: ExportOptions, tell: Progress) -> tuple[Plan, NotebookRun | None]:
+    """The plan again after a run of the notebook, where it learns schemas whose outputs were cleared."""
+    cells = plan.notebook.cells
+    if not any("%guard schema" in cell.source and not cell.views for cell in cells):
+        return plan, None
+    run = observe(
+        plan.notebook.path, progress=tell, skip=plan.skipped, order=plan.order or None, timeout=wanted.timeout
+    )
+    if run.error is not None:
+        return plan, run
+    with tempfile.TemporaryDirectory(prefix="mlguard-learned-") as folder:
+        executed = Path(folder) / plan.notebook.path.name
+        executed.write_text(run.executed, encoding="utf-8")
+        seen = read_notebook(executed)
+    known = [replace(cell, views=new.views) for cell, new in zip(cells, seen.cells, strict=True)]
+    return make_plan(replace(plan.notebook, cells=tuple(known)), _plan_options(wanted)), run
+
+
+def _write(
+    plan: Plan, result: ExportResult, target: Path, wanted: ExportOptions, tell: Progress, first: NotebookRun | None
+) -> ExportResult:
     tell("writing the package", 0, 1)
     package, findings = assembling.package_of(plan, emit_modules(plan), wanted)
     with staged(package_files(package), target) as folder:
@@ -101,6 +131,7 @@ def _write(plan: Plan, result: ExportResult, target: Path, wanted: ExportOptions
                 skip=plan.skipped,
                 order=plan.order or None,
                 timeout=wanted.timeout,
+                first=first,
             )
             package, more = _with_values(plan, package, verification, wanted)
             findings = [*findings, *more]

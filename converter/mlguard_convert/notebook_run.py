@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import pickle
 import sys
@@ -33,11 +34,14 @@ _mlguard_dump({path!r})
 
 @dataclass(frozen=True, slots=True)
 class NotebookRun:
-    """What the notebook ended with. `error` names the cell that failed, None when all ran; then `values` is whole."""
+    """What the notebook ended with. `error` names the cell that failed, None when all ran; then `values` is whole.
+    `executed` is the notebook's file with its new outputs, as text.
+    """
 
     values: dict[str, Portable]
     seconds: float
     error: str | None = None
+    executed: str = ""
 
 
 def run_notebook(
@@ -118,6 +122,6 @@ async def _run(
         if content["status"] != "ok":
             return NotebookRun({}, seconds, f"its values could not be read: {content['ename']}: {content['evalue']}")
     try:
-        return NotebookRun(pickle.loads(dump.read_bytes()), seconds)
+        return NotebookRun(pickle.loads(dump.read_bytes()), seconds, executed=json.dumps(client.nb))
     finally:
         dump.unlink(missing_ok=True)

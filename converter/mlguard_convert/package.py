@@ -31,8 +31,9 @@ class StepRow:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Package:
     """`modules` maps paths below the package's folder ("src/churn/steps.py") to text. `data` holds files that travel:
-    the path that the notebook reads them under, and where they are. `recorded` is the text of the recorded values,
-    None when the notebook was not run. `example_option` and `example_result` are what the README shows. `too_large` names data files that stay behind.
+    the path that the notebook reads them under, and where they are; `too_large` names those that stay behind.
+    `recorded` is the text of the recorded values, None when the notebook was not run. `example_option` and
+    `example_result` are what the README shows.
     """
 
     name: str

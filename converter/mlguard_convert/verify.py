@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -19,7 +20,7 @@ from mlguard_convert.notebook_run import NotebookRun, run_notebook
 from mlguard_nb.pipeline.comparing import compare, shortened
 from mlguard_nb.pipeline.portable import Portable
 
-__all__ = ["Row", "Verification", "verify"]
+__all__ = ["Row", "Verification", "observe", "verify"]
 
 Progress = Callable[[str, int, int], None]
 _KINDS = ("module", "function", "class")
@@ -82,6 +83,7 @@ def verify(
     skip: Collection[int] = (),
     order: Sequence[int] | None = None,
     timeout: float | None = None,
+    first: NotebookRun | None = None,
 ) -> Verification:
     """Run the notebook in a fresh kernel of this interpreter and the package's `run()` in another process; compare.
 
@@ -89,24 +91,19 @@ def verify(
     it needs the runtime and the package's dependencies, nothing of Jupyter. `base_dir` is where relative paths start
     (None: the notebook's folder). Both work on fresh copies of it, so neither sees what the other wrote; a folder
     that is too large, or a notebook that leaves it by `../`, is used in place. `timeout` is of one cell in seconds.
+    `first` is a run that `observe` has made before.
     """
     path, package = Path(notebook).absolute(), Path(package_folder).absolute()
     source = Path(base_dir).absolute() if base_dir is not None else path.parent
+    own = tuple(file.stem for file in package.glob("src/*/vendor/**/*.py"))
     tell = progress or (lambda text, done, of: None)
     with tempfile.TemporaryDirectory(prefix="mlguard-verify-") as scratch, _workplace(source, path, scratch) as fresh:
 
         def notebook_once(text: str) -> NotebookRun:
-            return run_notebook(
-                path,
-                fresh(),
-                skip=skip,
-                order=order,
-                own=[file.stem for file in package.glob("src/*/vendor/**/*.py")],
-                timeout=timeout,
-                progress=lambda done, of: tell(text, done, of),
-            )
+            told = partial(tell, text)
+            return run_notebook(path, fresh(), skip=skip, order=order, own=own, timeout=timeout, progress=told)
 
-        first = notebook_once("running the notebook")
+        first = first or notebook_once("running the notebook")
         if first.error is not None:
             return Verification(error=first.error, notebook_seconds=first.seconds)
         tell("running the package", 0, 1)
@@ -133,6 +130,24 @@ def verify(
         files=tuple(found["files"]),
         modules=tuple(found["modules"]),
     )
+
+
+def observe(
+    notebook: Path,
+    *,
+    progress: Progress,
+    skip: Collection[int] = (),
+    order: Sequence[int] | None = None,
+    timeout: float | None = None,
+) -> NotebookRun:
+    """Run the notebook alone, on a copy of its folder as `verify` does: its values, and its file with new outputs."""
+    path = notebook.absolute()
+    told = partial(progress, "running the notebook")
+    with (
+        tempfile.TemporaryDirectory(prefix="mlguard-verify-") as scratch,
+        _workplace(path.parent, path, scratch) as fresh,
+    ):
+        return run_notebook(path, fresh(), skip=skip, order=order, timeout=timeout, progress=told)
 
 
 @contextmanager

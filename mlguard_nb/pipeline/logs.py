@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import re
 import sys
 from contextlib import ExitStack
 from dataclasses import asdict
@@ -15,6 +14,7 @@ from mlguard_nb import clock
 from mlguard_nb.pipeline.progress import Report, StepFinished, watch
 from mlguard_nb.telemetry import bus
 from mlguard_nb.telemetry.events import CallFinished, Event, MemoryRefused, RetryScheduled
+from mlguard_nb.telemetry.json_sink import as_line
 
 __all__ = ["JsonOutput", "Output", "TextOutput", "chosen_output"]
 
@@ -138,9 +138,8 @@ class JsonOutput(_Output):
 
     def _event(self, event: Event) -> None:
         if not self.quiet or (isinstance(event, CallFinished) and event.outcome != "ok"):
-            name = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", type(event).__name__).lower()
-            facts = {field: value for field, value in asdict(event).items() if field != "wall"}
-            self.write(name, **facts)
+            self.stream.write(as_line(event) + "\n")
+            self.stream.flush()
 
     def note(self, text: str) -> None:
         """Something worth a line."""
