@@ -77,5 +77,5 @@ class Bindings:
 def _is_history(name: str) -> bool:
     """Names that IPython itself binds while a cell runs."""
     return name in ("In", "Out", "_ih", "_oh", "_dh", "_", "__", "___", "__mlguard__") or (
-        name[:1] == "_" and (name[1:].isdigit() or name[:2] in ("_i",))
+        name[:1] == "_" and (name[1:].isdigit() or name.startswith("_i"))
     )

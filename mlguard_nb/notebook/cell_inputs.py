@@ -1,4 +1,4 @@
-"""Checks of a cell's live-ins before its first line runs: the schemas of `validate=`, or every learned one that fits."""
+"""Checks of a cell's live-ins before its first line runs: the schemas of `validate=`, or every learned one."""
 
 from __future__ import annotations
 

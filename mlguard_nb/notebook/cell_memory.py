@@ -11,8 +11,8 @@ from typing import Any
 
 from mlguard_nb.devices.frameworks import empty_caches
 from mlguard_nb.errors import MemoryPressure, PolicyError
-from mlguard_nb.notebook.holders import who_holds
 from mlguard_nb.notebook.facts import DeviceFacts
+from mlguard_nb.notebook.holders import who_holds
 from mlguard_nb.policy.values import MemoryPolicy
 
 __all__ = ["fall_back", "halved", "pressure", "reclaim", "trim"]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any
 
 from mlguard_nb.errors import PolicyError
 from mlguard_nb.notebook.words import gib, spoken_seconds
@@ -32,7 +33,8 @@ def status(session: Session, _rest: str) -> None:
     meter = Meter(session.sampler(), None)
     for device in meter.devices():
         _say(
-            f"{device.label}: {gib(device.used)} of {gib(device.limit)} GiB, {gib(device.own)} here ({device.binds or device.key})"
+            f"{device.label}: {gib(device.used)} of {gib(device.limit)} GiB, {gib(device.own)} here "
+            f"({device.binds or device.key})"
         )
     gpus = session.sampler().latest.gpus
     if isinstance(gpus, Unknown):
@@ -128,19 +130,34 @@ def schema(session: Session, rest: str) -> None:
 
 def chaos(session: Session, rest: str) -> None:
     """Inject faults until `chaos off`."""
-    from mlguard_nb.notebook.faults import Faults
+    from mlguard_nb import testing
 
-    if rest == "off":
-        if session.chaos is not None:
-            session.chaos.stop()
+    if session.chaos is not None:
+        session.chaos.close()
         session.chaos = None
+    if rest == "off":
         _say("chaos is off")
         return
-    if session.chaos is not None:
-        session.chaos.stop()
-    session.chaos = Faults.parse(rest)
-    session.chaos.start()
+    session.chaos = ExitStack()
+    session.chaos.enter_context(testing.chaos(**_faults(rest)))
     _say(f"chaos is on: {rest}; end it with %guard chaos off")
+
+
+def _faults(rest: str) -> dict[str, Any]:
+    """`fail=0.2 slow=1s` as keywords of `testing.chaos`."""
+    known = ("fail", "slow", "oom", "nan", "pressure", "seed")
+    given: dict[str, Any] = {}
+    for word in rest.split():
+        name, _, value = word.partition("=")
+        if name not in known or not value:
+            raise PolicyError(f"cannot read {word!r}: write some of {', '.join(f'{one}=' for one in known)}")
+        try:
+            given[name] = value if name == "slow" else int(value) if name == "seed" else float(value)
+        except ValueError:
+            raise PolicyError(f"{word}: {value!r} is not a number") from None
+    if not given:
+        raise PolicyError("name a fault, such as: %guard chaos fail=0.2 slow=1s")
+    return given
 
 
 def export(session: Session, rest: str) -> None:

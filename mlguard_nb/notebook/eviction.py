@@ -1,4 +1,4 @@
-"""Frees what a shown traceback keeps alive: big locals of dead frames give way to a note; small ones stay for %debug."""
+"""Frees what a shown traceback keeps alive: big locals of dead frames give way to a note, small ones stay."""
 
 from __future__ import annotations
 

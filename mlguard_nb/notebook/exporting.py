@@ -44,7 +44,8 @@ def export_saved(session: Session, rest: str, say: Callable[[str], None]) -> Non
     options = [word for word in words[1:] if word.startswith("--")]
     command = [sys.executable, "-m", "mlguard_convert", "export", str(path), "--output", words[0], "--json", *options]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None and process.stderr is not None
+        assert process.stdout is not None
+        assert process.stderr is not None
         for line in process.stdout:
             _tell(str(path), line, say)
         told = process.stderr.read()
@@ -62,15 +63,16 @@ def _tell(path: str, line: str, say: Callable[[str], None]) -> None:
         say(f"  {message['progress']} ({message.get('done', 0)} of {message.get('of', 0)})")
     elif "error" in message:
         found = message["error"].get("diagnostics", [])
-        known = ("code", "severity", "cell", "line", "message", "next_step")
-        raise ConversionError(
-            path, [Diagnostic(**{key: item.get(key) or _EMPTY.get(key) for key in known}) for item in found]
-        )
+        raise ConversionError(path, [_diagnostic(item) for item in found])
     elif "result" in message:
-        say(f"wrote {message['result'].get('output', 'the package')}")
+        say(f"wrote {message['result'].get('folder', 'the package')}")
 
 
-_EMPTY: dict[str, Any] = {"code": "", "severity": "error", "message": "", "next_step": ""}
+def _diagnostic(item: dict[str, Any]) -> Diagnostic:
+    return Diagnostic(
+        str(item.get("code", "")), str(item.get("severity", "error")), item.get("cell"), item.get("line"),
+        str(item.get("message", "")), str(item.get("next_step", "")),
+    )  # fmt: skip
 
 
 def _spoken_age(seconds: float) -> str:

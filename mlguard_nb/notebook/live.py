@@ -55,7 +55,7 @@ class ShellPublisher:
         self._shell.display_pub.publish(data, {}, transient=transient, update=update)
 
     def listen(self, listener: Callable[[dict[str, Any]], None] | None) -> None:
-        """Hear of displays where they are sent: an attribute of this shell's publisher is put over the class's method."""
+        """Hear of displays where they are sent: a function is put over the method of this one publisher."""
         display_pub = self._shell.display_pub
         if listener is None:
             display_pub.__dict__.pop("publish", None)
@@ -140,7 +140,7 @@ class Updater:
                 for view in self._views:
                     try:
                         view.refresh()
-                    except Exception:  # noqa: PERF203
+                    except Exception:
                         _LOG.exception("a view could not be refreshed and was left as it is")
                         self.leave(view)
                 period = _PERIOD_SECONDS if spent < _CALM_AFTER_SECONDS else _CALM_PERIOD_SECONDS

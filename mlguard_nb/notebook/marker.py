@@ -26,13 +26,13 @@ class Marker:
         self._runs: dict[int, CellRun] = {}
         self._defined: dict[int, tuple[str, ...]] = {}
 
-    def __call__(self, line: str, token: int = 0, scope: str = "cell", defined: tuple[str, ...] = ()) -> None:
+    def __call__(self, line: str, token: int = 0, defined: tuple[str, ...] = ()) -> None:
         """Line 1 of a guarded cell. A line that cannot be read is one clean message, without a traceback."""
         __tracebackhide__ = True
         filename = sys._getframe(1).f_code.co_filename
         _show_as_typed(filename, line)
         try:
-            run = self._session.begin(line, scope, filename)
+            run = self._session.begin(line, filename)
         except PolicyError as error:
             from IPython.core.error import UsageError
 
@@ -43,12 +43,18 @@ class Marker:
     def more(self, token: int) -> bool:
         """Whether the loop goes round (again)."""
         __tracebackhide__ = True
-        return self._runs[token].more(sys._getframe(1).f_code)
+        run = self._runs[token]
+        if not run.more(sys._getframe(1).f_code):
+            return False
+        return run.go_on_after_faults()
 
-    async def more_async(self, token: int, code: Any = None) -> bool:
+    async def more_async(self, token: int) -> bool:
         """The same for a cell that awaits."""
         __tracebackhide__ = True
-        return await self._runs[token].more_async(sys._getframe(1).f_code)
+        run = self._runs[token]
+        if not await run.more_async(sys._getframe(1).f_code):
+            return False
+        return run.go_on_after_faults()
 
     def attempt(self, token: int) -> CellRun:
         """What the lines run inside."""

@@ -87,9 +87,7 @@ class Meter:
     def devices(self, over: str | None = None, *, fresh: bool = False) -> tuple[DeviceFacts, ...]:
         """The devices as they stand; `over` is the label of the one that is short. `fresh` reads host memory now."""
         reading = self._sampler.tick() if fresh else self._sampler.latest
-        found = [self._ram(reading.ram, over)]
-        for gpu in _visible(reading):
-            found.append(self._gpu(gpu, over))
+        found = [self._ram(reading.ram, over), *(self._gpu(gpu, over) for gpu in _visible(reading))]
         asked = self._asked("gpu")
         if len(found) == 1 and asked:
             reason = reading.gpus.reason if isinstance(reading.gpus, Unknown) else "no GPU on this machine"

@@ -125,7 +125,8 @@ class CellParts:
         self._holders = who_holds(ram)
         told = error if isinstance(error, MemoryPressure) else MemoryPressure("RAM")
         told.__init__(  # type: ignore[misc]  # the error that the handler raised learns what it could not look up
-            "RAM", limit=ram.stop, holders=self._holders, used=ram.used, next_step="make the cell need less, or raise mem=",
+            "RAM", limit=ram.stop, holders=self._holders, used=ram.used,
+            next_step="make the cell need less, or raise mem=",
         )  # fmt: skip
         if isinstance(error, MemoryStop):
             add_note(told, "the cell caught it once and went on allocating")
@@ -165,7 +166,8 @@ class CellParts:
         memory = self._run.policy.memory
         if memory is None or memory.fallback is None:
             raise PolicyError("fallback: there is none")
-        return cell_memory.fall_back(memory.fallback, self._run.namespace)
+        function: Any = memory.fallback  # bound to its object before the run began
+        return cell_memory.fall_back(function, self._run.namespace)
 
     def run_ends(self, phase: str) -> None:
         """The run is over: inputs that were made smaller have their old values again."""
@@ -189,7 +191,7 @@ class CellParts:
                     outcome=outcome,
                     duration_seconds=self._run.meter.elapsed(),
                     error=last if outcome == "error" else None,
-                )  # fmt: skip
+                )
             )
 
     def _heard(self, event: events.Event) -> None:

@@ -48,7 +48,7 @@ class Recorder:
         """Begin."""
         self._streams = sys.stdout, sys.stderr
         self._tees = _Tee(sys.stdout, self, "stdout"), _Tee(sys.stderr, self, "stderr")
-        sys.stdout, sys.stderr = self._tees  # type: ignore[assignment]
+        sys.stdout, sys.stderr = self._tees
         self._session.publisher.listen(self._displayed)
 
     def stop(self) -> list[list[Any]]:

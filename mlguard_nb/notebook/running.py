@@ -20,8 +20,9 @@ from mlguard_nb.notebook.facts import AttemptFacts, RunFacts
 from mlguard_nb.notebook.interrupts import AttemptTimeout, Interrupted, in_one_line, is_on_stack, shown_from, time_limit
 from mlguard_nb.notebook.live import LiveView
 from mlguard_nb.notebook.meter import Meter
-from mlguard_nb.runtime.attempts import Attempts, GaveUp
 from mlguard_nb.runtime import deadline as deadlines
+from mlguard_nb.runtime.attempts import Attempts, GaveUp
+from mlguard_nb.testing import current_chaos
 
 if TYPE_CHECKING:
     from mlguard_nb.notebook.session import Session
@@ -84,6 +85,27 @@ class CellRun:
             return True
         except KeyboardInterrupt:
             raise self._interrupted_outside() from None
+
+    def go_on_after_faults(self) -> bool:
+        """Attempts that `%guard chaos` makes fail, before one that runs the lines; False where none is left."""
+        __tracebackhide__ = True
+        faults = current_chaos()
+        while faults is not None:
+            self.__enter__()
+            try:
+                faults.before(self.policy.name or "cell")
+            except Exception as injected:
+                if not self.__exit__(type(injected), injected, injected.__traceback__):
+                    raise in_one_line(injected) from None
+                assert self.code is not None
+                if not self.more(self.code):
+                    return False
+            else:
+                self._limits.close()
+                self._cell.attempt_ends(None)
+                self.attempts.pop()
+                return True
+        return True
 
     async def more_async(self, code: CodeType) -> bool:
         """`more` for cells that await: the waits between attempts let other tasks run."""

@@ -122,7 +122,7 @@ class Watch:
         for child in self._newborn():
             try:
                 os.kill(child, signal.SIGKILL)
-            except OSError:  # noqa: PERF203 - it ended by itself
+            except OSError:  # it ended by itself
                 continue
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import linecache
 from collections import deque
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -11,9 +12,9 @@ from mlguard_nb.devices.machine import current
 from mlguard_nb.errors import MemoryPressure, MemoryStop
 from mlguard_nb.notebook.bundle import MIME
 from mlguard_nb.notebook.cell_memory import reclaim
-from mlguard_nb.notebook.live import LiveView, Publisher, Updater
 from mlguard_nb.notebook.cell_stores import open_store
 from mlguard_nb.notebook.eviction import evict
+from mlguard_nb.notebook.live import LiveView, Publisher, Updater
 from mlguard_nb.notebook.parts import CellParts
 from mlguard_nb.notebook.running import CellRun
 from mlguard_nb.notebook.watchdog import Watchdog, is_supported, plan_for
@@ -41,7 +42,7 @@ class Session:
     schemas: dict[str, tuple[str, Any]] = field(default_factory=dict)  # name -> (variable, learned schema)
     history: deque[RunFacts] = field(default_factory=lambda: deque(maxlen=_REMEMBERED_RUNS))
     updater: Updater = field(default_factory=Updater)
-    chaos: Any = None
+    chaos: ExitStack | None = None
     caches: dict[str, Any] = field(default_factory=dict)
     running: list[CellRun] = field(default_factory=list)
     watchdog: Watchdog = field(default_factory=Watchdog)
@@ -57,11 +58,11 @@ class Session:
         """The directive of a line; DirectiveError for a bad one. Profiles of `%guard set` count."""
         return parse(line, profiles=self.profiles)
 
-    def begin(self, line: str, scope: str, filename: str) -> CellRun:
+    def begin(self, line: str, filename: str) -> CellRun:
         """A new run for the cell in `filename`. Raises PolicyError for a bad line or an unbound name."""
         directive = self.read(line)
         bound = bind(directive.policy, self.namespace)
-        directive = replace(directive, policy=bound, cell=replace(directive.cell, scope=_scope(scope)))
+        directive = replace(directive, policy=bound)
         run = CellRun(self, directive, _below_first_line(filename))
         self.running.append(run)
         return run
@@ -116,12 +117,10 @@ class Session:
 
     def close(self) -> None:
         """End what runs in the background."""
+        if self.chaos is not None:
+            self.chaos.close()
         self.updater.stop()
         self.watchdog.stop()
-
-
-def _scope(scope: str) -> Any:
-    return scope
 
 
 def _below_first_line(filename: str) -> str:

@@ -33,7 +33,7 @@ def guard_line(lines: list[str]) -> list[str]:
     if rest and rest[0].startswith("%%") and not _FIRST_LINE.match(rest[0]):
         from IPython.core.inputtransformer2 import cell_magic
 
-        rest = cell_magic(rest)
+        rest = cell_magic(rest)  # type: ignore[no-untyped-call]
     return [f"{MARKER}({match['line'].strip()!r})\n", *rest]
 
 
@@ -98,9 +98,10 @@ class GuardCells(ast.NodeTransformer):
         scope = directive.cell.scope or ("defs" if only_defines(body) else "cell")
         token = ast.Constant(self._count)
         node.body = [*head, marker, *_rewritten(body, token, scope, self._interactivity())]
-        assert isinstance(marker, ast.Expr) and isinstance(marker.value, ast.Call)
+        assert isinstance(marker, ast.Expr)
+        assert isinstance(marker.value, ast.Call)
         marker.value.args = [
-            ast.Constant(line), token, ast.Constant(scope), ast.Constant(_defined(body) if scope != "cell" else ()),
+            ast.Constant(line), token, ast.Tuple([ast.Constant(name) for name in _defined(body)], ast.Load()),
         ]  # fmt: skip
         for argument in marker.value.args:
             _placed(argument, marker)
@@ -128,7 +129,8 @@ def _shown(body: list[ast.stmt], interactivity: str) -> list[ast.stmt]:
     """The same statements, with those that IPython would echo handed to the display hook."""
 
     def echo(item: ast.stmt, value: ast.expr) -> ast.stmt:
-        return _placed(ast.Expr(_call(_method("show"), value)), item)
+        shown: ast.stmt = _placed(ast.Expr(_call(_method("show"), value)), item)
+        return shown
 
     if interactivity == "all":
         return [echo(item, item.value) if isinstance(item, ast.Expr) else item for item in body]
@@ -153,7 +155,7 @@ def _awaits(node: ast.AST) -> bool:
     return any(_awaits(child) for child in ast.iter_child_nodes(node))
 
 
-def _defined(body: Sequence[ast.stmt]) -> Any:
+def _defined(body: Sequence[ast.stmt]) -> tuple[str, ...]:
     return tuple(item.name for item in body if isinstance(item, (ast.FunctionDef, ast.AsyncFunctionDef)))
 
 

@@ -24,7 +24,7 @@ from mlguard_nb.devices.files import KeptFile
 from mlguard_nb.devices.readings import Ram, Unknown
 from mlguard_nb.errors import MemoryPressure, MemoryStop
 
-__all__ = ["Plan", "Watched", "Watchdog", "is_supported", "plan_for"]
+__all__ = ["Plan", "Watchdog", "Watched", "is_supported", "plan_for"]
 
 if sys.platform.startswith("linux"):
     import resource

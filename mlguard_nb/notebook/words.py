@@ -343,7 +343,11 @@ def _stopped(facts: RunFacts, over: DeviceFacts) -> Story:
     kept = " Kernel intact; not tried again, as oom=fail." if facts.attempts_max > 1 else " Kernel intact."
     return Story(
         "stop",
-        (("strong", "MemoryPressure"), ("", f" after {took}: {over.label} reached its stop{_of(facts)}"), _moment(facts)),
+        (
+            ("strong", "MemoryPressure"),
+            ("", f" after {took}: {over.label} reached its stop{_of(facts)}"),
+            _moment(facts),
+        ),
         held, (("", f"Next: {coming}."), (_QUIET, kept)),
         f"✕ MemoryPressure after {took}: {over.label} reached its stop{limit}{held_words} · next: {coming}"
         f"{_of(facts)}{', ' if facts.attempts_max > 1 else ' · '}kernel intact",
@@ -358,7 +362,11 @@ def _refused(facts: RunFacts) -> Story:
     after = f" after waiting {spoken_seconds(facts.waited)}" if facts.waited else ""
     return Story(
         "stop",
-        (("strong", "MemoryPressure"), ("", f" before the first line{after}: {label} is over its stop"), _moment(facts)),
+        (
+            ("strong", "MemoryPressure"),
+            ("", f" before the first line{after}: {label} is over its stop"),
+            _moment(facts),
+        ),
         held, (("", f"Next: {coming}."), (_QUIET, " Nothing ran; kernel intact.")),
         f"✕ MemoryPressure before the first line{after}{_use_of(over)}{held_words} · next: {coming} · nothing ran",
     )  # fmt: skip

@@ -33,9 +33,7 @@ def ram(used: float, own: float, **more: Any) -> DeviceFacts:
 
 def gpu(used: float, own: float, **more: Any) -> DeviceFacts:
     more.setdefault("stop", gib(72))
-    return DeviceFacts(
-        key="GPU-1", label="GPU 0", used=gib(used), limit=gib(80), own=gib(own), asked="gpu=0.9", **more
-    )
+    return DeviceFacts(key="GPU-1", label="GPU 0", used=gib(used), limit=gib(80), own=gib(own), asked="gpu=0.9", **more)
 
 
 def rising(start: float, end: float, seconds: float) -> tuple[tuple[float, int | None], ...]:
@@ -78,7 +76,10 @@ STATES: dict[str, tuple[RunFacts, str]] = {
     ),
     "running 1": (
         facts(
-            "running", elapsed=9, wall=wall("14:07:05"), attempts=(running(1, 9),),
+            "running",
+            elapsed=9,
+            wall=wall("14:07:05"),
+            attempts=(running(1, 9),),
             devices=(ram(4.8, 2.6, start_used=gib(4.3)), gpu(10.2, 5.9, start_used=gib(6.4))),
         ),
         "guard: running 0:09 · attempt 1 of 3 · RAM 4.8 of 16.0 GiB, stop 12.8 · GPU 0 10.2 of 80.0 GiB, stop 72.0"
@@ -86,7 +87,11 @@ STATES: dict[str, tuple[RunFacts, str]] = {
     ),
     "running 2": (
         facts(
-            "running", elapsed=37, wall=wall("14:07:33"), attempts=(RESET, running(2, 24)), rolled_back=True,
+            "running",
+            elapsed=37,
+            wall=wall("14:07:33"),
+            attempts=(RESET, running(2, 24)),
+            rolled_back=True,
             devices=(
                 ram(5.2, 3.0, start_used=gib(4.3)),
                 gpu(16.3, 12.0, start_used=gib(6.4), history=rising(6.4, 16.3, 21)),
@@ -97,24 +102,46 @@ STATES: dict[str, tuple[RunFacts, str]] = {
     ),
     "finished": (
         facts(
-            "ok", elapsed=42.1, wall=wall("14:07:38"), bound=("batches", "model", "history"),
+            "ok",
+            elapsed=42.1,
+            wall=wall("14:07:38"),
+            bound=("batches", "model", "history"),
             attempts=(RESET, AttemptFacts(number=2, outcome="finished", seconds=29.3)),
             devices=(
-                ram(5.4, 3.2, peak_used=gib(5.4), peak_own=gib(3.2), peak_kind="exact", **_RUN_RAM,
-                    history=rising(4.3, 5.4, 42)),
-                gpu(18.4, 14.1, start_used=gib(6.4), start_own=gib(2.1), peak_used=gib(18.4), peak_own=gib(14.1),
-                    peak_kind="sampled", history=rising(6.4, 18.4, 42)),
+                ram(
+                    5.4,
+                    3.2,
+                    peak_used=gib(5.4),
+                    peak_own=gib(3.2),
+                    peak_kind="exact",
+                    **_RUN_RAM,
+                    history=rising(4.3, 5.4, 42),
+                ),
+                gpu(
+                    18.4,
+                    14.1,
+                    start_used=gib(6.4),
+                    start_own=gib(2.1),
+                    peak_used=gib(18.4),
+                    peak_own=gib(14.1),
+                    peak_kind="sampled",
+                    history=rising(6.4, 18.4, 42),
+                ),
             ),
         ),
         "✓ 42.1 s · peak RAM 3.2 GiB (+1.1, exact) · peak GPU 0 18.4 GiB (+12.0, sampled) · attempt 2 of 3",
     ),
     "memory pressure": (
         facts(
-            "failed", elapsed=31.4, wall=wall("14:53:31"),
+            "failed",
+            elapsed=31.4,
+            wall=wall("14:53:31"),
             attempts=(AttemptFacts(number=1, outcome="failed", seconds=31.4, error="MemoryPressure"),),
             devices=(ram(6.5, 3.1), gpu(72.0, 20.0, is_over=True)),
             holders=(
-                Holder("rag_eval.ipynb", gib(51.2)), Holder("this notebook", gib(20)), Holder("other processes", gib(0.8)),
+                Holder("rag_eval.ipynb", gib(51.2)),
+                Holder("this notebook", gib(20)),
+                Holder("other processes", gib(0.8)),
             ),
             next_step="shut down rag_eval.ipynb (idle 38 min)",
         ),
@@ -124,10 +151,16 @@ STATES: dict[str, tuple[RunFacts, str]] = {
     ),
     "cached": (
         facts(
-            "cached", LINE + " cache=1h", elapsed=0.2, wall=wall("14:19:40"),
+            "cached",
+            LINE + " cache=1h",
+            elapsed=0.2,
+            wall=wall("14:19:40"),
             cache=CacheFacts(
-                names=("batches", "model", "history"), inputs=("X_train", "y_train", "batch_size", "epochs"),
-                computed_wall=wall("14:07:38"), computed_seconds=42.1, good_until_wall=wall("15:07:38"),
+                names=("batches", "model", "history"),
+                inputs=("X_train", "y_train", "batch_size", "epochs"),
+                computed_wall=wall("14:07:38"),
+                computed_seconds=42.1,
+                good_until_wall=wall("15:07:38"),
             ),
             devices=(ram(5.4, 3.2), gpu(18.4, 14.1)),
         ),
@@ -136,7 +169,11 @@ STATES: dict[str, tuple[RunFacts, str]] = {
     ),
     "waiting": (
         facts(
-            "waiting", elapsed=11.9, wall=wall("14:07:08"), attempts=(RESET,), wait_left=0.9,
+            "waiting",
+            elapsed=11.9,
+            wall=wall("14:07:08"),
+            attempts=(RESET,),
+            wait_left=0.9,
             devices=(ram(4.4, 2.2), gpu(6.4, 2.1)),
         ),
         "guard: waiting, attempt 2 of 3 in 0.9 s · attempt 1 failed after 11.2 s: ConnectionResetError · as of"
@@ -144,10 +181,16 @@ STATES: dict[str, tuple[RunFacts, str]] = {
     ),
     "waiting for memory": (
         facts(
-            "waiting_memory", LINE + " at=wait", elapsed=12, wall=wall("14:52:20"), waited=12,
+            "waiting_memory",
+            LINE + " at=wait",
+            elapsed=12,
+            wall=wall("14:52:20"),
+            waited=12,
             devices=(ram(6.5, 3.1), gpu(72.5, 2.1, is_over=True)),
             holders=(
-                Holder("rag_eval.ipynb", gib(69.6)), Holder("this notebook", gib(2.1)), Holder("other processes", gib(0.8)),
+                Holder("rag_eval.ipynb", gib(69.6)),
+                Holder("this notebook", gib(2.1)),
+                Holder("other processes", gib(0.8)),
             ),
         ),
         "guard: waiting for memory 0:12 of 0:30 · GPU 0 72.5 of 80.0 GiB, stop 72.0 · held by rag_eval.ipynb 69.6,"
@@ -155,7 +198,10 @@ STATES: dict[str, tuple[RunFacts, str]] = {
     ),
     "gave up": (
         facts(
-            "failed", elapsed=39.0, wall=wall("14:09:12"), attempts=(failed(1, 12), failed(2, 12), failed(3, 12)),
+            "failed",
+            elapsed=39.0,
+            wall=wall("14:09:12"),
+            attempts=(failed(1, 12), failed(2, 12), failed(3, 12)),
             devices=(ram(4.8, 2.6), gpu(11.1, 6.8)),
         ),
         # The mockup's cell says "look at shard 12"; a kernel knows the line.
@@ -164,7 +210,9 @@ STATES: dict[str, tuple[RunFacts, str]] = {
     ),
     "interrupted": (
         facts(
-            "interrupted", elapsed=18.3, wall=wall("14:07:14"),
+            "interrupted",
+            elapsed=18.3,
+            wall=wall("14:07:14"),
             attempts=(RESET, AttemptFacts(number=2, outcome="interrupted", seconds=5.5)),
             devices=(ram(4.6, 2.4), gpu(11.1, 6.8)),
         ),
@@ -172,11 +220,21 @@ STATES: dict[str, tuple[RunFacts, str]] = {
     ),
     "finished at once": (
         facts(
-            "ok", "mem=0.8 name=features", elapsed=18.9, wall=wall("14:01:00"),
+            "ok",
+            "mem=0.8 name=features",
+            elapsed=18.9,
+            wall=wall("14:01:00"),
             attempts=(AttemptFacts(number=1, outcome="finished", seconds=18.9),),
             devices=(
-                ram(6.8, 4.6, peak_used=gib(6.8), peak_own=gib(4.6), start_own=gib(1.7), peak_kind="exact",
-                    history=rising(3.9, 6.8, 18)),
+                ram(
+                    6.8,
+                    4.6,
+                    peak_used=gib(6.8),
+                    peak_own=gib(4.6),
+                    start_own=gib(1.7),
+                    peak_kind="exact",
+                    history=rising(3.9, 6.8, 18),
+                ),
                 gpu(6.4, 2.1, stop=None, peak_used=gib(6.4), peak_own=gib(2.1), start_own=0, peak_kind="sampled"),
             ),
         ),
@@ -184,7 +242,10 @@ STATES: dict[str, tuple[RunFacts, str]] = {
     ),
     "no GPU reading": (
         facts(
-            "running", elapsed=37, wall=wall("09:31:10"), attempts=(running(1, 37),),
+            "running",
+            elapsed=37,
+            wall=wall("09:31:10"),
+            attempts=(running(1, 37),),
             devices=(
                 ram(9.5, 3.0, limit=gib(15.3), stop=gib(12.24), start_used=gib(8.6)),
                 DeviceFacts(key="gpu", label="GPU", reason="no NVIDIA driver on this machine", asked="gpu=0.9"),
@@ -195,7 +256,10 @@ STATES: dict[str, tuple[RunFacts, str]] = {
     ),
     "refused": (
         facts(
-            "refused", elapsed=0.0, wall=wall("14:00:00"), devices=(ram(13.1, 1.0, is_over=True), gpu(6.4, 2.1)),
+            "refused",
+            elapsed=0.0,
+            wall=wall("14:00:00"),
+            devices=(ram(13.1, 1.0, is_over=True), gpu(6.4, 2.1)),
             holders=(Holder("this notebook", gib(1)), Holder("other processes", gib(12.1))),
             next_step="free memory here with %guard free",
         ),
@@ -204,7 +268,9 @@ STATES: dict[str, tuple[RunFacts, str]] = {
     ),
     "rejected": (
         facts(
-            "rejected", wall=wall("14:00:00"), devices=(ram(4.0, 1.0),),
+            "rejected",
+            wall=wall("14:00:00"),
+            devices=(ram(4.0, 1.0),),
             notes=("train rejected its input: 2 violations\n  - X: dtype: expected int64, found float64\n  - y: nan",),
         ),
         "✕ InputRejected before the first line: X: dtype: expected int64, found float64 and 1 more · nothing ran",
@@ -215,7 +281,11 @@ STATES: dict[str, tuple[RunFacts, str]] = {
     ),
     "fallback": (
         facts(
-            "degraded", LINE + " fallback=fit_cpu", elapsed=3.0, wall=wall("14:00:00"), bound=("model",),
+            "degraded",
+            LINE + " fallback=fit_cpu",
+            elapsed=3.0,
+            wall=wall("14:00:00"),
+            bound=("model",),
             devices=(ram(13.1, 1.0, is_over=True),),
         ),
         "guard: fallback ran in 3.0 s: RAM was short · RAM 13.1 of 16.0 GiB, stop 12.8",

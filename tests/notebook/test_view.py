@@ -18,7 +18,7 @@ from mlguard_nb.notebook.page import to_html
 from mlguard_nb.notebook.words import tell
 from tests.notebook.states import STATES, facts, gib, ram, rising, running
 
-ALL = pytest.mark.parametrize("state", [name for name in STATES])
+ALL = pytest.mark.parametrize("state", list(STATES))
 
 
 @pytest.fixture(autouse=True)
@@ -150,9 +150,7 @@ def test_the_bar_of_the_mockup() -> None:
 def test_a_gap_in_the_readings_is_a_gap_in_the_line() -> None:
     """Nobody draws a line through seconds without a reading."""
     history = ((0.0, gib(1)), (1.0, gib(1)), (2.0, None), (3.0, gib(2)))
-    picture = base64.b64decode(
-        drawing.line(history, gib(16), until=3.0, running=True).partition(",")[2]
-    ).decode()
+    picture = base64.b64decode(drawing.line(history, gib(16), until=3.0, running=True).partition(",")[2]).decode()
 
     assert re.search(r'd="(M[^"]+)"', picture)[1].count("M") == 2  # type: ignore[index]
 
@@ -162,7 +160,10 @@ def test_a_forecast_needs_twenty_steady_seconds() -> None:
     steady = rising(10, 20, 20)
 
     assert seconds_to_stop(steady[:-4], gib(72)) is None
-    assert seconds_to_stop([(at, used if index % 2 else gib(15)) for index, (at, used) in enumerate(steady)], gib(72)) is None
+    assert (
+        seconds_to_stop([(at, used if index % 2 else gib(15)) for index, (at, used) in enumerate(steady)], gib(72))
+        is None
+    )
     assert seconds_to_stop([*steady[:10], (5.0, None), *steady[11:]], gib(72)) is None
     assert seconds_to_stop(steady, gib(72)) == pytest.approx(104, rel=0.01)
     assert seconds_to_stop(rising(20, 10, 20), gib(72)) is None

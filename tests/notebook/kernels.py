@@ -1,0 +1,113 @@
+"""A real ipykernel over ZMQ, and what one cell of it answered."""
+
+from __future__ import annotations
+
+import re
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+from jupyter_client.manager import KernelManager
+
+MIME = "application/vnd.mlguard.view+json"
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+
+
+@dataclass
+class Answer:
+    """The outputs of one cell. `shown` are displays as they stand at the end, updates applied."""
+
+    stdout: str = ""
+    stderr: str = ""
+    result: str | None = None
+    error: str | None = None  # the name of the exception
+    traceback: str = ""
+    shown: list[dict[str, Any]] = field(default_factory=list)
+    updates: int = 0
+    errors: int = 0
+    seconds: float = 0.0
+    reply: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def view(self) -> dict[str, Any]:
+        """The final view of the guarded cell."""
+        views = [data[MIME] for data in self.shown if MIME in data]
+        assert views, f"no view; stdout {self.stdout!r}, stderr {self.stderr!r}, {self.traceback}"
+        return dict(views[-1])
+
+    @property
+    def sentence(self) -> str:
+        return str(self.view["sentence"])
+
+
+class Kernel:
+    """One kernel with the extension loaded."""
+
+    def __init__(self, load: bool = True) -> None:
+        self.manager = KernelManager(kernel_name="python3")
+        self.manager.start_kernel()
+        self.client = self.manager.blocking_client()
+        self.client.start_channels()
+        self.client.wait_for_ready(timeout=60)
+        if load:
+            self.run("%load_ext mlguard_nb")
+
+    def close(self) -> None:
+        self.client.stop_channels()
+        self.manager.shutdown_kernel(now=True)
+
+    def run(
+        self, source: str, timeout: float = 60, interrupt_when: str | None = None, answer_input: str | None = None,
+        interrupt_after: float | None = None,
+    ) -> Answer:  # fmt: skip
+        """Run a cell to its end. `interrupt_when` interrupts once this text has appeared in any message."""
+        sent = self.client.execute(source, allow_stdin=answer_input is not None)
+        answer, places = Answer(), {}
+        began = time.monotonic()
+        interrupted = False
+        while True:
+            if interrupt_after is not None and not interrupted and time.monotonic() - began > interrupt_after:
+                interrupted = True
+                self.manager.interrupt_kernel()
+            if answer_input is not None and self.client.stdin_channel.msg_ready():
+                self.client.get_stdin_msg(timeout=1)
+                self.client.input(answer_input)
+            try:
+                message = self.client.get_iopub_msg(timeout=0.05)
+            except Exception:
+                assert time.monotonic() - began < timeout, f"no answer in {timeout} s to: {source}"
+                assert self.manager.is_alive(), f"the kernel died of: {source}"
+                continue
+            if message["parent_header"].get("msg_id") != sent:
+                continue
+            if interrupt_when and not interrupted and interrupt_when in str(message["content"]):
+                interrupted = True
+                self.manager.interrupt_kernel()
+            if _took_in(answer, places, message):
+                break
+        answer.seconds = time.monotonic() - began
+        answer.reply = self.client.get_shell_msg(timeout=10)["content"]
+        return answer
+
+
+def _took_in(answer: Answer, places: dict[str, int], message: dict[str, Any]) -> bool:
+    """Add one message; whether it was the last."""
+    kind, content = message["msg_type"], message["content"]
+    if kind == "status":
+        return bool(content["execution_state"] == "idle")
+    if kind == "stream":
+        setattr(answer, content["name"], getattr(answer, content["name"]) + content["text"])
+    elif kind == "execute_result":
+        answer.result = content["data"]["text/plain"]
+    elif kind == "error":
+        answer.errors += 1
+        answer.error, answer.traceback = content["ename"], _COLOUR.sub("", "\n".join(content["traceback"]))
+    elif kind == "display_data":
+        place = content.get("transient", {}).get("display_id")
+        if place:
+            places[place] = len(answer.shown)
+        answer.shown.append(content["data"])
+    elif kind == "update_display_data":
+        answer.updates += 1
+        answer.shown[places[content["transient"]["display_id"]]] = content["data"]
+    return False

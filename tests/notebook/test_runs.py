@@ -1,0 +1,358 @@
+"""What the guards of a cell do: attempts, names taken back, time limits, memory, cache, schemas, in a real kernel."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.notebook.kernels import MIME, Kernel
+
+pytestmark = pytest.mark.kernel
+
+
+def _counting(kernel: Kernel, name: str = "tries") -> None:
+    kernel.run(f"{name} = []")
+
+
+def test_a_cell_is_tried_again(kernel: Kernel) -> None:
+    """Two failures, then success: the value is there, and the view tells each attempt."""
+    _counting(kernel)
+    answer = kernel.run(
+        "%%guard retry=3 wait=0.01s..0.02s name=flaky\n"
+        "tries.append(1)\nif len(tries) < 3:\n    raise ConnectionError(f'try {len(tries)}')\nlen(tries)"
+    )
+
+    assert answer.result == "3" and answer.error is None
+    view = answer.view
+    assert view["outcome"] == "ok" and view["name"] == "flaky" and view["attempt"] == 3
+    assert [(a["outcome"], a["error"]) for a in view["attempts"]] == [
+        ("failed", "ConnectionError"), ("failed", "ConnectionError"), ("finished", None),
+    ]  # fmt: skip
+    assert all(0 <= a["wait_seconds"] <= 0.02 for a in view["attempts"][:2])
+    assert answer.sentence.startswith("✓") and "attempt 3 of 3" in answer.sentence
+
+
+def test_the_last_error_is_the_users_own(kernel: Kernel) -> None:
+    """After the last attempt the cell's own exception is raised, with a note."""
+    answer = kernel.run("%%guard retry=2 wait=0s\nraise ConnectionError('down')")
+
+    assert answer.error == "ConnectionError"
+    assert "gave up after 2 attempts" in answer.traceback
+    assert "2 of 2 attempts failed" in answer.sentence and "(line 2)" in answer.sentence
+
+
+def test_programming_errors_are_not_tried_again(kernel: Kernel) -> None:
+    """A typo fails once."""
+    _counting(kernel)
+    answer = kernel.run("%%guard retry=3 wait=0s\ntries.append(1)\nundefined_name")
+
+    assert answer.error == "NameError"
+    assert kernel.run("len(tries)").result == "1"
+
+
+def test_on_chooses_the_exceptions(kernel: Kernel) -> None:
+    """on= binds names of the notebook and of the builtins."""
+    kernel.run("class Mine(Exception): pass")
+    _counting(kernel)
+    kernel.run(
+        "%%guard retry=3 wait=0s on=Mine,TypeError\ntries.append(1)\nraise Mine if len(tries) == 1 else ValueError"
+    )
+
+    assert kernel.run("len(tries)").result == "2"
+
+
+def test_a_failed_attempt_leaves_no_names(kernel: Kernel) -> None:
+    """Bindings of failed attempts are taken back, the last one's too; values from before are there again."""
+    kernel.run("kept = 'before'\n%xdel fresh" if False else "kept = 'before'")
+    kernel.run("%%guard retry=2 wait=0s\nkept = 'half'\nfresh = 1\nraise ConnectionError")
+
+    assert kernel.run("(kept, 'fresh' in globals())").result == "('before', False)"
+
+
+def test_without_retry_names_stay_as_in_a_plain_cell(kernel: Kernel) -> None:
+    """A failing guarded cell without attempts leaves what a plain cell leaves."""
+    kernel.run("%%guard\nleft = 1\nraise ConnectionError")
+
+    assert kernel.run("left").result == "1"
+
+
+def test_attempts_free_what_failed_attempts_held(kernel: Kernel) -> None:
+    """Objects of a failed attempt are gone before the next one begins."""
+    kernel.run("import weakref\nalive = []\nclass Big: pass")
+    kernel.run(
+        "%%guard retry=3 wait=0s\n"
+        "import gc; gc.collect()\nalive.append(sum(ref() is not None for ref in refs) if 'refs' in globals() else 0)\n"
+        "def work():\n    local = Big()\n    REFS.append(weakref.ref(local))\n    raise ConnectionError\n"
+        "REFS = globals().setdefault('_refs', [])\nseen = sum(ref() is not None for ref in REFS)\nassert seen == 0\nwork()"
+    )
+
+    assert kernel.run("sum(ref() is not None for ref in _refs[:-1]), len(_refs)").result == "(0, 3)"
+
+
+def test_an_interrupt_is_never_tried_again(kernel: Kernel) -> None:
+    """Interrupting an attempt ends the cell."""
+    _counting(kernel)
+    answer = kernel.run(
+        "%%guard retry=5 wait=0s\ntries.append(1)\nprint('go', flush=True)\ntime.sleep(30)", interrupt_when="go"
+    )
+
+    assert answer.error == "KeyboardInterrupt" and answer.seconds < 10
+    assert answer.view["outcome"] == "interrupted"
+    assert kernel.run("len(tries)").result == "1"
+
+
+def test_an_interrupt_ends_a_back_off_at_once(kernel: Kernel) -> None:
+    """A wait of half a minute between attempts is over when a person says so, in one line."""
+    answer = kernel.run(
+        "%%guard retry=3 wait=30s..30s on=ConnectionError\nprint('go', flush=True)\nraise ConnectionError('down')",
+        interrupt_when="guard: waiting",
+    )
+
+    assert answer.error == "KeyboardInterrupt" and answer.seconds < 20
+    assert len(answer.traceback.splitlines()) == 1
+    assert "attempt 2 of 3" in answer.traceback and "ConnectionError: down" in answer.traceback
+
+
+def test_an_awaiting_cell_can_be_interrupted(kernel: Kernel) -> None:
+    """`await asyncio.sleep(30)` hears an interrupt although the loop has nothing else to do."""
+    answer = kernel.run("%%guard\nprint('go', flush=True)\nawait asyncio.sleep(30)", interrupt_when="go")
+
+    assert answer.error in ("KeyboardInterrupt", "CancelledError") and answer.seconds < 10
+
+
+def test_a_timeout_stops_a_blocking_call(kernel: Kernel) -> None:
+    """timeout= ends an attempt inside a C call that blocks; it counts as a failed attempt."""
+    answer = kernel.run("%%guard retry=2 wait=0s timeout=0.2s\ntime.sleep(30)")
+
+    assert answer.error == "TimeoutError" and answer.seconds < 5
+    assert len(answer.view["attempts"]) == 2
+    assert "mlguard_nb" not in answer.traceback
+
+
+def test_a_timeout_stops_an_await(kernel: Kernel) -> None:
+    """The same for a cell that awaits."""
+    answer = kernel.run("%%guard retry=2 wait=0s timeout=0.2s\nawait asyncio.sleep(30)")
+
+    assert answer.error == "TimeoutError" and answer.seconds < 5
+
+
+def test_a_deadline_ends_all_attempts(kernel: Kernel) -> None:
+    """deadline= bounds the attempts together."""
+    answer = kernel.run("%%guard retry=50 wait=0s deadline=0.5s\ntime.sleep(0.2)\nraise ConnectionError")
+
+    assert answer.error in ("ConnectionError", "TimeoutError") and answer.seconds < 3
+    assert len(answer.view["attempts"]) <= 4
+
+
+def test_a_cell_is_refused_where_memory_is_short(kernel: Kernel) -> None:
+    """MemoryPressure before the first line, naming device, use, stop and a next step; nothing runs."""
+    answer = kernel.run("%%guard mem=1MB\nran = True")
+
+    assert answer.error == "MemoryPressure"
+    assert "RAM is short" in answer.traceback and "stop at" in answer.traceback and "Next:" in answer.traceback
+    assert answer.view["outcome"] == "refused"
+    assert kernel.run("'ran' in globals()").result == "False"
+
+
+def test_at_skip_runs_nothing(kernel: Kernel) -> None:
+    """at=skip leaves the cell out without an error."""
+    answer = kernel.run("%%guard mem=1MB at=skip\nran = True")
+
+    assert answer.error is None and answer.view["outcome"] == "skipped"
+    assert kernel.run("'ran' in globals()").result == "False"
+
+
+def test_at_warn_runs_all_the_same(kernel: Kernel) -> None:
+    """at=warn says so and goes on."""
+    answer = kernel.run("%%guard mem=1MB at=warn\nwarned = True")
+
+    assert answer.error is None and any("RAM is short" in note for note in answer.view["notes"])
+
+
+def test_at_wait_waits_and_then_refuses(kernel: Kernel) -> None:
+    """at=wait waits as long as patience= says."""
+    answer = kernel.run("%%guard mem=1MB at=wait patience=0.3s\n1")
+
+    assert answer.error == "MemoryPressure" and 0.3 <= answer.seconds < 10
+    assert "after waiting 0.3 s" in answer.sentence
+
+
+def test_a_fallback_binds_what_it_returns(kernel: Kernel) -> None:
+    """The fallback gets the live-ins that its parameters name."""
+    kernel.run("rows = 4\ndef small(rows): return {'fitted': rows * 10}")
+    answer = kernel.run("%%guard mem=1MB fallback=small\nfitted = 1")
+
+    assert answer.error is None and answer.view["outcome"] == "degraded"
+    assert kernel.run("fitted").result == "40"
+
+
+def test_halving_until_it_fits(kernel: Kernel) -> None:
+    """oom=halve: makes the input smaller after each out-of-memory; afterwards the name has its old value."""
+    kernel.run("batch_size = 64")
+    answer = kernel.run(
+        "%%guard retry=5 oom=halve:batch_size\nif batch_size > 10: raise MemoryError\nworked = batch_size"
+    )
+
+    assert answer.error is None
+    assert kernel.run("(batch_size, worked)").result == "(64, 8)"
+    assert any("worked with batch_size=8" in note for note in answer.view["notes"])
+
+
+def test_an_out_of_memory_is_not_retried_by_default(kernel: Kernel) -> None:
+    """oom=fail: one attempt."""
+    answer = kernel.run("%%guard retry=3 wait=0s\nraise MemoryError")
+
+    assert len(answer.view["attempts"]) == 1
+
+
+def test_a_cached_cell_restores_names_and_output(kernel: Kernel) -> None:
+    """The second run binds the same values and shows the same text without running a line."""
+    kernel.run("base = 10\nruns = []")
+    cell = "%%guard cache=1h\nprint('computing')\nmade = np.arange(3) + base\nmade.sum()"
+    first = kernel.run(cell)
+    kernel.run("made[0] = 99")
+    again = kernel.run(cell + "  # a comment changes nothing")
+
+    assert first.stdout == again.stdout == "computing\n"
+    assert again.view["outcome"] == "cached" and again.view["cache"]["hit"] is True
+    assert kernel.run("made.tolist()").result == "[10, 11, 12]"
+
+
+@pytest.mark.parametrize("change", ["base = 11", "def scale(x): return x * 3"])
+def test_the_cache_sees_changed_inputs_and_functions(kernel: Kernel, change: str) -> None:
+    """Another value of a live-in, or other code of a function that the cell calls, is another key."""
+    kernel.run("base = 10\ndef scale(x): return x * 2")
+    cell = "%%guard cache=1h\nscaled = scale(base)"
+    kernel.run(cell)
+    assert kernel.run(cell).view["outcome"] == "cached"
+
+    kernel.run(change)
+    assert kernel.run(cell).view["outcome"] == "ok"
+
+
+def test_refresh_runs_once_more(kernel: Kernel) -> None:
+    """refresh runs the cell although there is a result."""
+    kernel.run("%%guard cache=1h\nfresh_value = 1")
+
+    assert kernel.run("%%guard cache=1h refresh\nfresh_value = 1").view["outcome"] == "ok"
+
+
+def test_a_cached_cell_survives_the_kernel(tmp_path: object, monkeypatch: pytest.MonkeyPatch) -> None:
+    """store=disk: another kernel restores the names."""
+    monkeypatch.setenv("MLGUARD_CACHE_DIR", str(tmp_path))
+    cell = "%%guard cache=1h store=disk\nimport numpy as np\nkept = np.arange(5)\nprint('once')"
+    outcomes = []
+    for _ in range(2):
+        own = Kernel()
+        try:
+            answer = own.run(cell)
+            outcomes.append((answer.view["outcome"], answer.stdout, own.run("int(kept.sum())").result))
+        finally:
+            own.close()
+
+    assert outcomes == [("ok", "once\n", "10"), ("cached", "once\n", "10")]
+
+
+def test_an_input_without_content_is_named(kernel: Kernel) -> None:
+    """What cannot be recognised by content is an error that names it."""
+    kernel.run("handle = open('/dev/null')")
+    answer = kernel.run("%%guard cache=1h\nread = handle.name")
+
+    assert "handle" in answer.stderr + answer.traceback
+
+
+def test_a_learned_schema_rejects_another_structure(kernel: Kernel) -> None:
+    """%guard schema learns, validate checks, and a broken input stops the cell before its first line."""
+    kernel.run("table = np.ones((4, 3))")
+    learned = kernel.run("%guard schema table --name Table")
+    assert learned.shown[0][MIME]["schema"]["name"] == "Table" and learned.shown[0][MIME]["schema"]["of"] == "table"
+    assert kernel.run("%%guard validate=table:Table\ntable.sum()").result is not None
+
+    kernel.run("table = np.ones((4, 5))")
+    answer = kernel.run("%%guard validate\nran_with = table.shape")
+    assert answer.error == "InputRejected" and answer.view["outcome"] == "rejected"
+    assert kernel.run("'ran_with' in globals()").result == "False"
+
+
+def test_profiles_and_everywhere(kernel: Kernel) -> None:
+    """`%guard set` names a line, `%guard on` guards every cell until `%guard off`."""
+    assert kernel.run("%guard set quick retry=2 wait=0s").shown[0][MIME]["set"]["line"] == "retry=2 wait=0s"
+    _counting(kernel)
+    kernel.run("%%guard quick\ntries.append(1)\nif len(tries) < 2: raise ConnectionError")
+    assert kernel.run("len(tries)").result == "2"
+
+    kernel.run("%guard on name=all")
+    assert kernel.run("1 + 1").view["name"] == "all"
+    kernel.run("%guard off")
+    assert kernel.run("1 + 1").shown == []
+
+
+def test_status_report_and_free(kernel: Kernel) -> None:
+    """%guard tells the state, %guard report the cells, %guard free what holds memory."""
+    kernel.run("%%guard name=reported\nballast = np.ones(3_000_000)")
+
+    assert "RAM:" in kernel.run("%guard").stdout
+    assert "reported" in kernel.run("%guard report").stdout
+    assert "ballast" in kernel.run("%guard free").stdout
+    assert "given back" in kernel.run("%guard free ballast").stdout
+    assert kernel.run("'ballast' in globals()").result == "False"
+
+
+def test_chaos_makes_attempts_fail(kernel: Kernel) -> None:
+    """%guard chaos fail=1 fails every attempt of a guarded cell; off ends it."""
+    kernel.run("%guard chaos fail=1")
+    answer = kernel.run("%%guard retry=2 wait=0s\nran_in_chaos = True")
+    kernel.run("%guard chaos off")
+
+    assert answer.error == "TimeoutError" and len(answer.view["attempts"]) == 2
+    assert kernel.run("%%guard\n'ran_in_chaos' in globals()").result == "False"
+
+
+def test_unknown_commands_name_the_nearest(kernel: Kernel) -> None:
+    """%guard with a slip of the pen is one line."""
+    assert "did you mean report?" in kernel.run("%guard reprot").stderr
+
+
+def test_calls_of_guarded_functions_are_counted(kernel: Kernel) -> None:
+    """What decorated functions did inside the cell is in the view."""
+    kernel.run(
+        "from mlguard_nb import retry\ncalls = []\n@retry(attempts=3, wait_initial=0, wait_max=0.001)\n"
+        "def fetch():\n    calls.append(1)\n    if len(calls) < 3: raise ConnectionError\n    return 1"
+    )
+
+    assert kernel.run("%%guard\nfetch()").view["calls_inside"]["retries"] == 2
+
+
+def test_view_off_and_line(kernel: Kernel) -> None:
+    """view=off shows nothing, view=line one sentence."""
+    assert kernel.run("%%guard view=off\n1").shown == []
+    shown = kernel.run("%%guard view=line\n1").shown
+    assert len(shown) == 1 and "text/html" not in shown[0]
+
+
+def test_the_view_lives_while_the_cell_runs(kernel: Kernel) -> None:
+    """Updates arrive while the cell is busy, at most ten a second, and the end state is stored."""
+    answer = kernel.run("%%guard mem=0.95\ntime.sleep(1.2)")
+
+    assert 2 <= answer.updates <= 13
+    assert answer.sentence.startswith("✓ 1.2 s")
+
+
+def test_peaks_are_exact(kernel: Kernel) -> None:
+    """A spike that a sampler can miss is in the peak, and the view says that it is exact."""
+    view = kernel.run("%%guard\nspike = np.ones(25_000_000); del spike").view
+
+    grown = view["peak_ram_bytes"] - view["devices"][0]["own_bytes"]
+    assert view["peak_ram_kind"] == "exact" and grown > 150 * 10**6
+
+
+def test_documentation_and_completion(kernel: Kernel) -> None:
+    """%%guard? explains every option; TAB offers them."""
+    from mlguard_nb.policy.options import OPTIONS
+
+    told = kernel.run("%%guard?")
+    text = str(told.reply.get("payload"))
+    assert all(option.word in text for option in OPTIONS)
+
+    kernel.client.complete("%%guard retry=3 wa", 18)
+    matches = kernel.client.get_shell_msg(timeout=10)["content"]["matches"]
+    assert any(match.startswith("wait=") for match in matches)
