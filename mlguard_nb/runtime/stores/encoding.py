@@ -54,14 +54,18 @@ def decode(raw: Any, key: bytes | None = None) -> Entry | None:
     if len(view) < _HEAD.size:
         return None
     magic, length, signature = _HEAD.unpack(view[: _HEAD.size])
-    start = _HEAD.size + length
-    if magic != _MAGIC or len(view) < start:
+    if magic != _MAGIC or len(view) < _HEAD.size + length:
         return None
-    header = bytes(view[_HEAD.size : start])
     try:
-        facts = json.loads(header)
-    except ValueError:
-        return None
+        return _opened(view, length, signature, key)
+    except (LookupError, TypeError, ValueError, AttributeError, ImportError, EOFError, RecursionError, NotStorable):
+        return None  # written by another version, or by somebody who meant harm
+
+
+def _opened(view: memoryview, length: int, signature: bytes, key: bytes | None) -> Entry | None:
+    start = _HEAD.size + length
+    header = bytes(view[_HEAD.size : start])
+    facts = json.loads(header)
     if len(view) != start + sum(facts["buffers"]):
         return None
     buffers = []
@@ -72,11 +76,8 @@ def decode(raw: Any, key: bytes | None = None) -> Entry | None:
         wanted = _sign(key, header, buffers, facts["pickled"]) if key else b""
         if not hmac.compare_digest(wanted, signature):
             return None
-    try:
-        value = _Reader(buffers, bool(facts["pickled"])).value(facts["value"])
-    except (LookupError, TypeError, ValueError, AttributeError, ImportError, NotStorable):
-        return None  # written by another version, or by somebody who meant harm
-    return Entry(value, facts["stored"], _time_in(facts["fresh"]), _time_in(facts["kept"]))
+    value = _Reader(buffers, bool(facts["pickled"])).value(facts["value"])
+    return Entry(value, float(facts["stored"]), _time_in(facts["fresh"]), _time_in(facts["kept"]))
 
 
 def _sign(key: bytes | None, header: bytes, buffers: list[Any], pickled: list[int]) -> bytes:
@@ -362,7 +363,10 @@ class _Reader:
             raise NotStorable("an unsigned pickle was refused")
         import pickle
 
-        return pickle.loads(self._buffers[place])  # signed with the user's own key, checked above
+        try:
+            return pickle.loads(self._buffers[place])  # signed with the user's own key, checked above
+        except pickle.UnpicklingError as error:
+            raise NotStorable(f"what was pickled cannot be read: {error}") from error
 
 
 def short(key: bytes) -> str:
