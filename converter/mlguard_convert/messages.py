@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
@@ -53,12 +54,15 @@ class JsonTeller:
 
     def refused(self, notebook: str, error: ConversionError) -> None:
         """Every finding, as data."""
-        found = [_finding(one) for one in error.diagnostics]
-        self._write({"error": {"message": str(error), "findings": found}})
+        self._error(str(error), error.diagnostics)
 
     def failed(self, message: str) -> None:
         """One line."""
-        self._write({"error": {"message": message, "findings": []}})
+        self._error(message, (Diagnostic("failed", "error", None, None, message),))
+
+    def _error(self, message: str, diagnostics: Sequence[Diagnostic]) -> None:
+        found = [_finding(one) for one in diagnostics]
+        self._write({"error": {"message": message, "findings": found, "diagnostics": found}})
 
     def result(self, result: ExportResult) -> None:
         """Everything about the export."""
@@ -125,6 +129,7 @@ def as_json(result: ExportResult) -> dict[str, Any]:
         "notes": list(result.notes),
         "steps": [asdict(step) for step in result.steps],
         "findings": [_finding(one) for one in result.diagnostics],
+        "diagnostics": [_finding(one) for one in result.diagnostics],
         "run": result.run,
         "verification": None
         if verification is None
