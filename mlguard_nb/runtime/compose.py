@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, TypeVar, overload
@@ -51,7 +52,7 @@ def apply(policy: GuardPolicy, function: F) -> F:
     Raises UnboundName for a name that is not there, PolicyError for a policy that does not fit the function.
     """
     target = function.__func__ if isinstance(function, (staticmethod, classmethod)) else function
-    bound = bind(policy, getattr(target, "__globals__", {}))
+    bound = bind(policy, getattr(inspect.unwrap(target), "__globals__", {}))
     guarded: Any = function
     for part in reversed(PARTS):
         value = getattr(bound, part)

@@ -12,6 +12,7 @@ import builtins
 import functools
 import inspect
 import linecache
+import os
 import sys
 import types
 import warnings
@@ -279,4 +280,15 @@ def _warn_about_order(guard: Guard, inner: tuple[Guard, ...]) -> None:
             told = f"{guard.label}: {guard.decorator} stands outside {other.decorator}; {consequence}. Swap them."
         else:
             continue
-        warnings.warn(told, OrderWarning, stacklevel=4)
+        warnings.warn(told, OrderWarning, stacklevel=_levels_to_the_user())
+
+
+_PACKAGE = os.path.dirname(os.path.dirname(__file__))
+
+
+def _levels_to_the_user() -> int:
+    """How many frames above the caller the first one outside this package is."""
+    frame, levels = sys._getframe(1), 1
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(_PACKAGE):
+        frame, levels = frame.f_back, levels + 1
+    return levels

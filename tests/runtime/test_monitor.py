@@ -1,0 +1,234 @@
+"""monitor: one call is one call, errors are told with their inputs, and no secret leaves."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from mlguard_nb import monitor, retry
+from mlguard_nb.runtime import monitoring, summaries
+from mlguard_nb.runtime.wrapping import guards_of
+from mlguard_nb.telemetry import bus
+from mlguard_nb.telemetry.events import CallFinished, CallsInFlight, CallsLost, ResourcesMeasured
+from mlguard_nb.testing import FakeClock, FakeDevices, fake_gpu, no_wait
+
+
+@pytest.fixture
+def clock() -> Iterator[FakeClock]:
+    with no_wait() as clock:
+        yield clock
+
+
+@pytest.fixture
+def heard() -> Iterator[list[Any]]:
+    events: list[Any] = []
+    stop = bus.subscribe(events.append)
+    yield events
+    stop()
+
+
+def finished(heard: list[Any], name: str) -> list[tuple[str, float]]:
+    bus.flush()
+    return [
+        (event.outcome, event.duration_seconds)
+        for event in heard
+        if isinstance(event, CallFinished) and event.function == name
+    ]
+
+
+def test_durations_are_right_for_every_kind_of_function(clock: FakeClock, heard: list[Any]) -> None:
+    """A clock around the call alone would read 0 for coroutines and generators."""
+
+    @monitor(name="kinds")
+    def sync() -> None:
+        clock.sleep(1)
+
+    @monitor(name="kinds")
+    async def coroutine() -> None:
+        await clock.sleep_async(2)
+
+    @monitor(name="kinds")
+    def generator() -> Iterator[int]:
+        clock.sleep(1)
+        yield 1
+        clock.sleep(3)
+
+    @monitor(name="kinds")
+    async def asyncgen() -> AsyncIterator[int]:
+        clock.sleep(2)
+        yield 1
+        clock.sleep(4)
+
+    async def collect() -> None:
+        assert [item async for item in asyncgen()] == [1]
+
+    sync()
+    asyncio.run(coroutine())
+    assert list(generator()) == [1]
+    asyncio.run(collect())
+    assert sorted(finished(heard, "kinds")) == [("ok", 1), ("ok", 2), ("ok", 4), ("ok", 6)]
+
+
+def test_a_generator_that_is_closed_early_has_ended_well(clock: FakeClock, heard: list[Any]) -> None:
+    @monitor(name="closed early")
+    def generator() -> Iterator[int]:
+        yield 1
+        yield 2
+
+    running = generator()
+    next(running)
+    running.close()  # type: ignore[attr-defined]
+    assert finished(heard, "closed early") == [("ok", 0)]
+
+
+def test_retries_below_are_one_call(clock: FakeClock, heard: list[Any]) -> None:
+    calls = []
+
+    @monitor(name="once")
+    @retry(attempts=3)
+    def flaky() -> int:
+        calls.append(1)
+        if len(calls) < 3:
+            raise ConnectionError
+        return 1
+
+    flaky()
+    assert len(calls) == 3
+    assert len(finished(heard, "once")) == 1
+
+
+def test_a_failure_is_logged_with_inputs_machine_and_the_users_lines(
+    clock: FakeClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    @monitor(name="failing", include_args=("url",), labels={"team": "risk"})
+    def function(batch: Any, url: str, api_key: str, note: str = "") -> None:
+        raise ValueError("bearer abcdefghijklmnop is wrong")  # the line
+
+    with FakeDevices(ram_used="3GB", gpus=(fake_gpu(0, used="7GB"),)), pytest.raises(ValueError, match="bearer"):
+        function(np.array([1.0, np.nan, 3.0]), "http://me:word@host/x", api_key="sk-123456789", note="hello")
+    (record,) = [record for record in caplog.records if record.name == "mlguard.monitor"]
+    facts = record.mlguard  # type: ignore[attr-defined]
+    assert facts["inputs"] == {
+        "batch": {"type": "ndarray", "shape": [3], "dtype": "float64", "nan_frac": 0.333333, "min": 1.0, "max": 3.0},
+        "url": {"type": "str", "length": 21, "value": "'http://[redacted]@host/x'"},
+        "api_key": "[redacted]",
+        "note": {"type": "str", "length": 5},
+    }
+    assert facts["resources"]["ram_used_bytes"] == 3 * 10**9
+    assert list(facts["resources"]["gpu_used_bytes"].values()) == [7 * 10**9]
+    assert facts["labels"] == {"team": "risk"}
+    assert facts["run_id"] == monitoring.run_id()
+    text = record.getMessage()
+    assert "# the line" in text
+    assert "<mlguard" not in text
+    assert "sk-123456789" not in text
+    assert "hello" not in text
+
+
+@pytest.mark.parametrize(
+    "secret",
+    [
+        "Bearer abc.def-ghi_jkl",
+        "sk-proj-abcdefgh12345",
+        "ghp_abcdefgh12345",
+        "AKIAABCDEFGHIJKLMNOP",
+        "//user:pass@host",
+    ],
+)
+def test_what_looks_like_a_credential_is_taken_out(secret: str) -> None:
+    shown = summaries.redacted(f"before {secret.replace('//', 'x://')} after")
+    assert "[redacted]" in shown
+    assert shown.startswith("before")
+    assert shown.endswith("after")
+
+
+def test_other_values_are_only_described() -> None:
+    capture = ("shape", "dtype")
+    assert summaries.summary(pd.DataFrame({"a": [1]}), capture) == {
+        "type": "DataFrame", "shape": [1, 1], "dtype": {"a": "int64"},
+    }  # fmt: skip
+    assert summaries.summary({"secret": 1}, capture) == {"type": "dict", "length": 1}
+    assert summaries.summary(3, capture) == {"type": "int"}
+
+
+def test_logs_of_good_calls_are_all_or_a_share_and_slow_ones_are_warned_of(
+    clock: FakeClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, logger="mlguard.monitor")
+
+    @monitor(name="all", logs="all")
+    def all_of_them() -> None:
+        pass
+
+    @monitor(name="some", logs=0.1)
+    def some_of_them() -> None:
+        pass
+
+    @monitor(name="slow", slow=5)
+    def slow(seconds: float) -> None:
+        clock.sleep(seconds)
+
+    for _ in range(300):
+        all_of_them()
+        some_of_them()
+    slow(4)
+    slow(6)
+    bus.flush()
+    names = [record.mlguard["function"] for record in caplog.records]  # type: ignore[attr-defined]
+    assert names.count("all") == 300
+    assert 10 < names.count("some") < 60
+    assert names.count("slow") == 1
+
+
+def test_calls_in_flight_and_resources_are_measured(heard: list[Any]) -> None:
+    @monitor(name="in flight")
+    def generator() -> Iterator[int]:
+        yield 1
+
+    running = [generator() for _ in range(3)]
+    for one in running:
+        next(one)
+    list(running[0])
+    with FakeDevices(ram_used="2GB"):
+        bus.flush()
+    assert [e.calls for e in heard if isinstance(e, CallsInFlight) and e.function == "in flight"] == [2]
+    measured = [e for e in heard if isinstance(e, ResourcesMeasured) and e.function == "in flight"]
+    assert measured[0].ram_used_bytes == 2 * 10**9
+
+
+def test_overflow_is_counted_never_silent(heard: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(monitoring, "MOST_WAITING", 1000)
+    monkeypatch.setattr(monitoring._drainer, "ensure", lambda: None)  # no thread in between
+
+    @monitor(name="overflow")
+    def function() -> None:
+        pass
+
+    for _ in range(10_000):
+        function()
+    assert len(guards_of(function)[0].waiting) <= 1000 + 4096  # type: ignore[attr-defined]
+    bus.flush()
+    lost = sum(e.calls for e in heard if isinstance(e, CallsLost) and e.function == "overflow")
+    assert lost > 0
+    assert lost + len(finished(heard, "overflow")) == 10_000
+
+
+def test_the_run_id_follows_into_threads_and_can_be_set() -> None:
+    import threading
+
+    found: list[str] = []
+    thread = threading.Thread(target=lambda: found.append(monitoring.run_id()))
+    thread.start()
+    thread.join()
+    assert found == [monitoring.run_id()]
+
+    import contextvars
+
+    assert contextvars.copy_context().run(lambda: monitoring.run_id("mine")) == "mine"
+    assert monitoring.run_id() == found[0]

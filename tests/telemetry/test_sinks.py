@@ -1,0 +1,235 @@
+"""The sinks: the same facts in Prometheus, OpenTelemetry, DogStatsD and JSON lines; the docs name no metric that is not."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import os
+import re
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mlguard_nb.telemetry import bus, json_sink, measures, otel_sink, prometheus_sink, sinks, statsd_sink, tracing
+from mlguard_nb.telemetry.events import BreakerMoved, CacheHit, CallFinished, InputRefused, RetryScheduled
+
+DOCS = Path(__file__).resolve().parents[2] / "docs/monitoring"
+
+
+@pytest.fixture(autouse=True)
+def alone(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(bus, "_subscribers", ())
+    yield
+    sinks.detach()
+
+
+def tell() -> None:
+    bus.emit(CallFinished(function="train", outcome="ok", duration_seconds=0.25))
+    bus.emit(CallFinished(function="train", outcome="error", duration_seconds=2.0, error="ValueError: x"))
+    bus.emit(RetryScheduled(function="train", attempt=1, wait_seconds=0.5, reason="exception", error="x"))
+    bus.emit(InputRefused(function="score", rules=(">=", "nulls")))
+    bus.emit(CacheHit(function="load"))
+    bus.emit(BreakerMoved(function="store", state="open"))
+
+
+def test_prometheus() -> None:
+    client = pytest.importorskip("prometheus_client")
+    registry = client.CollectorRegistry()
+    remove = prometheus_sink.install(registry)
+    tell()
+    text = client.generate_latest(registry).decode()
+    assert 'mlguard_calls_total{function="train",outcome="error"} 1.0' in text
+    assert 'mlguard_duration_seconds_sum{function="train"} 2.25' in text
+    assert 'mlguard_retries_total{function="train",reason="exception"} 1.0' in text
+    assert 'mlguard_validation_failures_total{function="score",rule="nulls"} 1.0' in text
+    assert 'mlguard_cache_hits_total{function="load"} 1.0' in text
+    assert 'mlguard_breaker_state{function="store"} 2.0' in text
+    remove()
+    assert client.generate_latest(registry) == b""
+
+
+MULTIPROCESS = """
+import os, sys
+from prometheus_client import CollectorRegistry, generate_latest, multiprocess
+from mlguard_nb import monitor
+from mlguard_nb.telemetry import bus, sinks
+sinks.attach_configured()
+@monitor(name="worker")
+def work():
+    pass
+for _ in range(3):
+    if os.fork() == 0:
+        work(); work(); bus.flush(); os._exit(0)
+for _ in range(3):
+    os.wait()
+registry = CollectorRegistry()
+multiprocess.MultiProcessCollector(registry)
+print(generate_latest(registry).decode())
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="fork is POSIX only")
+def test_prometheus_multiprocess_mode_adds_the_workers_up(tmp_path: Path) -> None:
+    pytest.importorskip("prometheus_client")
+    environment = {**os.environ, "PROMETHEUS_MULTIPROC_DIR": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", MULTIPROCESS],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert 'mlguard_calls_total{function="worker",outcome="ok"} 6.0' in done.stdout, done.stdout + done.stderr
+
+
+def test_series_above_the_cap_are_folded() -> None:
+    seen: list[tuple[str, ...]] = []
+    sink = measures.MetricSink(lambda metric, labels, value: seen.append(labels), most=3)
+    for number in range(10):
+        sink(CacheHit(function=f"f{number}"))
+    assert seen[:3] == [("f0",), ("f1",), ("f2",)]
+    assert set(seen[3:]) == {("__overflow__",)}
+
+
+def test_opentelemetry_metrics() -> None:
+    pytest.importorskip("opentelemetry.sdk.metrics")
+    from opentelemetry.sdk.metrics import MeterProvider
+    from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+
+    reader = InMemoryMetricReader()
+    otel_sink.install(MeterProvider([reader]))
+    tell()
+    data: Any = reader.get_metrics_data()
+    found = {m.name: m for m in data.resource_metrics[0].scope_metrics[0].metrics}
+    (point,) = found["mlguard_duration_seconds"].data.data_points
+    assert (point.count, point.sum) == (2, 2.25)
+    assert found["mlguard_duration_seconds"].unit == "s"
+    outcomes = {p.attributes["outcome"]: p.value for p in found["mlguard_calls"].data.data_points}
+    assert outcomes == {"ok": 1, "error": 1}
+
+
+SPANS = """
+import asyncio
+from opentelemetry import trace
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+spans = InMemorySpanExporter()
+provider = TracerProvider()
+provider.add_span_processor(SimpleSpanProcessor(spans))
+trace.set_tracer_provider(provider)
+from mlguard_nb import monitor
+@monitor(name="inner", labels={"team": "risk"})
+def inner():
+    raise ValueError("x")
+@monitor(name="outer")
+async def outer():
+    try: inner()
+    except ValueError: pass
+@monitor(name="untraced", traces=False)
+def untraced(): pass
+asyncio.run(outer()); untraced()
+a, b = spans.get_finished_spans()
+print(a.name, a.status.status_code.name, a.attributes["team"], a.parent.span_id == b.context.span_id, b.name)
+"""
+
+
+def test_opentelemetry_spans_nest_and_record_errors() -> None:
+    pytest.importorskip("opentelemetry.sdk.trace")
+    done = subprocess.run([sys.executable, "-c", SPANS], capture_output=True, text=True, check=False)
+    assert done.stdout == "inner ERROR risk True outer\n", done.stderr
+
+
+def test_without_a_tracer_provider_nothing_is_traced() -> None:
+    tracing.look()
+    assert tracing.SWITCH.on is False
+
+
+def test_dogstatsd_against_a_real_socket() -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as agent:
+        agent.bind(("127.0.0.1", 0))
+        agent.settimeout(10)
+        remove = statsd_sink.install("127.0.0.1", agent.getsockname()[1])
+        tell()
+        first, second = agent.recv(2000).decode(), agent.recv(2000).decode()
+        remove()
+    assert first == "mlguard.calls:1|c|#function:train,outcome:ok"
+    assert second == "mlguard.duration_seconds:0.25|h|#function:train"
+
+
+def test_an_agent_that_is_not_there_costs_nothing() -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
+        taken.bind(("127.0.0.1", 0))
+        port = taken.getsockname()[1]
+    remove = statsd_sink.install("127.0.0.1", port)
+    before = bus.failures()
+    for _ in range(20):
+        tell()
+    remove()
+    assert bus.failures() == before
+
+
+def test_json_lines(tmp_path: Path) -> None:
+    stream = io.StringIO()
+    stop = json_sink.install(stream)
+    stop_file = json_sink.install(tmp_path / "log.jsonl")
+    tell()
+    stop()
+    stop_file()
+    assert (tmp_path / "log.jsonl").read_text() == stream.getvalue()
+    lines = [json.loads(line) for line in stream.getvalue().splitlines()]
+    assert [line["event"] for line in lines] == [
+        "call_finished", "call_finished", "retry_scheduled", "input_refused", "cache_hit", "breaker_moved",
+    ]  # fmt: skip
+    assert lines[1]["error"] == "ValueError: x"
+
+
+def test_sinks_attach_by_what_the_program_uses(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setitem(sys.modules, "prometheus_client", None)  # not imported, as far as anybody sees
+    monkeypatch.delitem(sys.modules, "prometheus_client")
+    monkeypatch.setenv("DD_DOGSTATSD_PORT", "1")
+    monkeypatch.setenv("MLGUARD_LOG", str(tmp_path / "log.jsonl"))
+    assert {"datadog", "json"} <= set(sinks.attach_configured())
+    assert "prometheus" not in sinks.attach_configured()
+    tell()
+    assert (tmp_path / "log.jsonl").read_text().count("\n") == 6
+
+
+def test_a_subscriber_that_fails_fails_nobody_else(caplog: pytest.LogCaptureFixture) -> None:
+    heard: list[Any] = []
+
+    def broken(event: Any) -> None:
+        raise RuntimeError("sink is broken")
+
+    bus.subscribe(broken)
+    bus.subscribe(heard.append)
+    before = bus.failures()
+    with caplog.at_level(logging.ERROR, logger="mlguard.telemetry"):
+        tell()
+    assert len(heard) == 6
+    assert bus.failures() == before + 6
+
+
+@pytest.mark.parametrize("file", ["grafana_dashboard.json", "prometheus_alerts.yml"])
+def test_the_docs_name_only_metrics_and_labels_that_are_exported(file: str) -> None:
+    text = (DOCS / file).read_text()
+    used = set(re.findall(r"mlguard_[a-z_]+", text))
+    exported = {name + end for name, m in measures.METRICS.items()
+                for end in (("_bucket", "_sum", "_count", "") if m.kind == "histogram" else ("",))}  # fmt: skip
+    assert used <= exported
+    for metric, selector in re.findall(r"(mlguard_[a-z_]+)\{([^}]*)\}", text):
+        labels = set(re.findall(r"(\w+)\s*=", selector))
+        base = re.sub(r"_(bucket|sum|count)$", "", metric)
+        assert labels <= {*measures.METRICS[base].labels, "le"}
+
+
+def test_the_dashboard_shows_every_metric() -> None:
+    dashboard = json.loads((DOCS / "grafana_dashboard.json").read_text())
+    shown = " ".join(target["expr"] for panel in dashboard["panels"] for target in panel["targets"])
+    assert not [name for name in measures.METRICS if name not in shown and name != "mlguard_calls_lost_total"]
