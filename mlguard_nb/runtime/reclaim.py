@@ -21,7 +21,7 @@ _log = logging.getLogger("mlguard.memory")
 # Seconds between two takings of a rung: a full collection of a large heap takes longer than many a call.
 _THROTTLED = {"gc": 1.0, "trim": 1.0, "empty_cuda_cache": 1.0, "alert": 60.0}
 _lock = threading.Lock()
-_taken: dict[str, float] = {}
+_taken: dict[str, tuple[clock.Clock | None, float]] = {}
 
 
 def ladder(actions: Iterable[str], is_short: Callable[[], bool] = lambda: True, label: str = "") -> tuple[str, ...]:
@@ -47,13 +47,13 @@ def _is_due(action: str) -> bool:
     pause = _THROTTLED.get(action)
     if pause is None:
         return True
-    now = clock.current().now()
+    ticking = clock.current()
+    now = ticking.now()
     with _lock:
-        last = _taken.get(action)
-        # A clock that went back is another clock: a test installed its own.
-        if last is not None and 0 <= now - last < pause:
+        by, last = _taken.get(action, (None, now))
+        if by is ticking and now - last < pause:  # times of two clocks, such as a test's, are not compared
             return False
-        _taken[action] = now
+        _taken[action] = (ticking, now)
     return True
 
 

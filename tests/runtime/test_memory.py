@@ -1,0 +1,516 @@
+"""memory_guard on machines made of numbers: admission, the ladder, waiting, refusing; sync, async and generators."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import subprocess
+import sys
+import textwrap
+import threading
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from mlguard_nb import MemoryPolicy, cache_result, devices, memory_guard
+from mlguard_nb.devices import GpuProcess, Ram, Unknown
+from mlguard_nb.errors import DeviceUnavailable, MemoryPressure, PolicyError
+from mlguard_nb.runtime import reclaim
+from mlguard_nb.runtime.admission import LEDGER
+from mlguard_nb.runtime.memory import admit, pressure
+from mlguard_nb.runtime.wrapping import guards_of
+from mlguard_nb.telemetry import bus
+from mlguard_nb.telemetry.events import MemoryReclaimed, MemoryRefused, MemoryWaited
+from mlguard_nb.testing import FakeClock, FakeDevices, disabled, fake_gpu, no_wait
+
+GB = 10**9
+
+
+@pytest.fixture
+def machine() -> Iterator[FakeDevices]:
+    """16 GB of which 4 are in use."""
+    with FakeDevices(ram_used="4GB", ram_limit="16GB") as fake:
+        yield fake
+
+
+@pytest.fixture
+def clock() -> Iterator[FakeClock]:
+    with no_wait() as fake:
+        yield fake
+
+
+@pytest.fixture
+def events() -> Iterator[list[Any]]:
+    heard: list[Any] = []
+    end = bus.subscribe(heard.append)
+    yield heard
+    end()
+
+
+class Freed(FakeClock):
+    """A clock at whose `at` seconds a machine gets memory back."""
+
+    def __init__(self, machine: FakeDevices, at: float, to: int) -> None:
+        super().__init__()
+        self.machine, self.at, self.to = machine, at, to
+
+    def sleep(self, seconds: float) -> None:
+        super().sleep(seconds)
+        if self.time >= self.at:
+            self.machine.ram_used = self.to
+
+
+# The check.
+
+
+def test_the_check_compares_shares_bytes_and_need(machine: FakeDevices) -> None:
+    """Share of the container, bytes, and what the call will ask for on top."""
+    reading = machine.read()
+    assert pressure(MemoryPolicy(ram=0.8), reading) is None
+    assert pressure(MemoryPolicy(ram=0.2), reading) is not None
+    assert pressure(MemoryPolicy(ram="5GB"), reading) is None
+    assert pressure(MemoryPolicy(ram="3GB"), reading) is not None
+    assert pressure(MemoryPolicy(ram=0.8), reading, need=8 * GB) is None
+    assert pressure(MemoryPolicy(ram=0.8), reading, need=9 * GB) is not None
+    assert pressure(MemoryPolicy(ram=0.8), reading, need=5 * GB, reserved={"RAM": 5 * GB}) is not None
+
+
+def test_a_tighter_ceiling_than_the_one_shown_counts() -> None:
+    """ulimit -v or an outer container may leave less room than the container's own limit."""
+    ceilings = (devices.Ceiling("ulimit -v", 5 * GB, 4 * GB),)
+    reading = devices.Reading(0.0, Ram(16 * GB, 4 * GB, ceilings=ceilings), ())
+    assert pressure(MemoryPolicy(ram=0.9), reading, need=2 * GB) is not None
+
+
+def test_what_nobody_can_read_stops_nothing_and_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
+    """Blindness is no reason to refuse, and no secret."""
+    blind = devices.Reading(0.0, Ram(Unknown("meminfo is gone"), Unknown("meminfo is gone")), Unknown("no driver here"))
+    with caplog.at_level(logging.WARNING):
+        for _ in range(3):
+            assert pressure(MemoryPolicy(ram=0.5, gpu=0.5), blind) is None
+    assert caplog.text.count("meminfo is gone") == 1
+    assert caplog.text.count("no driver here") == 1
+
+
+def test_every_visible_device_is_checked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second card is full; where CUDA_VISIBLE_DEVICES hides it, it is not ours."""
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    gpus = (fake_gpu(0, used="10GB"), fake_gpu(1, used="79GB"))
+    reading = devices.Reading(0.0, Ram(16 * GB, 1 * GB), gpus)
+    short = pressure(MemoryPolicy(gpu=0.9), reading)
+    assert short is not None
+    assert short.device == "GPU 1 (NVIDIA Fake)"
+    assert (short.used, short.limit, short.free) == (79 * GB, 72 * GB, 0)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    assert pressure(MemoryPolicy(gpu=0.9), reading) is None
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1,0")
+    assert pressure(MemoryPolicy(gpu=0.9, device=0), reading) is not None
+    assert pressure(MemoryPolicy(gpu=0.9, device=1), reading) is None
+    assert pressure(MemoryPolicy(gpu=0.9, device=gpus[1].uuid), reading) is not None
+
+
+def test_a_device_that_was_named_and_is_not_there_is_an_error() -> None:
+    """Only then; everything else degrades."""
+    reading = devices.Reading(0.0, Ram(16 * GB, 1 * GB), (fake_gpu(0),))
+    with pytest.raises(DeviceUnavailable, match="sees 1 device"):
+        pressure(MemoryPolicy(gpu=0.9, device=3), reading)
+    with pytest.raises(DeviceUnavailable, match="no NVIDIA driver"):
+        pressure(MemoryPolicy(gpu=0.9, device=0), replace(reading, gpus=Unknown("no NVIDIA driver here")))
+
+
+# The decorator.
+
+
+def test_with_room_the_function_just_runs(machine: FakeDevices) -> None:
+    """And the call path reads one attribute, which says that the gate is open."""
+
+    @memory_guard(ram=0.8)
+    def function(x: int) -> int:
+        return x + 1
+
+    assert [function(1), function(2)] == [2, 3]
+    assert guards_of(function)[0].is_closed is False  # type: ignore[attr-defined]
+
+
+def test_without_room_it_refuses_and_says_who_holds_what(machine: FakeDevices, events: list[Any]) -> None:
+    """Usage, limit, free, needed, holders and a next step; the function does not run."""
+    calls: list[int] = []
+
+    @memory_guard(ram=0.8, need="2GB", name="train")
+    def function(x: int) -> int:
+        calls.append(x)
+        return x
+
+    machine.ram_used = 12 * GB
+    with pytest.raises(MemoryPressure) as caught:
+        function(1)
+    short = caught.value
+    assert (short.device, short.used, short.limit, short.needed) == ("RAM", 12 * GB, 12_800_000_000, 2 * GB)
+    assert short.holders[0].name == "this process"
+    assert "stop at 11.9 GiB" in str(short)
+    assert isinstance(short, MemoryError)
+    assert calls == []
+    refused = [event for event in events if isinstance(event, MemoryRefused)]
+    assert [(event.function, event.action) for event in refused] == [("train", "stop")]
+
+
+def test_it_notices_memory_that_filled_up_between_two_calls(machine: FakeDevices) -> None:
+    """The sampler closes the gate; a call that finds it closed looks for itself, and opens it again."""
+
+    @memory_guard(ram=0.8)
+    def function() -> int:
+        return 1
+
+    assert function() == 1
+    machine.ram_used = 15 * GB
+    devices.shared().tick()
+    with pytest.raises(MemoryPressure):
+        function()
+    machine.ram_used = 4 * GB
+    assert function() == 1
+
+
+def test_gpu_memory_is_guarded_and_its_holders_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the driver's own list of processes."""
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    gpu = fake_gpu(0, used="79GB")
+    with FakeDevices(gpus=(gpu,), processes=(GpuProcess(4_000_000, gpu.uuid, 70 * GB),)):
+        guarded = memory_guard(ram=None, gpu=0.9)(lambda: 1)
+        with pytest.raises(MemoryPressure, match=r"GPU 0 \(NVIDIA Fake\).*held by process 4000000 65.2 GiB"):
+            guarded()
+
+
+def test_a_machine_without_a_driver_runs_the_function(machine: FakeDevices) -> None:
+    """gpu= on a laptop degrades to nothing, with a warning."""
+    assert memory_guard(gpu=0.9)(lambda: 1)() == 1
+
+
+def test_a_named_device_that_is_missing_is_said_at_the_call(machine: FakeDevices) -> None:
+    """Not on the sampler's thread, where nobody would hear it."""
+    guarded = memory_guard(gpu=0.9, device=0)(lambda: 1)
+    for _ in range(2):
+        with pytest.raises(DeviceUnavailable):
+            guarded()
+        devices.shared().tick()
+
+
+# What happens instead.
+
+
+def test_a_fallback_is_called_in_place_of_stopping(machine: FakeDevices, events: list[Any]) -> None:
+    """With the same arguments."""
+    machine.ram_used = 15 * GB
+    guarded = memory_guard(ram=0.8, fallback=lambda x, y=1: ("small", x, y))(lambda x, y=1: ("large", x, y))
+    assert guarded(5, y=2) == ("small", 5, 2)
+    assert [event.action for event in events if isinstance(event, MemoryRefused)] == ["fallback"]
+
+
+def test_warn_calls_all_the_same(machine: FakeDevices, caplog: pytest.LogCaptureFixture) -> None:
+    """And says so."""
+    machine.ram_used = 15 * GB
+    assert memory_guard(ram=0.8, on_pressure="warn", need="1GB")(lambda: 1)() == 1
+    assert "although memory is short" in caplog.text
+
+
+def test_skip_returns_none(machine: FakeDevices) -> None:
+    """For calls that may be left out."""
+    machine.ram_used = 15 * GB
+    assert memory_guard(ram=0.8, on_pressure="skip")(lambda: 1)() is None
+
+
+# The ladder.
+
+
+def test_the_ladder_is_climbed_before_anything_is_refused(
+    machine: FakeDevices, clock: FakeClock, events: list[Any]
+) -> None:
+    """Caches give way to the call: here they hold what is missing."""
+    keep = cache_result(lambda n: bytes(n))
+    keep(1000)
+    machine.ram_used = 15 * GB
+
+    def given_back(event: Any) -> None:
+        if isinstance(event, MemoryReclaimed) and event.action == "evict_caches":
+            machine.ram_used = 5 * GB
+
+    end = bus.subscribe(given_back)
+    try:
+        assert memory_guard(ram=0.8)(lambda: 1)() == 1
+    finally:
+        end()
+    assert keep.cache_info().entries == 0
+    assert [event.action for event in events if isinstance(event, MemoryReclaimed)] == ["gc", "trim", "evict_caches"]
+
+
+def test_collections_are_throttled(clock: FakeClock) -> None:
+    """A full collection at most once a second."""
+    assert reclaim.ladder(("gc", "trim")) == ("gc", "trim")
+    assert reclaim.ladder(("gc", "trim")) == ()
+    clock.sleep(1.5)
+    assert reclaim.ladder(("gc", "trim")) == ("gc", "trim")
+
+
+def test_the_ladder_stops_as_soon_as_there_is_room(clock: FakeClock) -> None:
+    """The dearer rungs are left alone."""
+    clock.sleep(100)
+    assert reclaim.ladder(("gc", "trim", "evict_caches"), is_short=lambda: False) == ("gc",)
+
+
+def test_trim_gives_freed_memory_back_to_the_system() -> None:
+    """Freed pages in the middle of the heap stay with the process until they are trimmed."""
+    program = textwrap.dedent(
+        """
+        from mlguard_nb.runtime.reclaim import ladder
+        def resident():
+            return int(open("/proc/self/statm").read().split()[1]) * 4096
+        blocks = [bytes(60_000) for _ in range(3000)]
+        pins = blocks[::200]
+        full = resident()
+        del blocks
+        ladder(("gc",)); after_gc = resident()
+        ladder(("trim",)); after_trim = resident()
+        print(full - after_gc, full - after_trim)
+        """
+    )
+    if not sys.platform.startswith("linux"):
+        pytest.skip("malloc_trim is of glibc")
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    by_gc, by_trim = map(int, done.stdout.split())
+    assert by_trim > 100_000_000
+    assert by_gc < by_trim / 2
+
+
+# Waiting.
+
+
+def test_it_waits_until_memory_is_free(machine: FakeDevices, events: list[Any]) -> None:
+    """And then runs."""
+    machine.ram_used = 15 * GB
+    with no_wait(Freed(machine, at=2.0, to=4 * GB)) as clock:
+        assert memory_guard(ram=0.8, on_pressure="wait")(lambda: 1)() == 1
+        assert clock.time == pytest.approx(2.0, abs=0.2)
+    (waited,) = [event for event in events if isinstance(event, MemoryWaited)]
+    assert waited.wait_seconds == pytest.approx(2.0, abs=0.2)
+
+
+def test_a_paused_guard_wants_a_tenth_of_the_limit_free(machine: FakeDevices) -> None:
+    """Just below the limit is not enough once it paused: else it would flicker."""
+    machine.ram_used = 15 * GB
+    guarded = memory_guard(ram=0.8, on_pressure="wait", wait_timeout=5)(lambda: 1)
+    with no_wait(Freed(machine, at=1.0, to=12 * GB)) as clock:  # the limit is 12.8 GB
+        with pytest.raises(MemoryPressure):
+            guarded()
+        assert clock.time == pytest.approx(5.0)
+    machine.ram_used = 11 * GB
+    assert guarded() == 1
+    machine.ram_used = 12 * GB
+    assert guarded() == 1
+
+
+def test_waiting_always_ends(machine: FakeDevices, clock: FakeClock) -> None:
+    """After wait_timeout: MemoryPressure, or the fallback."""
+    machine.ram_used = 15 * GB
+    with pytest.raises(MemoryPressure) as caught:
+        memory_guard(ram=0.8, on_pressure="wait", wait_timeout="20s")(lambda: 1)()
+    assert clock.time == pytest.approx(20)
+    assert caught.value.retry_after == 20
+    assert memory_guard(ram=0.8, on_pressure="wait", fallback=lambda: 2)(lambda: 1)() == 2
+
+
+def test_waiting_lets_other_tasks_run(machine: FakeDevices, clock: FakeClock) -> None:
+    """An async function waits without blocking the loop."""
+    machine.ram_used = 15 * GB
+
+    @memory_guard(ram=0.8, on_pressure="wait")
+    async def guarded() -> int:
+        return 1
+
+    async def free() -> None:
+        for _ in range(10):
+            await asyncio.sleep(0)
+        machine.ram_used = 1 * GB
+
+    async def main() -> int:
+        result, _ = await asyncio.gather(guarded(), free())
+        return result
+
+    assert asyncio.run(main()) == 1
+    assert 0 < clock.time < 30
+
+
+# Admission.
+
+
+def test_calls_at_once_cannot_all_pass_the_same_check(machine: FakeDevices) -> None:
+    """Four calls of 4 GB with 8.8 GB of room: two run, two are refused."""
+    inside, go_on, outcomes = threading.Semaphore(0), threading.Event(), []
+
+    @memory_guard(ram=0.8, need="4GB")
+    def hungry() -> str:
+        inside.release()
+        assert go_on.wait(30)
+        return "ran"
+
+    def call() -> None:
+        try:
+            outcomes.append(hungry())
+        except MemoryPressure:
+            outcomes.append("refused")
+            inside.release()
+
+    threads = [threading.Thread(target=call) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for _ in threads:
+        assert inside.acquire(timeout=30)
+    go_on.set()
+    for thread in threads:
+        thread.join(30)
+    assert sorted(outcomes) == ["ran", "ran", "refused", "refused"]
+    assert LEDGER.outstanding(machine.read()) == {}
+    assert hungry() == "ran"
+
+
+def test_a_promise_counts_less_as_the_call_takes_its_memory(machine: FakeDevices) -> None:
+    """What was promised and is now in use is not counted twice."""
+    with admit(MemoryPolicy(ram=1.0, need="10GB")):
+        assert LEDGER.outstanding(machine.read()) == {"RAM": 10 * GB}
+        machine.ram_used += 7 * GB
+        assert LEDGER.outstanding(machine.read()) == {"RAM": 3 * GB}
+    assert LEDGER.outstanding(machine.read()) == {}
+
+
+def test_a_failing_call_gives_its_promise_back(machine: FakeDevices) -> None:
+    """Whatever it raises."""
+
+    @memory_guard(need="4GB")
+    def fails() -> None:
+        raise KeyboardInterrupt
+
+    for _ in range(5):
+        with pytest.raises(KeyboardInterrupt):
+            fails()
+    assert LEDGER.outstanding(machine.read()) == {}
+
+
+def test_need_may_be_computed_from_the_arguments(machine: FakeDevices) -> None:
+    """In bytes."""
+    guarded = memory_guard(ram=0.8, need=lambda rows, columns: rows * columns * 8)(lambda rows, columns: "ran")
+    assert guarded(1000, columns=1000) == "ran"
+    with pytest.raises(MemoryPressure):
+        guarded(10**6, columns=2000)
+    with pytest.raises(PolicyError, match="must return bytes"):
+        memory_guard(need=lambda: "2GB")(lambda: 1)()
+
+
+def test_a_block_can_be_admitted_too(machine: FakeDevices) -> None:
+    """The context manager that the cell engine uses."""
+    with pytest.raises(MemoryPressure), admit(MemoryPolicy(ram=0.8, need="9GB")):
+        pytest.fail("the block ran")
+
+
+# Functions of every kind.
+
+
+def test_generators_are_admitted_at_their_first_item(machine: FakeDevices) -> None:
+    """And hold their promise until they are done; send, throw and return work as without the guard."""
+    closed: list[str] = []
+
+    @memory_guard(ram=0.8, need="4GB")
+    def numbers() -> Iterator[Any]:
+        try:
+            got = yield 1
+            yield got
+            return "end"
+        finally:
+            closed.append("closed")
+
+    items: Any = numbers()
+    assert LEDGER.outstanding(machine.read()) == {}
+    assert next(items) == 1
+    assert LEDGER.outstanding(machine.read()) == {"RAM": 4 * GB}
+    assert items.send(7) == 7
+    with pytest.raises(StopIteration) as stop:
+        next(items)
+    assert stop.value.value == "end"
+    assert LEDGER.outstanding(machine.read()) == {}
+    early = numbers()
+    next(early)
+    early.close()
+    assert closed == ["closed", "closed"]
+    assert LEDGER.outstanding(machine.read()) == {}
+    machine.ram_used = 15 * GB
+    with pytest.raises(MemoryPressure):
+        next(numbers())
+    assert list(memory_guard(ram=0.8, on_pressure="skip")(numbers.__wrapped__)()) == []  # type: ignore[attr-defined]
+    assert list(memory_guard(ram=0.8, fallback=lambda: [9])(numbers.__wrapped__)()) == [9]  # type: ignore[attr-defined]
+
+
+def test_async_generators_too(machine: FakeDevices) -> None:
+    """With sync or async fallbacks, or nothing."""
+
+    async def numbers() -> AsyncIterator[int]:
+        yield 1
+        yield 2
+
+    async def fallback() -> AsyncIterator[int]:
+        yield 9
+
+    async def items(function: Any) -> list[int]:
+        return [item async for item in function()]
+
+    guarded = memory_guard(ram=0.8, need="1GB")(numbers)
+    assert asyncio.run(items(guarded)) == [1, 2]
+    assert LEDGER.outstanding(machine.read()) == {}
+    machine.ram_used = 15 * GB
+    assert asyncio.run(items(memory_guard(ram=0.8, on_pressure="skip")(numbers))) == []
+    assert asyncio.run(items(memory_guard(ram=0.8, fallback=fallback)(numbers))) == [9]
+    with pytest.raises(MemoryPressure):
+        asyncio.run(items(guarded))
+
+
+def test_coroutines_fall_back_to_either_kind(machine: FakeDevices) -> None:
+    """A sync or an async function."""
+
+    async def large() -> str:
+        return "large"
+
+    async def small() -> str:
+        return "small"
+
+    assert asyncio.run(memory_guard(ram=0.8)(large)()) == "large"
+    machine.ram_used = 15 * GB
+    assert asyncio.run(memory_guard(ram=0.8, fallback=small)(large)()) == "small"
+    assert asyncio.run(memory_guard(ram=0.8, fallback=lambda: "tiny")(large)()) == "tiny"  # type: ignore[arg-type]
+    assert asyncio.run(memory_guard(ram=0.8, on_pressure="skip")(large)()) is None
+
+
+def test_switched_off_it_admits_everything(machine: FakeDevices) -> None:
+    """testing.disabled and MLGUARD_DISABLE."""
+    machine.ram_used = 15 * GB
+    with disabled("memory_guard"):
+        assert memory_guard(ram=0.8)(lambda: 1)() == 1
+
+
+def test_decorating_and_importing_start_no_thread() -> None:
+    """The sampler begins with the first call."""
+    program = (
+        "import threading\nfrom mlguard_nb import memory_guard\nf = memory_guard(lambda: 1)\n"
+        "before = threading.active_count()\nf()\nprint(before, threading.active_count() > before)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    assert done.stdout.split() == ["1", "True"], done.stderr
+
+
+def test_a_guarded_closure_travels_by_cloudpickle() -> None:
+    """Into a fresh process, where it watches that machine."""
+    import cloudpickle
+
+    offset = 5
+    guarded = memory_guard(ram=0.99, need="1MB")(lambda x: x + offset)
+    guarded(1)
+    program = f"import cloudpickle; f = cloudpickle.loads({cloudpickle.dumps(guarded)!r}); print(f(1))"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    assert done.stdout.strip() == "6", done.stderr
