@@ -1,0 +1,184 @@
+"""What becomes of each magic and shell line: one table for lines, one for cells."""
+
+from __future__ import annotations
+
+import ast
+import re
+import shlex
+from dataclasses import dataclass, field
+
+from mlguard_convert.dependencies import requirements_of_pip_line
+
+__all__ = ["SHELL", "Action", "cell_magic", "line_magic", "shell_call", "shell_text"]
+
+SHELL = "__mlguard_shell__"  # stands for the helper until a free name is chosen for it
+
+_DROPPED_LINES = frozenset(
+    "alias_magic autoreload autosave aimport colors config connect_info debug dhist dirs doctest_mode edit gui guard "
+    "history killbgscripts load_ext logoff logon logstart logstate logstop ls lsmagic magic matplotlib nbagg notebook "
+    "page pastebin pdb pdef pdoc pfile pinfo pinfo2 pprint precision profile psearch psource pwd pycat qtconsole "
+    "quickref recall rehashx reload_ext reset_selective tb tensorboard unalias unload_ext version_information "
+    "watermark who who_ls whos xdel xmode cat less more man matplotlib_inline".split()
+)
+_BODY_LINES = frozenset(("time", "prun", "lprun", "memit", "mprun"))
+_BODY_CELLS = frozenset(("time", "capture", "prun", "memit", "mprun"))
+_SHOWN_CELLS = frozenset(("html", "HTML", "javascript", "js", "svg", "SVG", "latex", "markdown"))
+_SHELL_CELLS = frozenset(("bash", "sh", "!", "sx", "system"))
+_INSTALLERS = frozenset(("pip", "conda", "mamba", "uv", "pip3"))
+_INSTALL = re.compile(r"^\s*(?:sudo\s+)?(?:\S*python\S*\s+-m\s+)?(?:pip\d?|conda|mamba|uv|apt|apt-get|brew)\s")
+_PYLAB = (
+    "import numpy",
+    "import numpy as np",
+    "import matplotlib",
+    "from matplotlib import pylab, mlab, pyplot",
+    "import matplotlib.pyplot as plt",
+    "from numpy import *",
+    "from pylab import *",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """What stands in the place of a magic. `source` None: nothing. `change` is the README's line about it, `needs`
+    the requirements it names; `before` are statements that must come earlier; `refusal` says why it cannot be kept.
+    """
+
+    source: str | None = None
+    change: str = ""
+    needs: tuple[str, ...] = ()
+    before: tuple[str, ...] = ()
+    warning: str = ""
+    refusal: str = ""
+    next_step: str = ""
+    paths: tuple[str, ...] = field(default=())
+
+
+def line_magic(name: str, rest: str, *, assigned: bool = False) -> Action:  # noqa: PLR0911, PLR0912
+    """`%name rest`, standing alone or, when `assigned`, on the right of an assignment."""
+    rest = rest.strip()
+    shown = f"`%{name}{' ' + rest if rest else ''}`"
+    if name in _INSTALLERS:
+        return _installed(f"{name} {rest}", shown)
+    if name in _BODY_LINES:
+        body = _without_options(rest)
+        return Action(body or None, f"`%{name}` dropped: every step is timed")
+    if name in ("timeit", "timeit_"):
+        return Action(None if _is_pure_text(rest) else _without_options(rest) or None, f"{shown} runs once, untimed")
+    if name == "pylab":
+        return Action("None" if assigned else None, f"{shown} became the imports it stands for", before=_PYLAB)
+    if name in ("env", "set_env"):
+        return _environment(rest, shown)
+    if name == "cd":
+        path = shlex.quote(rest).strip("'\"") or "~"
+        if path.startswith("~"):
+            return Action("os.chdir(os.path.expanduser(" + repr(path) + "))", f"{shown} kept", before=("import os",))
+        return Action(
+            f"os.chdir({shell_text(path)})", f"{shown} kept, undone at the end of run()", before=("import os",)
+        )
+    if name in ("system", "sx"):
+        return Action(shell_call(rest, show=name == "system"), f"{shown} runs only with --allow-shell")
+    if name == "mkdir":
+        return Action(shell_call(f"mkdir {rest}"), f"{shown} runs only with --allow-shell")
+    if name == "store" and "-r" in rest.split():
+        return Action(refusal=f"%store {rest} reads variables from another session", next_step="Assign them in a cell.")
+    if name == "reset":
+        return Action(None, f"{shown} dropped", warning="%reset is dropped: the names stay")
+    if name in _DROPPED_LINES or name == "store" or name.startswith("load_ext"):
+        return Action("None" if assigned else None, f"{shown} dropped")
+    return Action(refusal=f"%{name} is not known", next_step="Write it in Python, or export with --skip-bad-cells.")
+
+
+def cell_magic(name: str, rest: str, body: str) -> Action:
+    """`%%name rest` above `body`, which holds no further magic on its first line unless the caller unwraps it."""
+    shown = f"`%%{name}{' ' + rest.strip() if rest.strip() else ''}`"
+    if name in _BODY_CELLS:
+        why = "output is printed" if name == "capture" else "every step is timed"
+        return Action(body, f"{shown} dropped: {why}")
+    if name == "timeit":
+        inner = "".join(f"    {line}\n" for line in body.strip("\n").split("\n"))
+        if not body.strip():
+            return line_magic("timeit", rest)
+        setup = f"    {_without_options(rest)}\n" if _without_options(rest) else ""
+        return Action(f"def timed():\n{setup}{inner}\n\ntimed()\n", f"{shown} runs once, untimed")
+    if name in ("writefile", "file"):
+        words = rest.split()
+        if not words:
+            return Action(refusal=f"%%{name} names no file")
+        return _written(words[-1], "-a" in words or "--append" in words, body, shown)
+    if name in _SHOWN_CELLS or name in ("guard",):
+        return Action(None, f"{shown} dropped: it only shows something")
+    if name in _SHELL_CELLS or (name == "script" and rest.split()[:1] in (["bash"], ["sh"])):
+        if "--out" in rest or "--err" in rest:
+            return Action(refusal=f"{shown} binds names from a shell", next_step="Use names = !command.")
+        return Action(f"{SHELL}({body!r})\n", f"{shown} runs only with --allow-shell")
+    if name in ("pip", "conda", "mamba"):
+        return _installed(f"{name} {rest} {body}", shown)
+    return Action(
+        refusal=f"the cell magic %%{name} is not known, so what the cell does cannot be kept",
+        next_step="Write it in Python, or export with --skip-bad-cells.",
+    )
+
+
+def shell_call(command: str, *, show: bool = True) -> str:
+    """The source of a call for `!command`; an install is None's business and never comes here."""
+    return f"{SHELL}({shell_text(command)}{'' if show else ', show=False'})"
+
+
+def shell_action(command: str, *, assigned: bool) -> Action:
+    """`!command`, or `name = !command`."""
+    if not assigned and _INSTALL.match(command):
+        return _installed(command, f"`!{command.strip()}`")
+    return Action(shell_call(command, show=not assigned), f"`!{command.strip()}` runs only with --allow-shell")
+
+
+def shell_text(command: str) -> str:
+    """The source of the command's text: an f-string where it mentions Python with {expression} or $name."""
+    text = re.sub(
+        r"(?<!\$)\$([A-Za-z_]\w*)", lambda found: f"{{{found[1]}}}" if found[1].islower() else found[0], command
+    )
+    text = text.replace("$$", "$")
+    source = "f" + repr(text)
+    try:
+        tree = ast.parse(source, mode="eval").body
+    except (SyntaxError, ValueError):
+        return repr(command)
+    holds = isinstance(tree, ast.JoinedStr) and any(isinstance(part, ast.FormattedValue) for part in tree.values)
+    return source if holds else repr(command)
+
+
+def _installed(command: str, shown: str) -> Action:
+    needs = requirements_of_pip_line(command)
+    what = f"{', '.join(needs)} became a dependency" if len(needs) == 1 else f"{', '.join(needs)} became dependencies"
+    return Action(None, f"{shown} dropped" if not needs else f"{shown}: {what}", needs=needs)
+
+
+def _environment(rest: str, shown: str) -> Action:
+    name, equals, value = rest.partition("=")
+    if not equals:
+        name, _, value = rest.partition(" ")
+    if not name.strip() or not value.strip():
+        return Action(None, f"{shown} dropped: it only shows something")
+    return Action(f"os.environ[{name.strip()!r}] = {shell_text(value.strip())}", f"{shown} kept", before=("import os",))
+
+
+def _written(path: str, append: bool, body: str, shown: str) -> Action:
+    target = f"pathlib.Path({shell_text(path)})"
+    if append:
+        source = f"{target}.open('a', encoding='utf-8').write({body!r})\n"
+    else:
+        source = f"{target}.write_text({body!r}, encoding='utf-8')\n"
+    return Action(source, f"{shown} writes the file when the step runs", before=("import pathlib",))
+
+
+def _without_options(text: str) -> str:
+    """The statement after the options of %time and %timeit (`-n 10 -r3 -o`)."""
+    return re.sub(r"^(?:-[a-zA-Z]+\s*(?:\d+\s+)?)+", "", text.strip()).strip()
+
+
+def _is_pure_text(text: str) -> bool:
+    from mlguard_convert.planning.purity import is_pure
+
+    try:
+        return is_pure(ast.parse(_without_options(text), mode="eval").body)
+    except (SyntaxError, ValueError):
+        return False

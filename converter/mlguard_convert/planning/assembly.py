@@ -1,0 +1,149 @@
+"""The phases of planning in their order, from a notebook to a frozen plan."""
+
+from __future__ import annotations
+
+import re
+import sys
+
+from mlguard_convert.diagnostics import Findings
+from mlguard_convert.ipython_syntax import PlainCell, plain_cell
+from mlguard_convert.plan import Change, Plan, PlanOptions
+from mlguard_convert.planning.binders import bind_known_names
+from mlguard_convert.planning.checks import check_names, check_order, check_secrets, data_files
+from mlguard_convert.planning.constants import find_constants, find_params
+from mlguard_convert.planning.draft import Draft
+from mlguard_convert.planning.flow import build_steps, drop_displays
+from mlguard_convert.planning.guarding import function_policies
+from mlguard_convert.planning.hoisting import hoist_imports
+from mlguard_convert.planning.lifting import lift_functions
+from mlguard_convert.planning.naming import package_name
+from mlguard_convert.planning.prose import plain_text, sentence
+from mlguard_convert.planning.schemas import find_schemas
+from mlguard_convert.reader import Cell, Notebook
+
+__all__ = ["assemble"]
+
+
+def assemble(notebook: Notebook, options: PlanOptions) -> Plan:
+    """Run every phase; ConversionError with every error found."""
+    findings = Findings()
+    cells, skipped = _plain_cells(notebook, options, findings)
+    findings.refuse_if_errors(notebook.path)
+    draft = Draft(notebook, options, findings, cells, skipped=skipped)
+    draft.fill()
+    draft.package = _package(draft)
+    for cell in cells:
+        for text in cell.changes:
+            draft.change((cell.number,), text)
+    draft.is_dynamic = any(unit.facts.is_dynamic for unit in draft.units)
+    if draft.is_dynamic:
+        first = next(unit for unit in draft.units if unit.facts.is_dynamic)
+        findings.warning(
+            "dynamic", first.number, "runs code as text or reaches into the namespace, so the notebook stays one step",
+            "Write exec, eval, globals() and locals() out to get a step for each heading.", line=first.node.lineno,
+        )  # fmt: skip
+    bind_known_names(draft)
+    hoist_imports(draft)
+    find_params(draft)
+    find_schemas(draft)
+    if not draft.is_dynamic:
+        find_constants(draft)
+        lift_functions(draft)
+        drop_displays(draft)
+    function_policies(draft)
+    check_secrets(draft)
+    check_order(draft)
+    check_names(draft)
+    steps, results = build_steps(draft)
+    findings.refuse_if_errors(notebook.path)
+    return _plan(draft, steps, results)
+
+
+def _plain_cells(notebook: Notebook, options: PlanOptions, findings: Findings) -> tuple[list[PlainCell], list[int]]:
+    """Every cell as plain Python, in run order; with --skip-bad-cells those that cannot be are left out."""
+    order: list[Cell] = list(notebook.cells)
+    if options.order == "executed":
+        order.sort(key=lambda cell: (cell.execution_count is None, cell.execution_count or 0, cell.number))
+    cells: list[PlainCell] = []
+    skipped: list[int] = []
+    for cell in order:
+        own = Findings()
+        plain = plain_cell(cell, own)
+        errors = [one for one in own.all() if one.severity == "error"]
+        if plain is not None and not errors:
+            cells.append(plain)
+        elif options.skip_bad_cells:
+            skipped.append(cell.number)
+            for one in errors:
+                findings.warning(one.code, one.cell, f"left out: {one.message}", line=one.line)
+            continue
+        for one in own.all():
+            add = {"error": findings.error, "warning": findings.warning}.get(one.severity, findings.info)
+            add(one.code, one.cell, one.message, one.next_step, one.line)
+    return cells, skipped
+
+
+def _package(draft: Draft) -> str:
+    imported = {one.module.partition(".")[0] for unit in draft.units for one in unit.facts.imports}
+    return package_name(draft.options.name, draft.notebook.path.stem, imported | {"mlguard_nb"})
+
+
+def _plan(draft: Draft, steps: list, results: list[str]) -> Plan:  # type: ignore[type-arg]
+    notebook = draft.notebook
+    title = notebook.title or draft.package.replace("_", " ").capitalize()
+    first = re.split(r"(?<=[.!?])\s", plain_text(notebook.prose).replace("\n", " "))[0]
+    description = sentence(f"{title}: {first[0].lower()}{first[1:]}" if first and len(first) < 120 else title)
+    nodes = {one.module.partition(".")[0] for one in draft.imports.values()}
+    for unit in draft.units:
+        if unit.fate in ("step", "function", "block"):
+            nodes |= _inner_imports(unit.node)
+    modules = sorted(nodes - {draft.package, ""} - set(sys.stdlib_module_names))
+    loose = [unit for unit in draft.units if unit.fate == "step"]
+    names = draft.names | {unit.cell.cell.title for unit in loose if unit.cell.cell.title.isidentifier()}
+    return Plan(
+        package=draft.package,
+        title=title,
+        description=description,
+        notebook=notebook,
+        steps=tuple(steps),
+        functions=tuple(draft.functions.values()),
+        constants=tuple(draft.constants),
+        params=tuple(draft.params),
+        schemas=tuple(draft.schemas.values()),
+        imports=tuple(draft.imports.values()),
+        blocks=tuple(draft.blocks),
+        futures=tuple(draft.futures),
+        vendor=tuple(draft.vendor.values()),
+        results=tuple(results),
+        names=frozenset(names),
+        changes=_merged(draft.changes),
+        diagnostics=draft.findings.all(),
+        modules=tuple(modules),
+        requirements=tuple(dict.fromkeys(need for cell in draft.cells for need in cell.requirements)),
+        data_files=data_files(draft),
+        skipped=tuple(draft.skipped),
+        order=tuple(cell.number for cell in draft.cells),
+        is_async=any(step.is_async for step in steps),
+        allow_shell=draft.options.allow_shell,
+    )
+
+
+def _inner_imports(node: object) -> set[str]:
+    import ast
+
+    found: set[str] = set()
+    for one in ast.walk(node):  # type: ignore[arg-type]
+        if isinstance(one, ast.Import):
+            found |= {alias.name.partition(".")[0] for alias in one.names}
+        elif isinstance(one, ast.ImportFrom) and not one.level and one.module:
+            found.add(one.module.partition(".")[0])
+    return found
+
+
+def _merged(changes: list[Change]) -> tuple[Change, ...]:
+    """The same change of several cells once, in the order of the first cell."""
+    found: dict[str, list[int]] = {}
+    for change in changes:
+        found.setdefault(change.text, []).extend(change.cells)
+    merged = [Change(tuple(sorted(set(cells))), text) for text, cells in found.items()]
+    return tuple(sorted(merged, key=lambda change: change.cells[:1]))

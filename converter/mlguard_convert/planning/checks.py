@@ -1,0 +1,161 @@
+"""What a reader of the notebook should know: order of execution, secrets, names that nobody binds, data files."""
+
+from __future__ import annotations
+
+import ast
+import re
+
+from mlguard_convert.planning.draft import BUILTINS, Draft
+
+__all__ = ["check_names", "check_order", "check_secrets", "data_files", "is_drawing"]
+
+_SECRET_TEXT = re.compile(
+    r"AKIA[0-9A-Z]{16}|\bsk-[A-Za-z0-9_-]{20,}|\bgh[pousr]_[A-Za-z0-9]{30,}|\bgithub_pat_\w{30,}|\bxox[abprs]-[\w-]{10,}"
+    r"|AIza[\w-]{35}|\bhf_[A-Za-z0-9]{30,}|-----BEGIN [A-Z ]*PRIVATE KEY|://[^/\s:@]+:[^/\s:@]{3,}@"
+)
+_SECRET_NAME = re.compile(
+    r"(?:^|_)(?:password|passwd|pwd|secret|token|api_?key|access_?key|auth_?key|credentials?)(?:$|_)", re.IGNORECASE
+)
+_PLACEHOLDER = re.compile(r"your|xxx|\*\*\*|<|>|\.\.\.|change|example|dummy|none|test|todo|\s|^$", re.IGNORECASE)
+_IPYTHON_NAMES = frozenset({"In", "Out", "_", "__", "___", "_i", "_ii", "_dh", "exit", "quit"})
+_DRAWN = frozenset({
+    "plot", "scatter", "hist", "bar", "barh", "boxplot", "imshow", "subplots", "figure", "pie", "contour", "contourf",
+    "matshow", "pcolormesh", "heatmap", "violinplot", "errorbar", "fill_between", "stem", "step", "title", "xlabel",
+    "ylabel", "legend", "show", "subplot", "axhline", "axvline", "semilogx", "semilogy", "loglog", "suptitle",
+    "tight_layout", "text", "annotate", "hist2d", "quiver", "xlim", "ylim", "xticks", "yticks", "grid", "colorbar",
+    "savefig", "axis", "gca", "gcf", "axes", "polar", "hexbin", "spy", "stackplot", "quadmesh",
+})  # fmt: skip
+
+
+def check_order(draft: Draft) -> None:
+    """Cells that were last executed in another order than they stand in."""
+    last, before = 0, 0
+    for cell in draft.cells:
+        count = cell.cell.execution_count
+        if count is None:
+            continue
+        if count < last and draft.options.order == "file":
+            draft.findings.warning(
+                "order", cell.number, f"executed as [{count}], before cell {before} which stands above it ([{last}])",
+                "The package runs the cells as they stand in the file; --order executed takes the other order.",
+            )  # fmt: skip
+        else:
+            last, before = count, cell.number
+    known: set[str] = {param.name for param in draft.params} | draft.module_names
+    for unit in draft.of_fate("step"):
+        for name in sorted(unit.facts.certain - known - BUILTINS):
+            later = [one for one in draft.binders.get(name, ()) if one.position > unit.position]
+            earlier = [one for one in draft.binders.get(name, ()) if one.position <= unit.position]
+            if later and not earlier and not unit.cell.may_raise:
+                draft.findings.warning(
+                    "order", unit.number, f"reads {name}, which only cell {later[0].number} below it binds",
+                    "Run from top to bottom the notebook fails here too: move the cell, or try --order executed.",
+                    line=unit.node.lineno,
+                )  # fmt: skip
+        known |= unit.facts.bound
+
+
+def check_secrets(draft: Draft) -> None:
+    """Literals that look like credentials; their values are never repeated."""
+    for cell in draft.cells:
+        for node in ast.walk(cell.tree):
+            text = node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else None
+            named = False
+            if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant):
+                named = any(isinstance(one, ast.Name) and _SECRET_NAME.search(one.id) for one in node.targets)
+                text = node.value.value if named and isinstance(node.value.value, str) else None
+            elif isinstance(node, ast.keyword) and node.arg and _SECRET_NAME.search(node.arg):
+                named = isinstance(node.value, ast.Constant)
+                text = (
+                    node.value.value
+                    if isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+                    else None
+                )
+            if text is None:
+                continue
+            if _SECRET_TEXT.search(text) or (named and len(text) >= 6 and not _PLACEHOLDER.search(text)):
+                line = getattr(node, "lineno", None)
+                draft.findings.warning(
+                    "secret", cell.number, "a literal looks like a secret, and it would be written into the package",
+                    "Read it from the environment: os.environ[...].", line=line,
+                )  # fmt: skip
+
+
+def check_names(draft: Draft) -> None:
+    """Names that are read although no cell, no import and no builtin binds them."""
+    known = draft.module_names | BUILTINS | set(draft.binders) | {param.name for param in draft.params} | {"display"}
+    for unit in draft.units:
+        if unit.fate not in ("step", "function", "constant"):
+            continue
+        needed = unit.facts.reads | unit.facts.late_reads
+        for name in sorted(needed - known):
+            if name.startswith("__mlguard_") or unit.cell.may_raise:
+                continue
+            why = (
+                "is IPython's own history"
+                if name in _IPYTHON_NAMES or re.fullmatch(r"_\d+", name)
+                else "is bound by no cell"
+            )
+            draft.findings.warning("unknown-name", unit.number, f"{name} {why}", line=unit.node.lineno)
+
+
+def data_files(draft: Draft) -> tuple[str, ...]:
+    """Relative paths, written as literals, of files that exist beside the notebook."""
+    folder = draft.notebook.path.parent
+    found: dict[str, None] = {}
+    for cell in draft.cells:
+        for node in ast.walk(cell.tree):
+            if not (isinstance(node, ast.Constant) and isinstance(node.value, str)):
+                continue
+            text = node.value
+            if (
+                not (0 < len(text) < 250)
+                or "\n" in text
+                or "\0" in text
+                or text.startswith(("/", "~"))
+                or "." not in text
+            ):
+                continue
+            try:
+                inside = (folder / text).resolve().is_relative_to(folder.resolve())
+                if inside and (folder / text).is_file():
+                    found[text] = None
+            except (OSError, ValueError):
+                continue
+    return tuple(found)
+
+
+def is_drawing(node: ast.stmt, plotting: frozenset[str]) -> bool:
+    """Whether a statement draws: calls pyplot or seaborn (`plotting` are the notebook's names for them), or asks a
+    frame or an axes to.
+    """
+    if not plotting:
+        return False
+    for one in ast.walk(node):
+        if isinstance(one, ast.Call) and isinstance(one.func, ast.Attribute):
+            root: ast.AST = one.func
+            while isinstance(root, (ast.Attribute, ast.Subscript, ast.Call)):
+                root = root.func if isinstance(root, ast.Call) else root.value
+            setting = one.func.attr.startswith(
+                ("set_", "use", "color_palette", "load_dataset", "reset", "rc", "get_dataset")
+            )
+            if (
+                isinstance(root, ast.Name)
+                and root.id in plotting
+                and not setting
+                and one.func.attr not in ("set", "close", "update")
+            ):
+                return True
+            if one.func.attr in _DRAWN and one.func.attr not in (
+                "step",
+                "text",
+                "title",
+                "show",
+                "figure",
+                "grid",
+                "axis",
+            ):
+                return True
+        elif isinstance(one, ast.Call) and isinstance(one.func, ast.Name) and one.func.id in plotting:
+            return True
+    return False

@@ -1,0 +1,136 @@
+"""Literals that need no passing: the parameters of a run, and constants bound once."""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import io
+import re
+import tokenize
+
+from mlguard_convert.plan import Constant, Param
+from mlguard_convert.planning.draft import Draft, Unit
+from mlguard_convert.planning.purity import is_literal
+
+__all__ = ["find_constants", "find_params"]
+
+_PLAIN = {"int": int, "float": float, "str": str, "bool": bool}
+
+
+def find_params(draft: Draft) -> None:
+    """The literals of the cells tagged `parameters` (and `injected-parameters`, whose values win) become Params."""
+    found: dict[str, Param] = {}
+    for unit in draft.units:
+        if not unit.cell.cell.tags & {"parameters", "injected-parameters"} or unit.fate != "step":
+            continue
+        node = unit.node
+        target = node.targets[0] if isinstance(node, ast.Assign) and len(node.targets) == 1 else None
+        target = node.target if isinstance(node, ast.AnnAssign) else target
+        value = node.value if isinstance(node, (ast.Assign, ast.AnnAssign)) else None
+        if not isinstance(target, ast.Name) or value is None or not is_literal(value) or target.id.startswith("_"):
+            continue
+        if hasattr(builtins, target.id) or target.id in draft.deleted:
+            continue
+        annotation = ast.unparse(node.annotation) if isinstance(node, ast.AnnAssign) else _type_of(value)
+        if annotation not in {*_PLAIN, "list", "dict", "tuple", "set"}:
+            annotation = _type_of(value)
+        old = found.get(target.id)
+        found[target.id] = Param(
+            target.id,
+            ast.get_source_segment(unit.cell.source, value) or ast.unparse(value),
+            annotation if old is None or old.annotation == annotation else "Any",
+            _comment(unit) or (old.description if old is not None else ""),
+            unit.number,
+        )
+        unit.fate = "param"
+    draft.params = list(found.values())
+    cells = dict.fromkeys(param.cell for param in draft.params)
+    if cells:
+        draft.change(cells, "tagged `parameters`: became `Params` and the options of the command line")
+
+
+def _type_of(value: ast.expr) -> str:
+    try:
+        known = ast.literal_eval(value)
+    except ValueError:
+        return "float" if isinstance(value, ast.BinOp) else "Any"
+    return "Any" if known is None else type(known).__name__
+
+
+def find_constants(draft: Draft) -> None:
+    """Names assigned exactly once, at the top of a cell, to a literal that nothing changes."""
+    mutated = {name for unit in draft.units for name in unit.facts.mutated}
+    guarded = {word for cell in draft.cells if cell.directive for word in re.findall(r"\w+", cell.directive.text)}
+    for unit in draft.units:
+        node = unit.node
+        if unit.fate != "step" or unit.cell.directive is not None or unit.cell.may_raise:
+            continue
+        value = node.value if isinstance(node, (ast.Assign, ast.AnnAssign)) else None
+        targets = (
+            node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
+        )
+        if value is None or not is_literal(value) or not targets:
+            continue
+        names = [name for target in targets for name in _plain_names(target)]
+        if (
+            not names
+            or len(names) != len(unit.facts.bound)
+            or not all(
+                len(draft.binders[name]) == 1
+                and name not in draft.deleted
+                and name not in draft.written
+                and name not in mutated
+                and name not in guarded
+                and not hasattr(builtins, name)
+                and not any(param.name == name for param in draft.params)
+                and not any(
+                    reader.position < unit.position and name in reader.facts.uses
+                    for reader in draft.readers.get(name, ())
+                )
+                for name in names
+            )
+        ):
+            continue
+        if not is_literal(value, mutable=False) and (len(targets) > 1 or any(_escapes(draft, name) for name in names)):
+            continue
+        unit.fate = "constant"
+        draft.constants += [Constant(name, unit.piece) for name in names]
+
+
+def _plain_names(target: ast.expr) -> list[str]:
+    if isinstance(target, ast.Name):
+        return [target.id]
+    if isinstance(target, (ast.Tuple, ast.List)) and all(isinstance(item, ast.Name) for item in target.elts):
+        return [item.id for item in target.elts if isinstance(item, ast.Name)]
+    return ["", ""] * 99  # not a plain target: never as many names as the statement binds
+
+
+def _escapes(draft: Draft, name: str) -> bool:
+    """Whether another name may come to mean the same list or dict: then somebody could change it under that name."""
+    for unit in draft.readers.get(name, ()):
+        for node in ast.walk(unit.node):
+            value = getattr(node, "value", None)
+            if (
+                isinstance(node, (ast.Assign, ast.Return, ast.NamedExpr))
+                and isinstance(value, ast.Name)
+                and value.id == name
+            ):
+                return True
+            holds = isinstance(node, (ast.List, ast.Tuple, ast.Set)) and any(
+                isinstance(item, ast.Name) and item.id == name for item in node.elts
+            )
+            if holds:
+                return True
+    return False
+
+
+def _comment(unit: Unit) -> str:
+    """The comment at the end of the statement's last line."""
+    line = unit.cell.source.split("\n")[(unit.node.end_lineno or unit.node.lineno) - 1]
+    try:
+        for token in tokenize.generate_tokens(io.StringIO(line).readline):
+            if token.type == tokenize.COMMENT:
+                return token.string.lstrip("# ").strip()
+    except (tokenize.TokenError, IndentationError, SyntaxError):
+        return ""
+    return ""

@@ -1,0 +1,161 @@
+"""The notebook while it is planned: its statements as units, each with its facts and its fate."""
+
+from __future__ import annotations
+
+import ast
+import builtins
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Literal
+
+from mlguard_convert.diagnostics import Findings
+from mlguard_convert.ipython_syntax import PlainCell
+from mlguard_convert.plan import (
+    Change,
+    Constant,
+    Function,
+    Import,
+    ImportBlock,
+    Param,
+    Piece,
+    PlanOptions,
+    Schema,
+    VendorFile,
+)
+from mlguard_convert.reader import Notebook
+from mlguard_nb.dataflow import CellFacts, statement_facts
+
+__all__ = ["BUILTINS", "Draft", "Fate", "Unit"]
+
+BUILTINS = frozenset(dir(builtins)) | {"__file__", "__name__", "__doc__", "__builtins__"}
+
+# What becomes of a statement: part of a step, or moved somewhere else, or gone.
+Fate = Literal["step", "import", "block", "function", "constant", "param", "shown", "gone"]
+
+
+@dataclass(slots=True, eq=False)
+class Unit:
+    """One statement at the top of a cell. `place` is its index in the cell; `position` the cell's in the run order."""
+
+    cell: PlainCell
+    position: int
+    place: int
+    node: ast.stmt
+    facts: CellFacts
+    fate: Fate = "step"
+
+    @property
+    def number(self) -> int:
+        """The number of its cell."""
+        return self.cell.number
+
+    @property
+    def piece(self) -> Piece:
+        """Only this statement."""
+        return Piece(self.cell.number, self.cell.source, (self.place,))
+
+    @property
+    def text(self) -> str:
+        """Its source."""
+        return ast.get_source_segment(self.cell.source, self.node) or ""
+
+
+@dataclass
+class Draft:
+    """Everything decided so far. Phases read what earlier ones left and add their own part."""
+
+    notebook: Notebook
+    options: PlanOptions
+    findings: Findings
+    cells: list[PlainCell]
+    units: list[Unit] = field(default_factory=list)
+    changes: list[Change] = field(default_factory=list)
+    skipped: list[int] = field(default_factory=list)
+    imports: dict[tuple[str, str, str | None], Import] = field(default_factory=dict)
+    blocks: list[ImportBlock] = field(default_factory=list)
+    futures: list[str] = field(default_factory=list)
+    constants: list[Constant] = field(default_factory=list)
+    params: list[Param] = field(default_factory=list)
+    functions: dict[str, Function] = field(default_factory=dict)
+    schemas: dict[str, Schema] = field(default_factory=dict)
+    vendor: dict[str, VendorFile] = field(default_factory=dict)
+    is_dynamic: bool = False
+    package: str = "notebook"
+
+    def fill(self) -> None:
+        """Take every statement of every cell as a unit."""
+        self.units = [
+            Unit(cell, position, place, node, statement_facts(node))
+            for position, cell in enumerate(self.cells)
+            for place, node in enumerate(cell.tree.body)
+        ]
+
+    def change(self, cells: Iterable[int], text: str) -> None:
+        """Note a line of the README."""
+        self.changes.append(Change(tuple(dict.fromkeys(cells)), text))
+
+    def of_fate(self, fate: Fate) -> Iterator[Unit]:
+        """The units with this fate, in order."""
+        return (unit for unit in self.units if unit.fate == fate)
+
+    @cached_property
+    def binders(self) -> dict[str, list[Unit]]:
+        """For each name the units that may bind it, in order."""
+        found: dict[str, list[Unit]] = defaultdict(list)
+        for unit in self.units:
+            for name in unit.facts.bound:
+                found[name].append(unit)
+        return dict(found)
+
+    @cached_property
+    def readers(self) -> dict[str, list[Unit]]:
+        """For each name the units that read it, at once or later, in order."""
+        found: dict[str, list[Unit]] = defaultdict(list)
+        for unit in self.units:
+            for name in unit.facts.uses | unit.facts.late_reads:
+                found[name].append(unit)
+        return dict(found)
+
+    @cached_property
+    def deleted(self) -> frozenset[str]:
+        """Names that some statement deletes."""
+        return frozenset(name for unit in self.units for name in unit.facts.deleted)
+
+    @cached_property
+    def written(self) -> frozenset[str]:
+        """Names that a function binds through `global`."""
+        return frozenset(name for unit in self.units for name in unit.facts.written_globals)
+
+    @cached_property
+    def names(self) -> frozenset[str]:
+        """Every name of the notebook, local ones and attributes' roots included: no introduced name may be one."""
+        found: set[str] = set(self.binders) | set(self.readers)
+        for cell in self.cells:
+            for node in ast.walk(cell.tree):
+                if isinstance(node, ast.Name):
+                    found.add(node.id)
+                elif isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+                    found.add(node.name)
+                elif isinstance(node, ast.arg):
+                    found.add(node.arg)
+                elif isinstance(node, ast.alias):
+                    found.add((node.asname or node.name).partition(".")[0])
+        return frozenset(found)
+
+    @property
+    def module_names(self) -> frozenset[str]:
+        """Names that need no passing: imports, constants, lifted functions."""
+        return frozenset(
+            {one.name for one in self.imports.values()}
+            | {name for block in self.blocks for name in block.names}
+            | {one.name for one in self.constants}
+            | set(self.functions)
+            | set(self.schemas)
+        )
+
+    def forget_tables(self) -> None:
+        """Statements changed: gather binders and readers anew."""
+        for name in ("binders", "readers", "deleted", "written", "names"):
+            self.__dict__.pop(name, None)

@@ -1,0 +1,232 @@
+"""Steps with what goes in and what comes out: liveness over the groups, decided once for the whole run."""
+
+from __future__ import annotations
+
+import ast
+import builtins
+from dataclasses import dataclass, replace
+
+from mlguard_convert.plan import Piece, Step
+from mlguard_convert.planning.draft import Draft, Unit
+from mlguard_convert.planning.grouping import Group, group_cells
+from mlguard_convert.planning.guarding import step_policy
+from mlguard_convert.planning.naming import free_name, slug, step_name
+from mlguard_convert.planning.prose import docstring
+from mlguard_convert.planning.purity import is_shown
+from mlguard_convert.planning.regions import cell_facts_of, find_regions
+from mlguard_nb.dataflow import CellFacts
+
+__all__ = ["build_steps", "drop_displays"]
+
+
+@dataclass(frozen=True, slots=True)
+class _After:
+    """What is known behind a group: live names, those certainly read, those bound again."""
+
+    live: frozenset[str]
+    certain: frozenset[str]
+    rebound: frozenset[str]
+
+
+def drop_displays(draft: Draft) -> None:
+    """Pure expressions only showed a value: they go, unless displays are kept."""
+    shadowed = frozenset(name for name in draft.binders if hasattr(builtins, name))
+    where: dict[int, list[str]] = {}
+    for unit in draft.of_fate("step"):
+        if not is_shown(unit.node, shadowed) or unit.cell.may_raise:
+            continue
+        if draft.options.keep_displays and _is_last(unit) and not isinstance(unit.node, ast.Pass):
+            continue
+        unit.fate = "shown"
+        if isinstance(unit.node, ast.Expr) and not isinstance(unit.node.value, ast.Constant):
+            where.setdefault(unit.number, []).append(unit.text)
+    if where:
+        shown = list(
+            dict.fromkeys(text for texts in where.values() for text in texts if "\n" not in text and len(text) < 40)
+        )
+        some = ", ".join(f"`{text}`" for text in shown[:3]) + (", ..." if len(shown) > 3 else "")
+        draft.change(where, f"{some or 'expressions'} only showed a value: dropped")
+
+
+def _is_last(unit: Unit) -> bool:
+    return unit.place == len(unit.cell.tree.body) - 1
+
+
+def build_steps(draft: Draft) -> tuple[list[Step], list[str]]:
+    """The steps in run order, and the names that `run()` returns."""
+    units: list[list[Unit]] = [[] for _ in draft.cells]
+    for unit in draft.of_fate("step"):
+        units[unit.position].append(unit)
+    facts = [cell_facts_of(own, may_raise=draft.cells[at].may_raise) for at, own in enumerate(units)]
+    regions = [0] * len(facts) if draft.is_dynamic else find_regions(draft, facts)
+    groups = group_cells(draft, regions, facts)
+    afters = _afters(groups)
+    known = {param.name for param in draft.params}
+    fixed = draft.module_names
+    alive: dict[str, None] = {}
+    steps: list[Step] = []
+    used: set[str] = set()
+    for group, after in zip(groups, afters, strict=True):
+        step = _step(draft, group, after, known, fixed, used)
+        used.add(step.name)
+        local = group.facts.bound - fixed
+        gone = (group.facts.deleted - group.facts.definite) & (local | known)
+        known = (known | local) - gone
+        for name in gone:
+            alive.pop(name, None)
+        for name in _final(draft, group, after, local):
+            if name in step.outputs:
+                alive.pop(name, None)
+                alive[name] = None
+        if not step.outputs and not _does_anything(group):
+            continue
+        steps.append(step)
+    return steps, [*(one.name for one in draft.constants), *alive]
+
+
+def _does_anything(group: Group) -> bool:
+    return any(not isinstance(unit.node, ast.Pass) for unit in group.units)
+
+
+def _afters(groups: list[Group]) -> list[_After]:
+    live: frozenset[str] = frozenset()
+    certain: frozenset[str] = frozenset()
+    rebound: frozenset[str] = frozenset()
+    found: list[_After] = []
+    for group in reversed(groups):
+        found.append(_After(live, certain, rebound))
+        one = group.facts
+        live = (live - one.definite) | one.reads | one.late_reads | (one.bound - one.definite)
+        certain = (certain - one.definite) | one.certain
+        rebound = rebound | one.bound
+    found.reverse()
+    return found
+
+
+def _final(draft: Draft, group: Group, after: _After, local: frozenset[str]) -> list[str]:
+    """The names of this group that the notebook ends with and that the caller gets."""
+    one = group.facts
+    last = [name for name in _binding_order(group) if name in local and name not in after.rebound]
+    last = [name for name in last if name not in one.deleted or name in one.definite]
+    chosen = draft.options.outputs
+    if isinstance(chosen, tuple):
+        return [name for name in last if name in chosen]
+    kinds = {*one.functions, *one.classes, *(imported.name for imported in one.imports)}
+    if chosen == "all":
+        return [name for name in last if name not in kinds]
+    sure = one.definite | (one.assigned if group.first.cell.may_raise else frozenset())
+    return [name for name in last if name in one.assigned and name in sure and not name.startswith("_")]
+
+
+def _step(draft: Draft, group: Group, after: _After, known: set[str], fixed: frozenset[str], used: set[str]) -> Step:
+    one = group.facts
+    local = one.bound - fixed
+    final = set(_final(draft, group, after, local))
+    gone = one.deleted - one.definite
+    outputs = {name for name in local if (name in after.live or name in final) and name not in gone}
+    if draft.is_dynamic:
+        outputs = set(final)
+    dead = _dead(group, local - outputs, after, one)
+    kept = {name for name in dead if name not in after.rebound and name not in known}
+    outputs |= {name for name in kept if name not in gone}
+    maybe = {name for name in outputs if name not in one.definite}
+    reads = one.reads | one.late_reads | maybe | one.written_globals | (one.bound & known & one.late_reads)
+    inputs = [name for name in _reading_order(group, reads) if name in known and name not in fixed]
+    initial = {name for name in maybe if name not in inputs and name not in after.certain}
+    initial |= {name for name in one.written_globals & local if name not in inputs and name not in one.definite}
+    restored = sorted(
+        name for name in one.reads & one.bound if hasattr(builtins, name) and name not in inputs and name not in fixed
+    )
+    if "__name__" in one.uses:
+        restored.append("__name__")
+    order = [name for name in _binding_order(group) if name in outputs]
+    cell = group.first.cell
+    directive = cell.directive
+    wanted = step_name(
+        cell.cell.title, order, [unit.node for unit in group.units], plots=group.draws, used=used, cell=cell.number
+    )
+    if directive is not None and directive.policy.name:
+        wanted = slug(directive.policy.name) or wanted
+    taken = draft.names | used | fixed | set(dir(builtins)) | {"step", "steps", "run"}
+    name = free_name(wanted, taken)
+    if draft.is_dynamic:
+        inputs = [param.name for param in draft.params if param.name in one.uses | one.late_reads | one.bound]
+        initial, restored = set(), []
+    step = Step(
+        name=name,
+        title=cell.cell.title,
+        doc=docstring(cell.cell, group.cells),
+        cells=group.cells,
+        pieces=_pieces(group),
+        inputs=tuple(inputs),
+        outputs=tuple(order),
+        initial=tuple(sorted(initial)),
+        restored=tuple(restored),
+        dead=tuple(sorted(dead - kept)),
+        nonlocals=tuple(sorted(one.written_globals & (local | set(inputs)))),
+        deletes=tuple(sorted(gone & known)),
+        mutates=tuple(name for name in inputs if name in one.mutated),
+        tolerated=tuple(dict.fromkeys(unit.number for unit in group.units if unit.cell.may_raise)),
+        figures=(slug(cell.cell.title) or None) if group.draws else None,
+        is_async=one.is_async,
+        state=draft.is_dynamic,
+    )
+    policy, fallback = step_policy(draft, group, step)
+    return replace(step, policy=policy, fallback=fallback)
+
+
+def _dead(group: Group, names: frozenset[str] | set[str], after: _After, one: CellFacts) -> set[str]:
+    """Names bound here that nobody reads and nobody gets: stores without a purpose."""
+    read = one.uses | one.late_reads
+    kinds = {*one.functions, *one.classes}
+    found = {name for name in names if name not in read and name not in kinds and name not in one.written_globals}
+    targets: set[str] = set()
+    for unit in group.units:
+        for node in ast.walk(unit.node):
+            if isinstance(node, (ast.For, ast.AsyncFor)):
+                targets |= {part.id for part in ast.walk(node.target) if isinstance(part, ast.Name)}
+            elif isinstance(node, (ast.Tuple, ast.List)) and isinstance(node.ctx, ast.Store):
+                targets |= {part.id for part in ast.walk(node) if isinstance(part, ast.Name)}
+    return found - targets
+
+
+def _pieces(group: Group) -> tuple[Piece, ...]:
+    places: dict[int, list[int]] = {}
+    sources: dict[int, str] = {}
+    for unit in group.units:
+        places.setdefault(unit.number, []).append(unit.place)
+        sources[unit.number] = unit.cell.source
+    return tuple(Piece(number, sources[number], tuple(keep)) for number, keep in places.items())
+
+
+def _binding_order(group: Group) -> list[str]:
+    """The names that the group binds, in the order of the text."""
+    found: dict[str, None] = {}
+    for unit in group.units:
+        bound = unit.facts.bound
+        if len(bound) > 1:
+            places = {
+                node.id: (node.lineno, node.col_offset)
+                for node in ast.walk(unit.node)
+                if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store) and node.id in bound
+            }
+            found.update(dict.fromkeys(sorted(bound, key=lambda name: (places.get(name, (10**9, 0)), name))))
+        else:
+            found.update(dict.fromkeys(bound))
+    return list(found)
+
+
+def _reading_order(group: Group, names: frozenset[str] | set[str]) -> list[str]:
+    """`names` in the order in which the text first mentions them."""
+    found: dict[str, None] = {}
+    for unit in group.units:
+        own = names & (unit.facts.reads | unit.facts.uses | unit.facts.late_reads | unit.facts.bound)
+        if len(own - found.keys()) > 1:
+            places: dict[str, tuple[int, int]] = {}
+            for node in ast.walk(unit.node):
+                if isinstance(node, ast.Name) and node.id in own:
+                    places[node.id] = min(places.get(node.id, (10**9, 0)), (node.lineno, node.col_offset))
+            found.update(dict.fromkeys(sorted(own, key=lambda name: (places.get(name, (10**9, 0)), name))))
+        else:
+            found.update(dict.fromkeys(own))
+    return [*found, *sorted(names - found.keys())]

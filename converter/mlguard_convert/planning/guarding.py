@@ -1,0 +1,85 @@
+"""The guards of a cell as the guards of a step: what a %%guard line means once the cell is a function."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from mlguard_convert.plan import Step
+from mlguard_convert.planning.draft import BUILTINS, Draft
+from mlguard_convert.planning.lifting import scope_is_defs
+from mlguard_convert.planning.schemas import with_known_schemas
+from mlguard_nb.policy.values import GuardPolicy, NameRef
+
+if TYPE_CHECKING:
+    from mlguard_convert.planning.grouping import Group
+
+__all__ = ["function_policies", "step_policy"]
+
+
+def step_policy(draft: Draft, group: Group, step: Step) -> tuple[GuardPolicy | None, str | None]:
+    """The policy of the step, and the notebook's function behind its fallback=; (None, None) for an unguarded cell."""
+    directive = group.first.cell.directive
+    if directive is None or (scope_is_defs(group.first) and directive.cell.scope != "both"):
+        return None, None
+    cell = group.first.number
+    policy = directive.policy
+    if not policy.parts():
+        return None, None
+    policy = _with_inputs(draft, with_known_schemas(draft, policy, step.inputs, cell), step, cell)
+    fallback = None
+    if policy.memory is not None and isinstance(policy.memory.fallback, NameRef):
+        fallback = policy.memory.fallback.name
+        if fallback not in draft.functions:
+            draft.findings.error(
+                "fallback", cell, f"fallback={fallback}: it is no function that can move to module level",
+                "Define it once, with def, reading no notebook variables.",
+            )  # fmt: skip
+    _check_references(draft, policy, cell)
+    return policy, fallback
+
+
+def _with_inputs(draft: Draft, policy: GuardPolicy, step: Step, cell: int) -> GuardPolicy:
+    """Keys and schemas speak of live-ins: what is a constant now has no place in them."""
+    if policy.cache is not None:
+        key = policy.cache.key
+        if isinstance(key, tuple):
+            key = tuple(name for name in key if not isinstance(name, str) or name in step.inputs) or None
+        policy = replace(policy, cache=replace(policy.cache, watch_files=True, key=key))
+    if policy.validate is not None:
+        known = tuple(pair for pair in policy.validate.schemas if pair[0] in step.inputs)
+        for parameter, _ in policy.validate.schemas:
+            if parameter not in step.inputs:
+                draft.findings.warning(
+                    "validate", cell, f"validate={parameter}: the cell does not read {parameter}, so it is not checked"
+                )
+        validate = replace(policy.validate, schemas=known) if known or policy.validate.returns else None
+        policy = replace(policy, validate=validate)
+    if policy.retry is not None and policy.retry.on_oom.startswith("halve:"):
+        name = policy.retry.on_oom.partition(":")[2]
+        if name not in step.inputs:
+            draft.findings.error("halve", cell, f"oom=halve:{name}: the cell does not read {name}")
+    return policy
+
+
+def _check_references(draft: Draft, policy: GuardPolicy, cell: int) -> None:
+    for role, reference in policy.references():
+        top = reference.name.partition(".")[0]
+        if top not in draft.module_names and top not in BUILTINS:
+            draft.findings.error(
+                "guard-name", cell, f"{role}={reference.name}: {top} is not known where the step is defined",
+                "Import or define it at the top of a cell, once.",
+            )  # fmt: skip
+
+
+def function_policies(draft: Draft) -> None:
+    """Guards of cells that only define: their schemas resolved, their names checked."""
+    for name, function in list(draft.functions.items()):
+        if function.policy is None:
+            continue
+        if function.is_class:
+            draft.functions[name] = replace(function, policy=None)
+            continue
+        policy = with_known_schemas(draft, function.policy, (), function.piece.cell)
+        _check_references(draft, policy, function.piece.cell)
+        draft.functions[name] = replace(function, policy=policy)

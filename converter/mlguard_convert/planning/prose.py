@@ -1,0 +1,59 @@
+"""Markdown as plain docstrings: what a heading and the text below it say, without marks."""
+
+from __future__ import annotations
+
+import re
+import textwrap
+
+from mlguard_convert.reader import Cell
+
+__all__ = ["docstring", "plain_text", "sentence"]
+
+_WIDTH = 108
+_MOST_LINES = 12
+
+
+def docstring(cell: Cell, cells: tuple[int, ...]) -> str:
+    """The docstring of the step that begins with `cell`."""
+    title = sentence(cell.title) if cell.title else f"Cell {cells[0]}."
+    text = plain_text(cell.prose)
+    return f"{title}\n\n{text}\n" if text else title
+
+
+def sentence(title: str) -> str:
+    """A heading as one line that ends like a sentence."""
+    line = " ".join(title.split()).rstrip(":;,")
+    if len(line) > _WIDTH - 4:
+        line = textwrap.shorten(line, _WIDTH - 4, placeholder=" ...")
+    return line if line.endswith((".", "!", "?")) else f"{line}."
+
+
+def plain_text(markdown: str) -> str:
+    """The first paragraphs, wrapped; pictures, tables, formulas, rules and code blocks are left out."""
+    text = re.sub(
+        r"```.*?```|~~~.*?~~~|\$\$.*?\$\$|<!--.*?-->|\\begin\{.*?\\end\{\w+\*?\}", "", markdown, flags=re.DOTALL
+    )
+    text = re.sub(r"!\[[^\]]*\]\([^)]*\)", "", text)
+    text = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", text)
+    text = re.sub(r"</?[A-Za-z][^>]*>", "", text)
+    text = re.sub(r"(\*\*|__)(.+?)\1", r"\2", text)
+    lines: list[str] = []
+    for block in re.split(r"\n\s*\n", text):
+        rows = [
+            row.strip() for row in block.strip().split("\n") if row.strip() and not re.fullmatch(r"[-=*_|\s:]+", row)
+        ]
+        if not rows or any(row.startswith("|") for row in rows):
+            continue
+        listed = re.match(r"(?:[-*+]|\d+[.)])\s", rows[0])
+        parts: list[str] = []
+        for row in rows:
+            row = re.sub(r"^(?:#+|>+)\s*", "", row)
+            if (listed and re.match(r"(?:[-*+]|\d+[.)])\s", row)) or not parts:
+                parts.append(row)
+            else:
+                parts[-1] += f" {row}"
+        wrapped = [line for part in parts for line in textwrap.wrap(part, _WIDTH, break_long_words=False)]
+        if len(lines) + len(wrapped) > _MOST_LINES:
+            break
+        lines += ["", *wrapped] if lines else wrapped
+    return "\n".join(lines)

@@ -1,0 +1,115 @@
+"""Which cells must stay in one function: late binding that can be seen, and functions that write notebook variables."""
+
+from __future__ import annotations
+
+import ast
+
+from mlguard_convert.planning.draft import Draft, Unit
+from mlguard_nb.dataflow import CellFacts, combine, free_names
+from mlguard_nb.dataflow.scopes import class_names
+
+__all__ = ["find_regions"]
+
+
+def find_regions(draft: Draft, facts: list[CellFacts]) -> list[int]:
+    """For each cell, in run order, the number of its region: cells with one number are one function.
+
+    A function that reads a variable is closed over it, so it would not see a later cell bind it anew. That matters
+    only where the function, or another that uses it, is used in or after that cell.
+    """
+    count = len(facts)
+    fixed = draft.module_names
+    units: list[list[Unit]] = [[] for _ in range(count)]
+    for unit in draft.of_fate("step"):
+        units[unit.position].append(unit)
+    binders: dict[str, list[int]] = {}
+    for position, one in enumerate(facts):
+        for name in one.bound:
+            binders.setdefault(name, []).append(position)
+    spans: list[tuple[int, int]] = []
+    for position, one in enumerate(facts):
+        for name in one.late_reads - fixed:
+            later = [other for other in binders.get(name, ()) if other > position]
+            if later and not _only_passed(units[position], name) and _used_after(units, position, name, later[0]):
+                spans.append((position, _last_use(units, facts, position, name, later)))
+                draft.findings.info(
+                    "late-binding", draft.cells[position].number,
+                    f"a function reads {name}, which cell {draft.cells[later[0]].number} binds again: these cells stay one step",
+                )  # fmt: skip
+        for name in one.written_globals:
+            touching = [
+                other for other in range(count)
+                if name in facts[other].uses | facts[other].bound | facts[other].late_reads
+                or (facts[position].bound & (facts[other].uses | facts[other].late_reads)
+                    and any(name in unit.facts.written_globals and unit.facts.bound & (facts[other].uses | facts[other].late_reads)
+                            for unit in units[position]))
+            ]  # fmt: skip
+            spans.append((min([*touching, position]), max([*touching, position])))
+    regions = list(range(count))
+    for first, last in sorted(spans):
+        for position in range(first, last + 1):
+            regions[position] = min(regions[position], regions[first])
+    for position in range(1, count):  # a span inside another belongs to it
+        covering = [regions[first] for first, last in spans if first <= position <= last]
+        if covering:
+            regions[position] = min(covering)
+    return regions
+
+
+def _used_after(units: list[list[Unit]], position: int, name: str, first: int) -> bool:
+    """Whether a function of cell `position` that reads `name` is used, itself or through another, from `first` on."""
+    here = [unit for unit in units[position] if name in unit.facts.late_reads]
+    if any(not unit.facts.bound for unit in here):
+        return True
+    names = {bound for unit in here for bound in unit.facts.bound} - {name}
+    everything = [unit for cell in units for unit in cell]
+    while True:
+        more = {
+            bound
+            for unit in everything
+            if names & unit.facts.late_reads or (names & unit.facts.uses and not isinstance(unit.node, ast.Expr))
+            for bound in unit.facts.bound
+        } - names
+        if not more or len(names) > 200:
+            break
+        names |= {bound for bound in more if bound != name} if name in more and len(more) == 1 else more
+        if name in names and not (more - {name}):
+            break
+    return any(names & (unit.facts.uses | unit.facts.late_reads) for cell in units[first:] for unit in cell)
+
+
+def _last_use(units: list[list[Unit]], facts: list[CellFacts], position: int, name: str, later: list[int]) -> int:
+    """The last cell that binds `name` anew while a function of cell `position` that reads it may still be called."""
+    names = {bound for unit in units[position] if name in unit.facts.late_reads for bound in unit.facts.bound}
+    uses = [other for other in range(position, len(facts)) if names & (facts[other].uses | facts[other].late_reads)]
+    last = max(uses, default=position)
+    if not names:
+        return max(later)
+    binding = [other for other in later if other <= last]
+    return max(binding) if binding else later[0]
+
+
+def _only_passed(units: list[Unit], name: str) -> bool:
+    """Whether every late read of `name` in these statements sits in a lambda that is passed straight to a call."""
+    for unit in units:
+        for node in ast.walk(unit.node):
+            if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) and name in free_names(node).names:
+                return False
+            if isinstance(node, ast.ClassDef) and name in class_names(node).names:
+                return False
+            held = getattr(node, "value", None)
+            if isinstance(node, (ast.Assign, ast.AnnAssign)) and held is not None:
+                kept = [held, *(held.elts if isinstance(held, (ast.List, ast.Tuple)) else ())]
+                kept += [one for one in held.values if one] if isinstance(held, ast.Dict) else []
+                for one in kept:
+                    if isinstance(one, ast.Lambda) and name in free_names(one).names:
+                        return False
+    return True
+
+
+def cell_facts_of(units: list[Unit], *, may_raise: bool) -> CellFacts:
+    """The facts of a cell's remaining statements; where the cell may raise, nothing is sure to be bound."""
+    from dataclasses import replace
+
+    found = combine(unit.facts for unit in units)
+    return replace(found, definite=frozenset(), certain=frozenset()) if may_raise else found
