@@ -6,7 +6,7 @@ import { h, type Child } from './dom';
 import { CellRow, stopOf } from './front';
 import { Device, LiveModel, RAM, shareOf } from './model';
 import { sign } from './signs';
-import { about, gib, percent } from './words';
+import { about, gib, percent, timeOfDay } from './words';
 
 /** What the devices need to know besides the model. */
 export interface DeviceContext {
@@ -101,9 +101,14 @@ function deviceBar(device: Device, context: DeviceContext): HTMLElement {
 }
 
 function gpuFacts(device: Device, trans: TranslationBundle): Child[] {
-  const gpu = device.gpu;
+  const { gpu, lost } = device;
   if (gpu === null) {
     return [];
+  }
+  if (lost) {
+    return [
+      h('span', { class: 'mlguard-quiet mlguard-cut' }, trans.__('last reading %1 GiB at %2', gib(lost.used), timeOfDay(lost.wall)))
+    ];
   }
   const { utilisation, temperature, power, power_limit } = gpu;
   const name = gpu.name.replace(/^NVIDIA /, '');

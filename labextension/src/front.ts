@@ -1,8 +1,9 @@
 /** The notebook in front: its kernel, its cells with their times and peaks, and the way to a cell. */
 
-import type { CodeCell } from '@jupyterlab/cells';
+import { CodeCellModel, type Cell, type CodeCell } from '@jupyterlab/cells';
 import {
   INotebookTracker,
+  Notebook,
   NotebookActions,
   NotebookPanel
 } from '@jupyterlab/notebook';
@@ -11,15 +12,23 @@ import { ISignal, Signal } from '@lumino/signaling';
 import { LiveModel, RAM } from './model';
 import { CellView, Peak, readView, VIEW_MIME } from './view';
 
-/** One execution, in seconds since the epoch; `end` is null while it runs. */
+/** One execution, in seconds since the epoch; `end` is null while it waits or runs. Turns count up. */
 interface Run {
+  readonly notebook: string;
+  readonly turn: number;
   readonly scheduled: number;
   readonly start: number;
   readonly end: number | null;
 }
 
+interface Execution {
+  readonly notebook: Notebook;
+  readonly cell: Cell;
+}
+
 /** A cell as the panel lists it. `number` counts the code cells of the file from 1. */
 export interface CellRow {
+  readonly id: string;
   readonly number: number;
   readonly name: string;
   readonly isGuarded: boolean;
@@ -136,7 +145,8 @@ export class NotebookInFront implements IDisposable {
 
   private row(cell: CodeCell, count: number, heading: string): CellRow | null {
     const view = viewOf(cell);
-    const run = this._runs.get(cell.model.id) ?? null;
+    const last = this._runs.get(cell.model.id) ?? null;
+    const run = last !== null && this.isQueued(last) ? null : last;
     if (view === null && run === null) {
       return null;
     }
@@ -147,6 +157,7 @@ export class NotebookInFront implements IDisposable {
       source.split('\n').find(line => line.trim() && !line.startsWith('%')) ??
       source.split('\n', 1)[0];
     return {
+      id: cell.model.id,
       number: count,
       name: view?.name ?? (heading || (firstLine ?? '').trim()),
       isGuarded: directiveOf(source) !== null,
@@ -160,6 +171,19 @@ export class NotebookInFront implements IDisposable {
       view,
       peak: key => this.peak(key, view, start, end)
     };
+  }
+
+  /** Whether a cell still waits for one that was scheduled before it. */
+  private isQueued(run: Run): boolean {
+    return (
+      run.end === null &&
+      Array.from(this._runs.values()).some(
+        other =>
+          other.end === null &&
+          other.notebook === run.notebook &&
+          other.turn < run.turn
+      )
+    );
   }
 
   /** The kernel's own account where the view has one; else the largest sample that fell into the run. */
@@ -200,38 +224,48 @@ export class NotebookInFront implements IDisposable {
     this.model.notify();
   }
 
-  private begin(
-    _: unknown,
-    { cell }: { cell: { model: { id: string } } }
-  ): void {
-    const now = Date.now() / 1000;
-    const start = Math.max(now, this._lastEnd);
-    this._runs.set(cell.model.id, { scheduled: now, start, end: null });
+  private begin(_: unknown, { notebook, cell }: Execution): void {
+    const scheduled = Date.now() / 1000;
+    this._runs.set(cell.model.id, {
+      notebook: notebook.id,
+      turn: ++this._turn,
+      scheduled,
+      start: scheduled,
+      end: null
+    });
   }
 
-  private finish(
-    _: unknown,
-    { cell }: { cell: { model: { id: string } } }
-  ): void {
+  private finish(_: unknown, { notebook, cell }: Execution): void {
     const run = this._runs.get(cell.model.id);
-    const end = Date.now() / 1000;
-    if (run) {
-      // Cells wait for one another: one that was scheduled earlier began when the one before it ended.
-      const start = Math.max(run.scheduled, Math.min(this._lastEnd, end));
-      this._runs.set(cell.model.id, { ...run, start, end });
-      this._lastEnd = end;
+    if (run === undefined || !(cell.model instanceof CodeCellModel)) {
+      return;
     }
-    const count = (this.panel?.content.widgets ?? [])
-      .filter(other => other.model.type === 'code')
-      .findIndex(other => other.model.id === cell.model.id);
-    const row = this.rows.find(other => other.number === count + 1);
-    if (row) {
-      this._cellEnded.emit(row);
+    if (cell.model.executionCount === null) {
+      this._runs.delete(cell.model.id); // an earlier cell failed, this one never ran
+      return;
+    }
+    const end = Date.now() / 1000;
+    this._runs.set(cell.model.id, { ...run, end });
+    this.start(run.notebook, end);
+    if (notebook === this.panel?.content) {
+      const row = this.rows.find(other => other.id === cell.model.id);
+      if (row) {
+        this._cellEnded.emit(row);
+      }
     }
     this.model.notify();
   }
 
-  private _lastEnd = 0;
+  /** Cells wait for one another: the next one begins when the one before it has ended. */
+  private start(notebook: string, at: number): void {
+    for (const [id, run] of this._runs) {
+      if (run.notebook === notebook && run.end === null) {
+        this._runs.set(id, { ...run, start: Math.max(run.scheduled, at) });
+      }
+    }
+  }
+
+  private _turn = 0;
   private _isDisposed = false;
   private _context: NotebookPanel['sessionContext'] | undefined;
   private readonly _runs = new Map<string, Run>();

@@ -28,6 +28,13 @@ export interface Device {
   readonly used: Measured;
   readonly limit: Measured;
   readonly gpu: GpuNow | null;
+  readonly lost: Loss | null;
+}
+
+/** What was last known of a device that gives no reading any more; `wall` is when. */
+export interface Loss {
+  readonly wall: number;
+  readonly used: number;
 }
 
 /** Shares of the real limit from which a sign is shown. */
@@ -86,7 +93,9 @@ export class LiveModel implements IDisposable {
   /** GPUs first, then RAM, as the panel shows them. */
   get devices(): readonly Device[] {
     const sample = this.sample;
-    return sample === null ? [] : [...gpuDevices(sample), ramDevice(sample)];
+    return sample === null
+      ? []
+      : [...this.gpuDevices(sample), ramDevice(sample)];
   }
 
   /** This notebook's kernel, null where none runs or nobody has looked yet. */
@@ -211,10 +220,42 @@ export class LiveModel implements IDisposable {
       case 'sample':
         this.sample = message;
         this._heardAt = performance.now();
+        this.know(message);
         this.remember(message);
         break;
     }
     this.notify();
+  }
+
+  /** A device that is lost keeps its size: only what is in use is not known. */
+  private gpuDevices(sample: Sample): Device[] {
+    return sample.gpus.map(gpu => {
+      const known = this._known.get(gpu.uuid);
+      const isLost = gpu.used.value === null && known !== undefined;
+      return {
+        key: gpu.uuid,
+        label: gpu.mig ? sliceName(gpu) : `GPU ${gpu.index}`,
+        used: gpu.used,
+        limit:
+          gpu.total.value === null && known
+            ? { value: known.limit, reason: null }
+            : gpu.total,
+        gpu,
+        lost: isLost ? known : null
+      };
+    });
+  }
+
+  private know(sample: Sample): void {
+    for (const { uuid, used, total } of sample.gpus) {
+      if (used.value !== null && total.value !== null) {
+        this._known.set(uuid, {
+          wall: sample.wall,
+          used: used.value,
+          limit: total.value
+        });
+      }
+    }
   }
 
   private remember(sample: Sample): void {
@@ -250,6 +291,7 @@ export class LiveModel implements IDisposable {
     }
   }
 
+  private readonly _known = new Map<string, Loss & { limit: number }>();
   private _heardAt: number | null = null;
   private _isDisposed = false;
   private readonly _timer: number;
@@ -285,16 +327,6 @@ export function shareOf(device: Device): number | null {
   return used === null || !limit ? null : used / limit;
 }
 
-function gpuDevices(sample: Sample): Device[] {
-  return sample.gpus.map(gpu => ({
-    key: gpu.uuid,
-    label: gpu.mig ? sliceName(gpu) : `GPU ${gpu.index}`,
-    used: gpu.used,
-    limit: gpu.total,
-    gpu
-  }));
-}
-
 /** "3g.40gb" of "NVIDIA A100-SXM4-80GB MIG 3g.40gb". */
 function sliceName(gpu: GpuNow): string {
   return /MIG (\S+)/.exec(gpu.name)?.[1] ?? `MIG ${gpu.index}`;
@@ -302,5 +334,5 @@ function sliceName(gpu: GpuNow): string {
 
 function ramDevice(sample: Sample): Device {
   const { used, limit } = sample.ram;
-  return { key: RAM, label: 'RAM', used, limit, gpu: null };
+  return { key: RAM, label: 'RAM', used, limit, gpu: null, lost: null };
 }

@@ -44,6 +44,7 @@ export class GuardPanel extends Widget {
     this.node.addEventListener('click', this);
     this.node.addEventListener('keydown', this);
     parts.model.changed.connect(this.soon, this);
+    parts.front.changed.connect(this.tell, this);
     parts.front.changed.connect(this.soon, this);
     this._resize = new ResizeObserver(() => this.soon());
     this._resize.observe(this.node);
@@ -330,8 +331,10 @@ export class GuardPanel extends Widget {
         found.push(
           message(
             'critical',
-            trans.__('%1 gives no reading.', device.label),
-            trans.__('%1. Trying again every 5 s.', device.used.reason ?? '')
+            device.lost
+              ? trans.__('%1 was lost at %2.', device.label, timeOfDay(device.lost.wall))
+              : trans.__('%1 gives no reading.', device.label),
+            trans.__('%1. Trying again every 5 s.', capital(device.used.reason ?? ''))
           )
         );
       }
@@ -452,6 +455,11 @@ export interface PanelParts {
   readonly front: NotebookInFront;
   readonly actions: PanelActions;
   readonly trans: TranslationBundle;
+}
+
+/** The reasons of the server are parts of sentences; here they begin one. */
+function capital(sentence: string): string {
+  return sentence.charAt(0).toUpperCase() + sentence.slice(1);
 }
 
 function message(

@@ -88,7 +88,7 @@ class ViewRenderer extends Widget implements IRenderMime.IRenderer {
         this.headline(view, isSilent),
         ...rows,
         ...(rows.length < 2 ? [h('div', { class: 'mlguard-View-row' })] : []),
-        this.happened(view),
+        ...(isFolded && !view.happened && !view.happenedCode ? [] : [this.happened(view)]),
         isFolded ? this.fold() : h('div', { class: 'mlguard-View-row mlguard-quiet', title: view.next }, this.next(view, isSilent))
       ),
       isFolded && this._isOpen ? this.attempts(view) : h('div', {})
@@ -121,7 +121,7 @@ class ViewRenderer extends Widget implements IRenderMime.IRenderer {
     return h(
       'div',
       { class: 'mlguard-View-row', title: spans.map(([, text]) => text).join('') },
-      sign(isSilent ? 'stale' : signOf(view.sign), undefined, 12),
+      sign(isSilent ? 'stale' : signOf(view), undefined, 12),
       ...spans.map(styled)
     );
   }
@@ -154,11 +154,11 @@ class ViewRenderer extends Widget implements IRenderMime.IRenderer {
         'span',
         { class: 'mlguard-number' },
         h('b', { class: 'mlguard-strong' }, value(gib(used), device.reason, trans)),
-        ` ${trans.__('of %1 GiB', gib(limit))}`
+        limit === null ? '' : ` ${trans.__('of %1 GiB', gib(limit))}`
       ),
       this.note(device, seconds, isSilent),
-      h('span', { class: 'mlguard-number mlguard-quiet' }, own === null ? '' : trans.__('%1 here', gib(own))),
-      line.length > 1 ? sparkline(line, limit, 116, 16) : null
+      used !== null && h('span', { class: 'mlguard-number mlguard-quiet' }, own === null ? '' : trans.__('%1 here', gib(own))),
+      line.length > 1 ? sparkline(line, limit, 100, 16) : null
     );
   }
 
@@ -166,6 +166,9 @@ class ViewRenderer extends Widget implements IRenderMime.IRenderer {
     const { trans } = this;
     if (isSilent) {
       return h('span', { class: 'mlguard-quiet mlguard-cut' }, trans.__('%1 ago', age(this.silence)));
+    }
+    if (device.used === null && device.reason !== null) {
+      return h('span', { class: 'mlguard-View-reason mlguard-quiet mlguard-cut', title: device.reason }, device.reason);
     }
     if (seconds !== null && device.stop !== null) {
       return h('b', { class: 'mlguard-strong mlguard-cut' }, trans.__('stop %1 in %2', gib(device.stop), about(seconds)));
@@ -209,7 +212,7 @@ class ViewRenderer extends Widget implements IRenderMime.IRenderer {
         h('th', { scope: 'row' }, String(attempt.number)),
         h('td', { class: 'mlguard-number' }, attempt.seconds === null ? '' : duration(attempt.seconds)),
         h('td', {}, attempt.outcome),
-        h('td', {}, attempt.error ?? '', attempt.waited ? h('span', { class: 'mlguard-quiet' }, ` ${trans.__('then waited %1', duration(attempt.waited))}`) : null)
+        h('td', {}, attempt.error ?? '', attempt.waited && attempt.waited >= 0.05 ? h('span', { class: 'mlguard-quiet' }, ` ${trans.__('then waited %1', duration(attempt.waited))}`) : null)
       )
     );
     return h(
@@ -245,14 +248,17 @@ function styled([style, text]: Span): Child {
 
 const SIGNS: Readonly<Record<string, Sign>> = {
   running: 'running',
-  waiting: 'waiting',
+  waiting: 'pause',
   ok: 'done',
   warning: 'warning',
-  error: 'critical',
-  none: 'waiting',
-  interrupted: 'none'
+  error: 'critical'
 };
 
-function signOf(name: string): Sign {
-  return SIGNS[name] ?? 'waiting';
+/** A stop is an octagon, an error of the cell's own a cross. */
+function signOf(view: CellView): Sign {
+  if (view.outcome === 'interrupted') {
+    return 'square';
+  }
+  const isOwnError = view.outcome === 'failed' && !view.devices.some(device => device.isNoteStrong);
+  return isOwnError ? 'cross' : (SIGNS[view.sign] ?? 'waiting');
 }

@@ -17,7 +17,9 @@ export type Sign =
   | 'more'
   | 'rise'
   | 'guard'
-  | 'cross';
+  | 'cross'
+  | 'pause'
+  | 'square';
 
 type Stroke = readonly [path: string, colour: string, width: number];
 
@@ -58,6 +60,8 @@ const STROKED: Partial<Record<Sign, readonly Stroke[]>> = {
     [SHIELD, 'icon', 1.3],
     ['M3.6 8V6.4M6 8V3.8M8.4 8V5.2', 'icon', 1.2]
   ],
+  pause: [['M3.6 2v8M8.4 2v8', 'mark', 2]],
+  square: [['M2 2h8v8H2Z', 'mark', 1.6]],
   cross: [['M2 2l8 8M10 2l-8 8', 'critical', 1.8]]
 };
 

@@ -14,8 +14,10 @@ from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Protocol
 
-from mlguard_nb import clock as clocks
+from tornado.web import HTTPError
+
 from mlguard_nb.devices import machine as machines
+from mlguard_nb.devices.readings import Unknown
 from mlguard_nb.devices.sampler import Sampler
 from mlguard_nb.server.ledger import holders
 from mlguard_nb.server.messages import point, sample
@@ -31,7 +33,7 @@ __all__ = ["HIDDEN_SECONDS", "SHOWN_SECONDS", "Feed", "Page"]
 
 _LOG = logging.getLogger(__name__)
 SHOWN_SECONDS, HIDDEN_SECONDS = 0.25, 1.0
-_HOLDERS_SHOWN, _HOLDERS_HIDDEN = 2.0, 10.0
+_HOLDERS_SHOWN, _HOLDERS_HIDDEN, _BETWEEN_LOOKS = 2.0, 10.0, 1.0
 _POINT_SECONDS, _KEPT_POINTS, _SENT_POINTS = 1.0, 3600, 600
 _EARLY = 0.9  # a sample may come this much before its time: timers are not exact
 
@@ -54,10 +56,8 @@ class Feed:
         self,
         kernels: Callable[[], Awaitable[tuple[KernelFacts, ...]]],
         machine: Machine | None = None,
-        clock: clocks.Clock | None = None,
     ) -> None:
         self._kernels, self._machine = kernels, machine
-        self._clock = clock or clocks.SYSTEM
         self._pages: dict[Page, float] = {}
         self._points: deque[Point] = deque(maxlen=_KEPT_POINTS)
         self._holders: Holders | None = None
@@ -132,14 +132,19 @@ class Feed:
 
     async def _look(self) -> None:
         while True:
-            await self.look()
-            shown = any(page.panel for page in self._pages)
-            self._wake.clear()
             try:
-                await asyncio.wait_for(self._wake.wait(), _HOLDERS_SHOWN if shown else _HOLDERS_HIDDEN)
-                await asyncio.sleep(0)
+                await self.look()
+            except (OSError, HTTPError) as error:  # kernels behind a gateway that does not answer
+                _LOG.warning("the kernels could not be listed: %s", error)
+            await asyncio.sleep(_BETWEEN_LOOKS)  # however often pages ask to hurry
+            shown = any(page.panel for page in self._pages)
+            wait = (_HOLDERS_SHOWN if shown else _HOLDERS_HIDDEN) - _BETWEEN_LOOKS
+            try:
+                await asyncio.wait_for(self._wake.wait(), wait)
             except asyncio.TimeoutError:
                 continue
+            finally:
+                self._wake.clear()
 
     async def look(self) -> Holders:
         """Look at the kernels and at the processes on the devices, and tell every page."""
@@ -153,8 +158,10 @@ class Feed:
 
     def _measure(self, facts: tuple[KernelFacts, ...]) -> Holders:
         machine = self._machine or machines.current()
-        reading = self._sampler.latest if self._sampler is not None else machine.read()
-        return holders(reading, facts, machine.gpu_processes(), self._processes)
+        latest = None if self._sampler is None else self._sampler.latest
+        if latest is None or isinstance(latest.gpus, Unknown):  # the first look may come before the first devices
+            latest = machine.read()
+        return holders(latest, facts, machine.gpu_processes(), self._processes)
 
     async def once(self) -> tuple[Sample, Holders]:
         """One sample and one ledger, for a client that does not stream. Starts no thread that stays."""
