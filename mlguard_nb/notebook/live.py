@@ -82,8 +82,8 @@ class LiveView:
     def open(self) -> None:
         """Show the view, and let the thread keep it fresh."""
         if self._publisher.is_live:
-            self._open = True
             self._publisher.publish(bundle(self._facts()), self._id, update=False)
+            self._open = True
             self._updater.follow(self)
 
     def refresh(self) -> None:

@@ -60,7 +60,7 @@ class Kernel:
         self, source: str, timeout: float = 60, interrupt_when: str | None = None, answer_input: str | None = None,
         interrupt_after: float | None = None,
     ) -> Answer:  # fmt: skip
-        """Run a cell to its end. `interrupt_when` interrupts once this text has appeared in any message."""
+        """Run a cell to its end. `interrupt_when` interrupts once this text has appeared in an output."""
         sent = self.client.execute(source, allow_stdin=answer_input is not None)
         answer, places = Answer(), {}
         began = time.monotonic()
@@ -80,7 +80,8 @@ class Kernel:
                 continue
             if message["parent_header"].get("msg_id") != sent:
                 continue
-            if interrupt_when and not interrupted and interrupt_when in str(message["content"]):
+            said = message["msg_type"] not in ("execute_input", "status") and str(message["content"])
+            if interrupt_when and not interrupted and said and interrupt_when in said:
                 interrupted = True
                 self.manager.interrupt_kernel()
             if _took_in(answer, places, message):
