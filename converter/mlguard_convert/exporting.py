@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mlguard_convert import assembling, tidying
-from mlguard_convert.emit import emit_modules
 from mlguard_convert.notebook_run import NotebookRun
 from mlguard_convert.package import Package, StepRow
 from mlguard_convert.package_writer import check_target, package_files, place, staged
@@ -115,6 +114,8 @@ def _learned(plan: Plan, wanted: ExportOptions, tell: Progress) -> tuple[Plan, N
 def _write(
     plan: Plan, result: ExportResult, target: Path, wanted: ExportOptions, tell: Progress, first: NotebookRun | None
 ) -> ExportResult:
+    from mlguard_convert.emit import emit_modules  # libcst takes 0.2 s, and a check does without it
+
     tell("writing the package", 0, 1)
     package, findings = assembling.package_of(plan, emit_modules(plan), wanted)
     with staged(package_files(package), target) as folder:
@@ -154,6 +155,8 @@ def _with_values(
     plan: Plan, package: Package, verification: Verification, wanted: ExportOptions
 ) -> tuple[Package, list[Diagnostic]]:
     """The package again, with what the two runs showed: types, recorded values, the files and engines it uses."""
+    from mlguard_convert.emit import emit_modules
+
     if verification.error is not None:
         return package, []
     types = {name: str(value["type"]) for name, value in verification.values.items()}
