@@ -177,6 +177,7 @@ class CellParts:
                 self._run.notes.append(f"worked with {name}={worked}; {name} is {before} again")
             self._run.namespace[name] = before
         self._halved = {}
+        bus.flush()
         self._unsubscribe()
         if self._cache is not None:
             note = self._cache.keep(self._run.clock.wall(), self._run.meter.elapsed()) if phase == "ok" else None
@@ -197,7 +198,7 @@ class CellParts:
     def _heard(self, event: events.Event) -> None:
         word = _COUNTED.get(type(event).__name__)
         if word is not None and event.function != self.name:
-            self._counts[word] = self._counts.get(word, 0) + 1
+            self._counts[word] = self._counts.get(word, 0) + getattr(event, "count", 1)
 
     def holders(self) -> tuple[Holder, ...]:
         """Who holds the memory that was short."""

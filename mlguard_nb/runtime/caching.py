@@ -17,6 +17,7 @@ from mlguard_nb.policy.values import CachePolicy
 from mlguard_nb.runtime import fingerprint
 from mlguard_nb.runtime.cache_keys import KeyMaker, settled
 from mlguard_nb.runtime.handing_out import kept_and_hand
+from mlguard_nb.runtime.hit_counts import HitCounts
 from mlguard_nb.runtime.identity import Identities
 from mlguard_nb.runtime.options import decorate, policy_from
 from mlguard_nb.runtime.reach import Reach, reach_of
@@ -111,6 +112,7 @@ class CacheGuard(Guard):
         self.misses = self.stale_hits = 0
         self._flights, self._task_flights = Flights(), TaskFlights()
         self._identities = Identities()
+        self._hit_counts = HitCounts(self._emit_hits)
         self._reach: Reach | None = None
         self._refreshing: set[threading.Thread] = set()
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -386,7 +388,10 @@ class CacheGuard(Guard):
     def tell_hit(self) -> None:
         """A hit, to whoever listens."""
         if bus.is_heard():
-            bus.emit(CacheHit(function=self.label))
+            self._hit_counts.one()
+
+    def _emit_hits(self, count: int) -> None:
+        bus.emit(CacheHit(function=self.label, count=count))
 
     def _count_miss(self) -> None:
         self.misses += 1

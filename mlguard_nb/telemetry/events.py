@@ -104,9 +104,10 @@ class BreakerMoved(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class CacheHit(Event):
-    """A result came from the cache; `stale` when it was past its ttl and served all the same."""
+    """Results came from the cache, `count` of them since the last event; `stale` when past their ttl."""
 
     stale: bool = False
+    count: int = 1
 
 
 @dataclass(frozen=True, kw_only=True)

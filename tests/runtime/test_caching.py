@@ -678,6 +678,22 @@ def test_every_hit_and_miss_is_told() -> None:
     assert {event.function for event in heard} == {"lookup"}
 
 
+def test_hits_that_follow_at_once_are_told_as_one_event() -> None:
+    """An event a hit would cost ten times the hit; none is lost, and flush tells what is left."""
+    function = cache_result(lambda x: x)
+    function(1)
+    heard: list[Any] = []
+    end = bus.subscribe(heard.append)
+    try:
+        for _ in range(500):
+            function(1)
+        bus.flush()
+    finally:
+        end()
+    assert sum(event.count for event in heard) == 500
+    assert len(heard) < 20
+
+
 def test_switched_off_it_keeps_nothing() -> None:
     """MLGUARD_DISABLE and testing.disabled."""
     function = counted()
