@@ -1,0 +1,106 @@
+"""A replay sees every name that the steps end with, and the files they read, without touching the package's code."""
+
+from __future__ import annotations
+
+import pickle
+import sys
+import textwrap
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mlguard_nb.pipeline import step
+from mlguard_nb.pipeline.replaying import files_read, main, step_locals
+
+if TYPE_CHECKING:
+    import pytest
+
+
+def inner(start: int) -> int:
+    hidden = start + 1
+    return hidden * 2
+
+
+@step(cell=1, outputs=("total",))
+def add(first: int) -> int:
+    for item in [first, 2]:
+        last = item
+    total = inner(last)
+    return total  # noqa: RET504
+
+
+def test_the_names_of_a_step_are_seen_and_nobody_elses() -> None:
+    """Also its loop variable and its arguments; functions that it calls keep theirs."""
+    codes = {add.__wrapped__.__code__: "add"}  # type: ignore[attr-defined]
+    with step_locals(codes) as seen:
+        assert add(1) == 6
+    assert {name: seen[name] for name in ("first", "item", "last", "total")} == {
+        "first": 1, "item": 2, "last": 2, "total": 6,
+    }  # fmt: skip
+    assert "hidden" not in seen
+    seen.clear()
+    add(5)
+    assert seen == {}, "nothing is watched after the block"
+
+
+def test_the_last_step_to_bind_a_name_wins() -> None:
+    with step_locals({add.__wrapped__.__code__: "add"}) as seen:  # type: ignore[attr-defined]
+        add(1)
+        add(7)
+    assert seen["first"] == 7
+
+
+def test_files_that_were_there_and_are_read_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not those that the run writes itself, and not those of other folders."""
+    base = tmp_path / "base"
+    (base / "data").mkdir(parents=True)
+    (base / "data" / "rows.txt").write_text("1")
+    (base / "old.txt").write_text("old")
+    (tmp_path / "outside.txt").write_text("x")
+    monkeypatch.chdir(base)
+    with files_read(str(base)) as found:
+        Path("data/rows.txt").read_text()
+        Path("old.txt").write_text("new")
+        Path("made.txt").write_text("made")
+        Path("made.txt").read_text()
+        (tmp_path / "outside.txt").read_text()
+    Path("old.txt").read_text()
+    assert found == {"data/rows.txt"}
+
+
+def test_a_replay_writes_plain_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it writes loads where the package is not installed: nothing in it refers to the package's classes."""
+    package = tmp_path / "src" / "replayed"
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_text("from replayed.steps import run\n")
+    (package / "steps.py").write_text(
+        textwrap.dedent(
+            """
+            from mlguard_nb.pipeline import step
+
+            LIMIT = 9
+
+            class Point:
+                def __init__(self, x):
+                    self.x = x
+
+            @step(cell=1, outputs=("point",))
+            def make():
+                helper = 4
+                return Point(helper)
+
+            async def run(base_dir=None):
+                return {"point": make()}
+            """
+        )
+    )
+    monkeypatch.syspath_prepend(str(package.parent))
+    out = tmp_path / "out.pickle"
+    assert main(["replayed", "--out", str(out)]) == 0
+    for name in [name for name in sys.modules if name.startswith("replayed")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setattr(sys, "path", [entry for entry in sys.path if entry != str(package.parent)])
+    found: dict[str, Any] = pickle.loads(out.read_bytes())
+    assert found["results"]["point"]["type"] == "Point"
+    assert found["results"]["point"]["fields"]["x"] == {"type": "int", "value": 4}
+    assert found["locals"]["helper"]["value"] == 4
+    assert found["locals"]["LIMIT"]["value"] == 9
