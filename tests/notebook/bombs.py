@@ -1,0 +1,143 @@
+"""Cells that take all the memory there is, each in another way, and the container they are set off in."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.notebook.kernels import Kernel
+
+LIMIT_BYTES = 1 << 30
+SETUP = """
+import asyncio, array, copy, io, itertools, json, mmap, os, pickle, subprocess, sys, threading, time
+from concurrent.futures import ThreadPoolExecutor
+import numpy as np
+keep = np.arange(1_000_000)
+"""
+
+
+@dataclass(frozen=True)
+class Bomb:
+    """`source` stands below the guard line. `before` runs unguarded; `lost` says why the kernel is expected to die."""
+
+    name: str
+    source: str
+    before: str = ""
+    options: str = ""
+    lost: str = ""
+
+
+BOMBS = (
+    Bomb("many arrays", "xs = []\nwhile True: xs.append(np.ones(1_000_000))"),
+    Bomb("one array", "x = np.ones(1 << 28)"),
+    Bomb("one array in one call, touched", "x = np.full(100_000_000, 7.0)"),
+    Bomb("zeros, then fill", "x = np.zeros(110_000_000)\nx.fill(1)"),
+    Bomb("list of a range", "x = list(range(300_000_000))"),
+    Bomb("bytes", "x = b'x' * (900 << 20)"),
+    Bomb("growing list", "x = []\nwhile True: x.append('item' * 10)"),
+    Bomb("growing list of objects", "x = []\nwhile True: x.append(object())"),
+    Bomb("growing dict", "x = {}\nfor i in itertools.count(): x[i] = i"),
+    Bomb("growing set", "x = set()\nfor i in itertools.count(): x.add(i)"),
+    Bomb("doubling string", "x = 'a' * 1000\nwhile True: x += x"),
+    Bomb("growing bytearray", "x = bytearray()\nwhile True: x.extend(b'x' * 1_000_000)"),
+    Bomb("BytesIO", "x = io.BytesIO()\nwhile True: x.write(b'x' * 1_000_000)"),
+    Bomb("array module", "x = array.array('d')\nwhile True: x.extend([1.0] * 100_000)"),
+    Bomb("anonymous mmap", "x = []\nwhile True:\n    m = mmap.mmap(-1, 16 << 20)\n    m.write(b'x' * (16 << 20))\n    x.append(m)"),
+    Bomb("shared memory", "with open('/dev/shm/mlguard-bomb', 'wb') as f:\n    while True: f.write(b'x' * (8 << 20)); f.flush()"),
+    Bomb("pickle", "x = [list(range(200_000)) for _ in range(20)]\ny = []\nwhile True: y.append(pickle.dumps(x))"),
+    Bomb("json", "x = list(range(1_000_000))\ny = []\nwhile True: y.append(json.dumps(x))"),
+    Bomb("deep copies", "x = [np.ones(100_000) for _ in range(50)]\ny = []\nwhile True: y.append(copy.deepcopy(x))"),
+    Bomb("recursion", "sys.setrecursionlimit(100_000)\ndef go(n):\n    here = np.ones(200_000)\n    return go(n + 1) + here[0]\ngo(0)"),
+    Bomb("generator into a list", "x = list(bytes(1000) for _ in itertools.count())"),
+    Bomb("comprehension", "x = [np.ones(10_000) for _ in itertools.count()]"),
+    Bomb("outer product", "a = np.ones(30_000)\nx = np.outer(a, a)"),
+    Bomb("tile", "x = np.tile(np.ones(1_000_000), 1000)"),
+    Bomb("concatenate", "x = np.ones(1_000_000)\nwhile True: x = np.concatenate([x, x])"),
+    Bomb("random numbers", "x = []\nrng = np.random.default_rng(0)\nwhile True: x.append(rng.normal(size=2_000_000))"),
+    Bomb("sorted", "x = list(itertools.product(range(1200), repeat=2))\nwhile True: x = sorted(x + x)"),
+    Bomb("swallows Exception", "x = []\ntry:\n    while True: x.append(np.ones(1_000_000))\nexcept Exception: pass\nwhile True: x.append(np.ones(1_000_000))"),
+    Bomb("swallows in the loop", "x = []\nwhile True:\n    try: x.append(np.ones(1_000_000))\n    except Exception: pass"),
+    Bomb("allocates in finally", "x = []\ntry:\n    while True: x.append(np.ones(1_000_000))\nfinally:\n    x.append(np.ones(2_000_000))"),
+    Bomb("a thread", "def work():\n    x = []\n    while True: x.append(np.ones(1_000_000))\nt = threading.Thread(target=work); t.start(); t.join()"),
+    Bomb("a pool of threads", "def work(i):\n    x = []\n    while True: x.append(bytes(1_000_000))\nwith ThreadPoolExecutor(4) as pool: list(pool.map(work, range(4)))"),
+    Bomb("a child process", "subprocess.run([sys.executable, '-c', 'x = []\\nwhile True: x.append(bytearray(10_000_000))'])\ntime.sleep(1)\nx = []\nwhile True: x.append(np.ones(1_000_000))"),
+    Bomb("a forked child", "pid = os.fork()\nif pid == 0:\n    x = []\n    while True: x.append(bytearray(b'x' * 1_000_000))\nos.waitpid(pid, 0)\nx = []\nwhile True: x.append(np.ones(1_000_000))"),
+    Bomb("async", "x = []\nwhile True:\n    x.append(np.ones(1_000_000))\n    await asyncio.sleep(0)"),
+    Bomb("async tasks", "async def work():\n    x = []\n    while True:\n        x.append(np.ones(500_000))\n        await asyncio.sleep(0.001)\nawait asyncio.gather(*(work() for _ in range(4)))"),
+    Bomb("inside a with", "class Held:\n    def __enter__(self): self.x = []; return self\n    def __exit__(self, *e): return False\nwith Held() as h:\n    while True: h.x.append(np.ones(1_000_000))"),
+    Bomb("sparse, overcommitted", "x = np.zeros(1 << 29)\nfor i in range(0, x.size, 1 << 20): x[i : i + (1 << 20)] = 1", options="overcommit"),
+    Bomb(
+        "C code that ignores NULL",
+        "libc.memset(ctypes.c_void_p(libc.malloc(ctypes.c_size_t(3 << 30))), 1, ctypes.c_size_t(3 << 30))",
+        before="import ctypes\nlibc = ctypes.CDLL(None)\nlibc.malloc.restype = ctypes.c_void_p",
+        lost="writes through the null pointer that malloc returned",
+    ),
+    Bomb(
+        "memory reserved before the guard, touched by one call",
+        "reserved.fill(1.0)",
+        before="reserved = np.empty(1 << 28)",
+        lost="no allocation fails, and no signal is heard inside one C call",
+    ),
+)  # fmt: skip
+
+
+class NoContainer(Exception):
+    """This machine does not let the tests make a container with a limit; the message says why."""
+
+
+@contextmanager
+def container(limit_bytes: int = LIMIT_BYTES) -> Iterator[Path]:
+    """A cgroup with a limit below the one of this process; NoContainer where it cannot be made."""
+    own = {line.split(":", 2)[1]: line.split(":", 2)[2] for line in Path("/proc/self/cgroup").read_text().splitlines()}
+    root = Path("/sys/fs/cgroup")
+    if "memory" in own:
+        parent, limit = root / "memory" / own["memory"].lstrip("/"), "memory.limit_in_bytes"
+    else:
+        parent, limit = root / own.get("", "").lstrip("/"), "memory.max"
+    folder = parent / f"mlguard-bombs-{os.getpid()}"
+    try:
+        folder.mkdir()
+        (folder / limit).write_text(str(limit_bytes))
+    except OSError as error:
+        if folder.is_dir():
+            folder.rmdir()
+        raise NoContainer(f"no memory cgroup can be made here: {error}") from error
+    try:
+        yield folder
+    finally:
+        subprocess.run(["rm", "-f", "/dev/shm/mlguard-bomb"], check=False)
+        folder.rmdir()
+
+
+def contained_kernel(folder: Path) -> Kernel:
+    """A kernel inside the container, with something worth keeping."""
+    kernel = Kernel(load=False)
+    pid = kernel.manager.provisioner.pid  # type: ignore[union-attr]
+    (folder / "cgroup.procs").write_text(str(pid))
+    kernel.run("%load_ext mlguard_nb")
+    kernel.run(SETUP)
+    return kernel
+
+
+def set_off(kernel: Kernel, bomb: Bomb, timeout: float = 60) -> str:
+    """Run the bomb; "" when the kernel and its names survived with a MemoryPressure, else what went wrong."""
+    try:
+        if bomb.before:
+            kernel.run(bomb.before)
+        answer = kernel.run(f"%%guard mem=0.6 {bomb.options}\n{bomb.source}", timeout=timeout)
+        state = kernel.run("(int(keep.sum()), len(keep))", timeout=timeout).result
+        kernel.run(
+            "for _n in ('x', 'xs', 'y', 'h', 'm', 'reserved'): globals().pop(_n, None)\nOut.clear()", timeout=timeout
+        )
+        kernel.run(
+            "try: os.unlink('/dev/shm/mlguard-bomb')\nexcept OSError: pass\nimport gc; gc.collect();", timeout=timeout
+        )
+    except AssertionError as died:
+        return str(died).splitlines()[0]
+    if answer.error != "MemoryPressure":
+        return f"ended with {answer.error}, not with MemoryPressure: {answer.traceback[-300:]}"
+    return "" if state == "(499999500000, 1000000)" else f"state changed: {state}"
