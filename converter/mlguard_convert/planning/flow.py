@@ -165,7 +165,7 @@ def _step(draft: Draft, group: Group, after: _After, known: set[str], fixed: fro
         dead=tuple(sorted(dead - kept)),
         nonlocals=tuple(sorted(one.written_globals & (local | set(inputs)))),
         deletes=tuple(sorted(gone & known)),
-        mutates=tuple(name for name in inputs if name in one.mutated),
+        mutates=tuple(name for name in inputs if _changes_argument(group, name)),
         tolerated=tuple(dict.fromkeys(unit.number for unit in group.units if unit.cell.may_raise)),
         figures=(slug(cell.cell.title) or None) if group.draws else None,
         is_async=one.is_async,
@@ -173,6 +173,16 @@ def _step(draft: Draft, group: Group, after: _After, known: set[str], fixed: fro
     )
     policy, fallback = step_policy(draft, group, step)
     return replace(step, policy=policy, fallback=fallback)
+
+
+def _changes_argument(group: Group, name: str) -> bool:
+    """Whether the object that came in may be changed in place, before the name means another one."""
+    for unit in group.units:
+        if name in unit.facts.mutated:
+            return True
+        if name in unit.facts.definite:
+            return False
+    return False
 
 
 def _dead(group: Group, names: frozenset[str] | set[str], after: _After, one: CellFacts) -> set[str]:

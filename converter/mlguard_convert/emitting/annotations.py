@@ -1,0 +1,60 @@
+"""Types for names, from what --verify saw: spelt with the notebook's own imports; without a sight, none."""
+
+from __future__ import annotations
+
+import builtins
+from collections.abc import Mapping
+
+from mlguard_convert.emitting.names import Introduced
+from mlguard_convert.plan import Plan, Step
+
+__all__ = ["Types"]
+
+
+class Types:
+    """Annotations for one module. A name has one only where its last value is the one meant."""
+
+    def __init__(self, plan: Plan, seen: Mapping[str, str] | None, introduced: Introduced) -> None:
+        self._plan, self._seen, self._introduced = plan, dict(seen or {}), introduced
+        self._last = {name: step.name for step in plan.steps for name in step.outputs}
+        self._params = {param.name: param.annotation for param in plan.params}
+        self._imports = {one.module: one.name for one in plan.imports if one.attribute is None}
+        self._classes = {(one.module, one.attribute): one.name for one in plan.imports if one.attribute}
+
+    def final(self, name: str) -> str | None:
+        """The type of the value that the notebook ends with."""
+        return self._spelt(self._seen.get(name, ""))
+
+    def given(self, step: Step, name: str) -> str | None:
+        """The type of a step's output."""
+        return self.final(name) if self._last.get(name) == step.name else None
+
+    def taken(self, step: Step, name: str) -> str | None:
+        """The type of a step's input: where its last binder runs before the step, or a parameter of the run."""
+        order = [one.name for one in self._plan.steps]
+        last = self._last.get(name)
+        if last is not None:
+            return self.final(name) if order.index(last) < order.index(step.name) else None
+        annotation = self._params.get(name)
+        return annotation if annotation in ("int", "float", "str", "bool", "list", "dict", "tuple") else None
+
+    def _spelt(self, full: str) -> str | None:
+        module, _, name = full.rpartition(".")
+        if full in ("None", "NoneType", "builtins.NoneType"):
+            return "None"
+        if module in ("", "builtins"):
+            known = hasattr(builtins, name) and name not in self._plan.names
+            own = any(one.name == name and one.is_class for one in self._plan.functions)
+            return name if known or own else None
+        if not name.isidentifier() or "<" in full or name in ("function", "module", "builtin_function_or_method"):
+            return None
+        if (module, name) in self._classes:
+            return self._classes[module, name]
+        parts = module.split(".")
+        for count in range(len(parts), 0, -1):
+            alias = self._imports.get(".".join(parts[:count]))
+            if alias is not None and count == len(parts):
+                return f"{alias}.{name}"
+        if parts[0] in ("mlguard_nb", "__main__") or any(part.startswith("_") for part in parts):
+            return None
+        return self._introduced.name(name, module)

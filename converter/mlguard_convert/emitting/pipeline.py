@@ -1,0 +1,141 @@
+"""pipeline.py, params.py, schemas.py, __init__.py and __main__.py."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+
+from mlguard_convert.emitting.annotations import Types
+from mlguard_convert.emitting.names import Introduced, import_lines
+from mlguard_convert.emitting.steps import PIPELINE, constants_home
+from mlguard_convert.plan import Plan
+
+__all__ = ["init_module", "main_module", "params_module", "pipeline_module", "schemas_module"]
+
+
+def pipeline_module(plan: Plan, seen: Mapping[str, str] | None) -> str:
+    """The notebook from top to bottom: `run()` and what it returns."""
+    introduced = Introduced(plan)
+    types = Types(plan, seen, introduced)
+    constants = {one.name for one in plan.constants}
+    home = constants_home(plan)
+    steps = introduced.name("steps", plan.package)
+    holder = introduced.name("functions", plan.package) if constants and home == "functions" else steps
+    given = introduced.local("params")
+    params_class = introduced.name("Params", f"{plan.package}.params") if plan.params else ""
+    fields = []
+    for name in plan.results:
+        annotation = types.final(name)
+        fields.append(f"    {name}: {annotation or introduced.name('Any', 'typing')}")
+    results = "Results" not in plan.names
+    lines = [
+        f"class Results({introduced.name('TypedDict', 'typing')}):",
+        '    """The names that the notebook ends with."""',
+        "",
+        *fields,
+        "",
+        "",
+    ]
+    path = introduced.name("Path", "pathlib")
+    accepted = f"params: {params_class} | None = None, *, " if plan.params else "*, "
+    kind = "async def" if plan.is_async else "def"
+    lines.append(f"{kind} run({accepted}base_dir: str | {path} | None = None) -> {'Results' if results else 'dict'}:")
+    lines.append(
+        '    """Run every step in the notebook\'s order; relative paths start at `base_dir` (default: the current folder)."""'
+    )
+    if plan.params:
+        lines.append(f"    {given} = params or {params_class}()")
+    lines.append(f"    with {introduced.name('working_directory', PIPELINE)}(base_dir):")
+    lines += [f"        {line}" for line in _calls(plan, steps, given)] or ["        pass"]
+    bound = {name for step in plan.steps for name in step.outputs}
+    values = [(name, name if name in bound else f"{holder}.{name}") for name in plan.results]
+    if results:
+        lines.append(f"    return Results({', '.join(f'{name}={value}' for name, value in values)})")
+    else:
+        lines.append("    return {" + ", ".join(f'"{name}": {value}' for name, value in values) + "}")
+    code = "\n".join(lines) + "\n"
+    if not results:
+        code = code.replace("-> dict:", "-> dict:  # one of the notebook's names is Results", 1)
+    about = '"""The notebook from top to bottom."""'
+    return f"{about}\n\n{_own_imports(plan, code, introduced)}\n\n\n{code}"
+
+
+def _own_imports(plan: Plan, code: str, introduced: Introduced) -> str:
+    return import_lines(plan, code, introduced, {})
+
+
+def _calls(plan: Plan, steps: str, given: str) -> list[str]:
+    found: list[str] = []
+    params = {param.name for param in plan.params}
+    bound: set[str] = set()
+    for step in plan.steps:
+        arguments = [f"{given}.{name}" if name in params and name not in bound else name for name in step.inputs]
+        call = f"{'await ' if step.is_async else ''}{steps}.{step.name}({', '.join(arguments)})"
+        found.append(f"{', '.join(step.outputs)} = {call}" if step.outputs else call)
+        bound |= set(step.outputs)
+        gone = [name for name in step.deletes if name in bound]
+        if gone:
+            found.append(f"del {', '.join(gone)}")
+            bound -= set(gone)
+    return found
+
+
+def params_module(plan: Plan) -> str:
+    """The pydantic model of the parameters; "" without any."""
+    if not plan.params:
+        return ""
+    lines = []
+    for param in plan.params:
+        default = " ".join(param.default.split()) if "\n" in param.default else param.default
+        if param.description:
+            text = json.dumps(param.description, ensure_ascii=False)
+            default = f"Field(default={default}, description={text})"
+        lines.append(f"    {param.name}: {param.annotation} = {default}")
+    body = "\n".join(lines)
+    names = "BaseModel, ConfigDict" + (", Field" if "Field(" in body else "")
+    typing = "from typing import Any\n\n" if any(param.annotation == "Any" for param in plan.params) else ""
+    return (
+        '"""The notebook\'s `parameters` cell: each field is an option of the command line."""\n\n'
+        f"{typing}from pydantic import {names}\n\n\n"
+        "class Params(BaseModel):\n"
+        '    """What may change from run to run."""\n\n'
+        '    model_config = ConfigDict(frozen=True, extra="forbid")\n\n'
+        f"{body}\n"
+    )
+
+
+def schemas_module(plan: Plan) -> str:
+    """The schemas; "" without any."""
+    if not plan.schemas:
+        return ""
+    parts = []
+    for schema in plan.schemas:
+        note = f"# {schema.note}\n" if schema.note else ""
+        parts.append(f"{note}{schema.name} = {schema.source}\n")
+    code = "\n".join(parts)
+    kinds = sorted(kind for kind in ("Array", "Col", "Frame") if f"{kind}(" in code)
+    return f'"""Schemas declared or learned in the notebook."""\n\nfrom mlguard_nb import {", ".join(kinds)}\n\n{code}'
+
+
+def init_module(plan: Plan) -> str:
+    """What the package offers."""
+    names = ["Params", "Results", "run"] if plan.params else ["Results", "run"]
+    doc = plan.description.replace("\\", "\\\\").replace('"', "'")
+    imports = f"from {plan.package}.params import Params\n" if plan.params else ""
+    listed = ", ".join(f'"{name}"' for name in names)
+    return f'"""{doc}"""\n\n{imports}from {plan.package}.pipeline import Results, run\n\n__all__ = [{listed}]\n'
+
+
+def main_module(plan: Plan) -> str:
+    """The command."""
+    imports = f"from {plan.package}.params import Params\n" if plan.params else ""
+    call = "run, Params" if plan.params else "run"
+    options = ", with one option for each parameter" if plan.params else ""
+    command = plan.package.replace("_", "-")
+    return (
+        f'"""`{command}`, or `python -m {plan.package}`: `run` the pipeline{options}."""\n\n'
+        f"from {PIPELINE} import command_line\n\n"
+        f"{imports}from {plan.package}.pipeline import run\n\n"
+        f"main = command_line({call})\n\n"
+        'if __name__ == "__main__":\n    raise SystemExit(main())\n'
+    )

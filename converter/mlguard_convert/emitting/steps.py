@@ -1,0 +1,306 @@
+"""steps.py: one decorated function a step, and functions.py: what was lifted."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Mapping
+
+import libcst as cst
+
+from mlguard_convert.emitting.annotations import Types
+from mlguard_convert.emitting.names import Introduced, import_lines
+from mlguard_convert.magics import SHELL
+from mlguard_convert.plan import Piece, Plan, Step
+from mlguard_convert.rewriting.calls import PassVariables
+from mlguard_convert.rewriting.dead_stores import DropDeadStores
+from mlguard_convert.rewriting.definitions import AddGuards, TakeVariables
+from mlguard_convert.rewriting.namespaces import GlobalToNonlocal, ModuleNamespace
+from mlguard_convert.rewriting.notebook_calls import PrintDisplays, RunShell, SaveFigures
+from mlguard_convert.rewriting.statements import Body, code_of, function_of, joined, kept
+from mlguard_nb.policy.render import DECORATOR_OF, decorators
+from mlguard_nb.policy.values import GuardPolicy, NameRef
+
+__all__ = ["constants_home", "functions_module", "steps_module"]
+
+PIPELINE = "mlguard_nb.pipeline"
+
+
+class Writer:
+    """What both modules need: the passes of a piece, and the names that these bring along."""
+
+    def __init__(self, plan: Plan, seen: Mapping[str, str] | None) -> None:
+        self.plan = plan
+        self.introduced = Introduced(plan)
+        self.types = Types(plan, seen, self.introduced)
+        self.takes = {one.name: one.takes for one in plan.functions if one.takes}
+        self.pyplot = {
+            one.name
+            for one in plan.imports
+            if (one.module, one.attribute) in (("matplotlib.pyplot", None), ("matplotlib", "pyplot"), ("pylab", None))
+        }
+        shown = {one.name for one in plan.imports if one.module.startswith("IPython") and one.attribute == "display"}
+        self.prints = "display" in shown or "display" not in plan.names or not _binds_display(plan)
+
+    def body(self, piece: Piece, figures: str | None = None) -> Body:
+        """The statements of a piece after every pass that its text calls for."""
+        passes: list[cst.CSTTransformer] = []
+        text = piece.source
+        if SHELL in text:
+            passes.append(RunShell(self.introduced.name("shell", PIPELINE), self.plan.allow_shell))
+        if ".show(" in text and self.pyplot:
+            passes.append(SaveFigures(self.introduced.name("save_figures", PIPELINE), self.pyplot, figures))
+        if "display" in text and self.prints:
+            passes.append(PrintDisplays())
+        takes = {name: names for name, names in self.takes.items() if name in text}
+        if takes:
+            passes.append(PassVariables(takes))
+        return kept(piece).rewritten(*passes)
+
+    def guards(self, policy: GuardPolicy | None) -> list[str]:
+        """The decorators of a policy, under names that the notebook does not use."""
+        if policy is None:
+            return []
+        found = []
+        for one in decorators(policy):
+            wanted = DECORATOR_OF[one.part]
+            name = self.introduced.name(wanted, "mlguard_nb")
+            found.append(name + one.source[len(wanted) :])
+        return found
+
+
+def _binds_display(plan: Plan) -> bool:
+    return any(name == "display" for step in plan.steps for name in step.outputs)
+
+
+def constants_home(plan: Plan) -> str:
+    """The module that holds the constants: functions, where there is one."""
+    return "functions" if plan.functions else "steps"
+
+
+def _constants(plan: Plan, writer: Writer) -> list[str]:
+    pieces = dict.fromkeys(one.piece for one in plan.constants)
+    texts = [code_of(writer.body(piece)).strip("\n") for piece in pieces]
+    return ["\n".join(texts)] if texts else []
+
+
+def functions_module(plan: Plan, seen: Mapping[str, str] | None) -> str:
+    """The text of functions.py; "" where nothing was lifted."""
+    if not plan.functions:
+        return ""
+    writer = Writer(plan, seen)
+    parts = _constants(plan, writer)
+    for function in plan.functions:
+        body = writer.body(function.piece)
+        passes: list[cst.CSTTransformer] = []
+        if function.takes:
+            passes.append(TakeVariables(writer.takes))
+        if function.policy is not None:
+            passes.append(AddGuards({function.name: writer.guards(function.policy)}))
+        parts.append(code_of(body.rewritten(*passes)).strip("\n"))
+    code = "\n\n\n".join(parts) + "\n"
+    home = {one.name: "schemas" for one in plan.schemas}
+    what = "functions" if not any(one.is_class for one in plan.functions) else "functions and classes"
+    if all(one.is_class for one in plan.functions):
+        what = "classes"
+    about = f'"""The notebook\'s {what}{" and constants" if plan.constants else ""}."""'
+    return _module(about, import_lines(plan, code, writer.introduced, home, keep=_is_state(plan)), code)
+
+
+def steps_module(plan: Plan, seen: Mapping[str, str] | None) -> str:
+    """The text of steps.py."""
+    writer = Writer(plan, seen)
+    parts = _constants(plan, writer) if constants_home(plan) == "steps" else []
+    for step in plan.steps:
+        if step.fallback is not None:
+            parts.append(_fallback(plan, step))
+        parts.append(_step(writer, step))
+    code = "\n\n\n".join(part.strip("\n") for part in parts) + "\n"
+    home = {one.name: "schemas" for one in plan.schemas}
+    home |= {one.name: "functions" for one in plan.functions}
+    home |= {one.name: "functions" for one in plan.constants} if plan.functions else {}
+    about = '"""The notebook\'s cells as functions: a step reads its arguments and returns what later cells or the caller use."""'
+    return _module(about, import_lines(plan, code, writer.introduced, home, effects=True, keep=_is_state(plan)), code)
+
+
+def _is_state(plan: Plan) -> bool:
+    return any(step.state for step in plan.steps)
+
+
+def _module(about: str, imports: str, code: str) -> str:
+    return "\n\n".join(part for part in (about, imports, code if not imports else f"\n{code}") if part.strip())
+
+
+def _step(writer: Writer, step: Step) -> str:
+    bodies = []
+    for at, piece in enumerate(step.pieces):
+        body = writer.body(piece, step.figures)
+        if step.dead or "except" in piece.source:
+            body = body.rewritten(DropDeadStores(step.dead, _unread_handlers(piece, step)))
+        if step.nonlocals:
+            body = body.rewritten(GlobalToNonlocal(step.nonlocals))
+        if step.state:
+            body = body.rewritten(ModuleNamespace())
+        if piece.cell in step.tolerated:
+            body = _tolerated(body, piece.cell, writer)
+        if step.figures is not None and at and body.statements and len(step.pieces) > 1:
+            bodies.append(_line(f"{writer.introduced.name('save_figures', PIPELINE)}()"))
+        bodies.append(body)
+    body = joined([_preamble(writer, step), *bodies, *_ending(step)])
+    return function_of(_header(writer, step), _tidy_return(body, step))
+
+
+def _header(writer: Writer, step: Step) -> str:
+    arguments = [f"cell={_cells(step.cells)}"]
+    if step.outputs:
+        listed = ", ".join(f'"{name}"' for name in step.outputs)
+        arguments.append(f"outputs=({listed}{',' if len(step.outputs) == 1 else ''})")
+    if step.mutates:
+        listed = ", ".join(f'"{name}"' for name in step.mutates)
+        arguments.append(f"mutates=({listed}{',' if len(step.mutates) == 1 else ''})")
+    lines = [f"@{writer.introduced.name('step', PIPELINE)}({', '.join(arguments)})"]
+    policy = step.policy
+    if policy is not None and step.fallback is not None and policy.memory is not None:
+        from dataclasses import replace
+
+        policy = replace(policy, memory=replace(policy.memory, fallback=NameRef(_fallback_name(step))))
+    lines += [f"@{source}" for source in writer.guards(policy)]
+    params = []
+    for name in step.inputs:
+        annotation = writer.types.taken(step, name)
+        params.append(f"{name}: {annotation}" if annotation else name)
+    given = [writer.types.given(step, name) for name in step.outputs]
+    returns = ""
+    if not step.outputs:
+        returns = " -> None"
+    elif all(given):
+        listed = ", ".join(one for one in given if one)
+        returns = f" -> {listed}" if len(given) == 1 else f" -> tuple[{listed}]"
+    lines.append(f"{'async ' if step.is_async else ''}def {step.name}({', '.join(params)}){returns}:")
+    doc = step.doc.replace("\\", "\\\\").replace('"""', '\\"\\"\\"')
+    doc = doc[:-1] + '\\"' if doc.endswith('"') else doc
+    text = "\n".join(f"    {line}" if line.strip() and at else line for at, line in enumerate(doc.split("\n")))
+    lines.append(f'    """{text}{"    " if doc.endswith(chr(10)) else ""}"""')
+    return "\n".join(lines) + "\n"
+
+
+def _cells(cells: tuple[int, ...]) -> str:
+    if len(cells) == 1:
+        return str(cells[0])
+    from mlguard_convert.templates.readme import cells_text
+
+    return f'"{cells_text(cells)}"'
+
+
+def _preamble(writer: Writer, step: Step) -> Body:
+    lines = [f"{name} = None" for name in step.initial]
+    for name in step.restored:
+        if name == "__name__":
+            lines.append('__name__ = "__main__"')
+        else:
+            lines.append(f"{name} = {writer.introduced.module('builtins')}.{name}")
+    if step.state:
+        bound = sorted(_state_names(step) | set(step.outputs))
+        lines = [*([f"global {', '.join(bound)}"] if bound else []), *lines]
+    return _line(*lines)
+
+
+def _state_names(step: Step) -> set[str]:
+    from mlguard_nb.dataflow import combine, statement_facts
+
+    found: set[str] = set()
+    for piece in step.pieces:
+        tree = ast.parse(piece.source)
+        found |= combine(statement_facts(tree.body[place]) for place in piece.keep).bound
+    return found - set(step.inputs)
+
+
+def _ending(step: Step) -> list[Body]:
+    return [_line(f"return {', '.join(step.outputs)}")] if step.outputs else []
+
+
+def _tidy_return(body: Body, step: Step) -> Body:
+    """A step's last assignment of its only output is its return."""
+    if len(step.outputs) != 1 or len(body.statements) < 2 or step.state or step.initial or step.nonlocals:
+        return body
+    last = body.statements[-2]
+    if not isinstance(last, cst.SimpleStatementLine) or not isinstance(last.body[0], cst.Assign):
+        return body
+    assign = last.body[0]
+    target = assign.targets[0].target
+    if len(assign.targets) != 1 or not isinstance(target, cst.Name) or target.value != step.outputs[0]:
+        return body
+    if not _may_fold(body.statements[:-2], step):
+        return body
+    value = assign.value
+    spaced = (
+        value.with_changes(lpar=[cst.LeftParen()], rpar=[cst.RightParen()])
+        if isinstance(value, cst.Tuple) and not value.lpar
+        else value
+    )
+    returned = last.with_changes(body=[cst.Return(spaced)])
+    return Body([*body.statements[:-2], returned], body.footer)
+
+
+def _may_fold(before: list[object], step: Step) -> bool:
+    """A function inside the step may be closed over the name: then it must stay a variable."""
+    return not any(isinstance(one, (cst.FunctionDef, cst.ClassDef)) for one in before) and not step.tolerated
+
+
+def _tolerated(body: Body, cell: int, writer: Writer) -> Body:
+    """`try: ... except Exception as error: print(...)`: a cell tagged raises-exception does not stop the notebook."""
+    if not body.statements:
+        return body
+    error = writer.introduced.local("error")
+    text = (
+        f"try:\n    pass\nexcept Exception as {error}:  # cell {cell} is tagged raises-exception\n"
+        f'    print(f"{{type({error}).__name__}}: {{{error}}}")\n'
+    )
+    frame = cst.parse_statement(text)
+    assert isinstance(frame, cst.Try)
+    block = cst.IndentedBlock(body=body.statements, footer=body.footer)
+    return Body([frame.with_changes(body=block)], [])
+
+
+def _unread_handlers(piece: Piece, step: Step) -> set[str]:
+    """Names of `except E as e` that nobody in the step reads."""
+    handlers: set[str] = set()
+    read: set[str] = set()
+    for one in step.pieces:
+        for node in ast.walk(ast.parse(one.source)):
+            if isinstance(node, ast.ExceptHandler) and node.name and one is piece:
+                handlers.add(node.name)
+            elif isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Store):
+                read.add(node.id)
+    return handlers - read
+
+
+def _line(*texts: str) -> Body:
+    module = cst.parse_module("".join(f"{text}\n" for text in texts))
+    return Body(list(module.body), [])
+
+
+def _fallback_name(step: Step) -> str:
+    return f"{step.name}_on_pressure"
+
+
+def _fallback(plan: Plan, step: Step) -> str:
+    """The notebook's fallback returns a mapping of names; the step's must return what the step returns."""
+    function = next(one for one in plan.functions if one.name == step.fallback)
+    tree = ast.parse(function.piece.source).body[function.piece.keep[0]]
+    assert isinstance(tree, (ast.FunctionDef, ast.AsyncFunctionDef))
+    asked = [one.arg for one in (*tree.args.posonlyargs, *tree.args.args, *tree.args.kwonlyargs)]
+    fixed = {one.name for one in plan.constants} | {one.name for one in plan.imports}
+    passed = [f"{name}={name}" for name in (*asked, *function.takes) if name in step.inputs or name in fixed]
+    call = f"{step.fallback}({', '.join(passed)})"
+    lines = [
+        f"def {_fallback_name(step)}({', '.join(step.inputs)}):",
+        f'    """What `{step.name}` gives when memory is short."""',
+    ]
+    if not step.outputs:
+        lines.append(f"    {call}")
+    else:
+        values = [
+            f'given.get("{name}", {name})' if name in step.inputs else f'given["{name}"]' for name in step.outputs
+        ]
+        lines += [f"    given = {call}", f"    return {', '.join(values)}"]
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,115 @@
+"""Stores that nobody reads: the statement goes where its value is pure, else only the name."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Collection
+
+import libcst as cst
+
+from mlguard_convert.planning.purity import is_pure
+
+__all__ = ["DropDeadStores"]
+
+
+class DropDeadStores(cst.CSTTransformer):
+    """`hits = 0` goes, `fig = plt.figure()` becomes `plt.figure()`, an import of a dead name goes, and `except E as e`
+    loses an e that nobody reads. Functions and classes inside are left alone.
+    """
+
+    def __init__(self, dead: Collection[str], unread: Collection[str] = ()) -> None:
+        super().__init__()
+        self.dead = frozenset(dead)
+        self.unread = frozenset(unread) | self.dead
+
+    def visit_FunctionDef(self, node: cst.FunctionDef) -> bool:
+        """Its names are its own."""
+        return False
+
+    def visit_ClassDef(self, node: cst.ClassDef) -> bool:
+        """Its names are its own."""
+        return False
+
+    def visit_Lambda(self, node: cst.Lambda) -> bool:
+        """Its names are its own."""
+        return False
+
+    def leave_Assign(
+        self, original_node: cst.Assign, updated_node: cst.Assign
+    ) -> cst.Assign | cst.Expr | cst.Pass | cst.RemovalSentinel:
+        """One plain target; `a = b = f()` and unpacking stay."""
+        if len(updated_node.targets) != 1 or not self._is_dead(updated_node.targets[0].target):
+            return updated_node
+        return self._value_alone(updated_node.value)
+
+    def leave_AnnAssign(
+        self, original_node: cst.AnnAssign, updated_node: cst.AnnAssign
+    ) -> cst.AnnAssign | cst.Expr | cst.Pass | cst.RemovalSentinel:
+        """An annotated store is a store."""
+        if updated_node.value is None or not self._is_dead(updated_node.target):
+            return updated_node
+        return self._value_alone(updated_node.value)
+
+    def leave_Import(
+        self, original_node: cst.Import, updated_node: cst.Import
+    ) -> cst.Import | cst.Pass | cst.RemovalSentinel:
+        """Every name dead: nobody asked for it."""
+        names = [
+            alias.asname.name.value if alias.asname is not None and isinstance(alias.asname.name, cst.Name) else ""
+            for alias in updated_node.names
+        ]
+        return cst.Pass() if all(name in self.dead for name in names) else updated_node
+
+    def leave_ImportFrom(
+        self, original_node: cst.ImportFrom, updated_node: cst.ImportFrom
+    ) -> cst.ImportFrom | cst.Pass | cst.RemovalSentinel:
+        """Every name dead: nobody asked for it."""
+        if isinstance(updated_node.names, cst.ImportStar):
+            return updated_node
+        names = [
+            alias.asname.name.value if alias.asname is not None and isinstance(alias.asname.name, cst.Name)
+            else alias.name.value
+            for alias in updated_node.names
+        ]  # fmt: skip
+        return cst.Pass() if all(name in self.dead for name in names) else updated_node
+
+    def leave_AsName(self, original_node: cst.AsName, updated_node: cst.AsName) -> cst.AsName:
+        """Handled where it stands."""
+        return updated_node
+
+    def leave_ExceptHandler(
+        self, original_node: cst.ExceptHandler, updated_node: cst.ExceptHandler
+    ) -> cst.ExceptHandler:
+        """`except E as e` with an e that nobody reads."""
+        name = updated_node.name.name if updated_node.name is not None else None
+        return (
+            updated_node.with_changes(name=None)
+            if isinstance(name, cst.Name) and name.value in self.unread
+            else updated_node
+        )
+
+    def leave_WithItem(self, original_node: cst.WithItem, updated_node: cst.WithItem) -> cst.WithItem:
+        """`with open(...) as f` with an f that nobody reads."""
+        name = updated_node.asname.name if updated_node.asname is not None else None
+        return updated_node.with_changes(asname=None) if self._is_dead(name) else updated_node
+
+    def _is_dead(self, target: cst.CSTNode | None) -> bool:
+        return isinstance(target, cst.Name) and target.value in self.dead
+
+    @staticmethod
+    def _value_alone(value: cst.BaseExpression) -> cst.Expr | cst.Pass:
+        text = cst.Module([]).code_for_node(value)
+        pure = (
+            is_pure(ast.parse(text.replace("\n", " ").strip() if "\n" in text else text, mode="eval").body)
+            if _parses(text)
+            else False
+        )
+        return cst.Pass() if pure else cst.Expr(value)
+
+
+def _parses(text: str) -> bool:
+    try:
+        ast.parse(text, mode="eval")
+    except SyntaxError:
+        return False
+    return "\n" not in text

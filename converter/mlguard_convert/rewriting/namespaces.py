@@ -1,0 +1,72 @@
+"""Functions that bind notebook variables: `global` means the step's variable, or the module's in a dynamic notebook."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+import libcst as cst
+
+__all__ = ["GlobalToNonlocal", "ModuleNamespace"]
+
+
+class GlobalToNonlocal(cst.CSTTransformer):
+    """`global count` inside a function of a step becomes `nonlocal count`."""
+
+    def __init__(self, names: Collection[str]) -> None:
+        super().__init__()
+        self.names = names
+        self._depth = 0
+
+    def visit_FunctionDef(self, node: cst.FunctionDef) -> None:
+        """Only inside a function is it about the step's variables."""
+        self._depth += 1
+
+    def leave_FunctionDef(self, original_node: cst.FunctionDef, updated_node: cst.FunctionDef) -> cst.FunctionDef:
+        """Back out."""
+        self._depth -= 1
+        return updated_node
+
+    def leave_Global(
+        self, original_node: cst.Global, updated_node: cst.Global
+    ) -> cst.Nonlocal | cst.Global | cst.Pass | cst.RemovalSentinel:
+        """At the top of a cell the statement says nothing; module names stay global."""
+        if self._depth == 0:
+            return cst.Pass()
+        if all(item.name.value in self.names for item in updated_node.names):
+            return cst.Nonlocal(names=updated_node.names)
+        return updated_node
+
+
+class ModuleNamespace(cst.CSTTransformer):
+    """exec and eval get the module's globals, and locals() at the top of a cell means them too."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._depth = 0
+
+    def visit_FunctionDef(self, node: cst.FunctionDef) -> None:
+        """Inside a function locals() is the function's own."""
+        self._depth += 1
+
+    def leave_FunctionDef(self, original_node: cst.FunctionDef, updated_node: cst.FunctionDef) -> cst.FunctionDef:
+        """Back out."""
+        self._depth -= 1
+        return updated_node
+
+    def leave_Global(
+        self, original_node: cst.Global, updated_node: cst.Global
+    ) -> cst.Global | cst.Pass | cst.RemovalSentinel:
+        """At the top of a cell the step declares its names itself."""
+        return cst.Pass() if self._depth == 0 else updated_node
+
+    def leave_Call(self, original_node: cst.Call, updated_node: cst.Call) -> cst.BaseExpression:
+        """Say which namespace is meant."""
+        name = updated_node.func.value if isinstance(updated_node.func, cst.Name) else ""
+        count = len(updated_node.args)
+        if name in ("exec", "eval") and count == 1 and self._depth == 0:
+            return updated_node.with_changes(args=[*updated_node.args, cst.Arg(cst.parse_expression("globals()"))])
+        if name in ("locals", "vars") and count == 0 and self._depth == 0:
+            return updated_node.with_changes(func=cst.Name("globals"))
+        if name == "dir" and count == 0 and self._depth == 0:
+            return cst.parse_expression("sorted(globals())")
+        return updated_node

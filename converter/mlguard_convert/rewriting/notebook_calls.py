@@ -1,0 +1,75 @@
+"""Calls that mean something only in a notebook: shell lines, plt.show(), display()."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+import libcst as cst
+
+from mlguard_convert.magics import SHELL
+
+__all__ = ["PrintDisplays", "RunShell", "SaveFigures"]
+
+
+class RunShell(cst.CSTTransformer):
+    """Shell lines call the helper under the name chosen for it, allowed only where the export allowed them."""
+
+    def __init__(self, helper: str, allowed: bool) -> None:
+        super().__init__()
+        self.helper, self.allowed = helper, allowed
+
+    def leave_Call(self, original_node: cst.Call, updated_node: cst.Call) -> cst.Call:
+        """Rename, and add `allowed=True`."""
+        if not isinstance(updated_node.func, cst.Name) or updated_node.func.value != SHELL:
+            return updated_node
+        equal = cst.AssignEqual(cst.SimpleWhitespace(""), cst.SimpleWhitespace(""))
+        extra = [cst.Arg(cst.Name("True"), keyword=cst.Name("allowed"), equal=equal)] if self.allowed else []
+        return updated_node.with_changes(func=cst.Name(self.helper), args=[*updated_node.args, *extra])
+
+
+class SaveFigures(cst.CSTTransformer):
+    """`plt.show()` becomes `save_figures("name")`; `pyplot` are the notebook's names for the module."""
+
+    def __init__(self, helper: str, pyplot: Collection[str], name: str | None) -> None:
+        super().__init__()
+        self.helper, self.pyplot, self.name = helper, pyplot, name
+
+    def leave_Call(self, original_node: cst.Call, updated_node: cst.Call) -> cst.Call:
+        """Only show() of the module itself; a figure's own show() is left alone."""
+        func = updated_node.func
+        if not (isinstance(func, cst.Attribute) and func.attr.value == "show"):
+            return updated_node
+        if not (isinstance(func.value, cst.Name) and func.value.value in self.pyplot):
+            return updated_node
+        args = [cst.Arg(cst.SimpleString(f'"{self.name}"'))] if self.name else []
+        return updated_node.with_changes(func=cst.Name(self.helper), args=args)
+
+
+class PrintDisplays(cst.CSTTransformer):
+    """`display(x)` becomes `print(x)`, `display(Markdown(text))` becomes `print(text)`."""
+
+    def leave_Call(self, original_node: cst.Call, updated_node: cst.Call) -> cst.Call:
+        """Unwrap what only IPython can show; keywords such as display_id mean nothing to print."""
+        if not isinstance(updated_node.func, cst.Name) or updated_node.func.value != "display":
+            return updated_node
+        args = [self._unwrapped(one) for one in updated_node.args if one.keyword is None]
+        if args:
+            args[-1] = args[-1].with_changes(comma=cst.MaybeSentinel.DEFAULT)
+        return updated_node.with_changes(func=cst.Name("print"), args=args)
+
+    def leave_Name(self, original_node: cst.Name, updated_node: cst.Name) -> cst.Name:
+        """`display` handed on as a function."""
+        return updated_node.with_changes(value="print") if updated_node.value == "display" else updated_node
+
+    def leave_Attribute(self, original_node: cst.Attribute, updated_node: cst.Attribute) -> cst.Attribute:
+        """An attribute of that name is something else."""
+        return updated_node.with_changes(attr=original_node.attr)
+
+    @staticmethod
+    def _unwrapped(argument: cst.Arg) -> cst.Arg:
+        value = argument.value
+        if isinstance(value, cst.Call) and len(value.args) == 1 and value.args[0].keyword is None:
+            named = value.func.value if isinstance(value.func, cst.Name) else ""
+            if named in ("Markdown", "HTML", "Latex", "Pretty"):
+                return argument.with_changes(value=value.args[0].value)
+        return argument
