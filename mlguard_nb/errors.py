@@ -44,8 +44,9 @@ __all__ = [
 
 def add_note(error: BaseException, note: str) -> None:
     """Attach `note` to `error`, shown below its traceback; on Python 3.10 kept in ``__notes__`` only."""
-    if hasattr(error, "add_note"):
-        error.add_note(note)
+    attach = getattr(error, "add_note", None)
+    if attach is not None:
+        attach(note)
     else:
         notes: list[str] = getattr(error, "__notes__", [])
         error.__notes__ = [*notes, note]  # type: ignore[attr-defined]

@@ -121,6 +121,13 @@ def _read_profile(body: Mapping[str, Any]) -> Profile:
     )
 
 
+def _numbers(data: Any) -> Any:
+    """An array, a tensor or a list of numbers as NumPy's."""
+    import numpy as np
+
+    return np.asarray(data.detach().cpu() if hasattr(data, "detach") else data)
+
+
 def numeric_columns(data: Any) -> Iterator[tuple[str, Any]]:
     """(name, float64 values) of each numeric column; nulls as NaN."""
     import numpy as np
@@ -136,7 +143,7 @@ def numeric_columns(data: Any) -> Iterator[tuple[str, Any]]:
         return
     if not is_array(data) and not isinstance(data, (list, tuple)):
         raise PolicyError(f"a reference is learned from a frame or an array, not from {type(data).__name__}")
-    numbers = np.asarray(data.detach().cpu() if hasattr(data, "detach") else data)
+    numbers = _numbers(data)
     if numbers.dtype.kind not in "fiu":
         raise PolicyError(f"a reference needs numbers, found {numbers.dtype}")
     table = (

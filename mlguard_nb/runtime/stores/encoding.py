@@ -111,10 +111,10 @@ class _Writer:
     def node(self, value: Any) -> Any:
         """One value. JSON's own values stand for themselves, all others are [type, ...]."""
         kind = type(value)
-        if value is None or kind in (bool, str):
-            return (
-                value if kind is not str or _is_text(value) else ["str", value.encode("utf-8", "surrogatepass").hex()]
-            )
+        if value is None or kind is bool:
+            return value
+        if kind is str:
+            return value if _is_text(value) else ["str", value.encode("utf-8", "surrogatepass").hex()]
         if kind is int:
             return value if abs(value) < 2**53 else ["int", hex(value)]
         if kind is float:
