@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Browser, Locator, Page
 
 ROOT = Path(__file__).resolve().parents[2]
 ARTEFACTS = ROOT / "tests" / "artefacts"
@@ -155,7 +155,7 @@ def lab(make_lab) -> Lab:  # type: ignore[no-untyped-def]
     return make_lab()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # not the session: Playwright keeps an event loop running while it lives
 def browser() -> Iterator[Browser]:
     if CHROMIUM is None:
         pytest.skip(NO_CHROMIUM)
@@ -182,9 +182,10 @@ def page(browser: Browser) -> Iterator[Page]:
     assert ours == []
 
 
-def keep(page: Page, name: str) -> Path:
-    """A screenshot among the artefacts; with MLGUARD_PICTURES=1 one for the documentation as well."""
+def keep(page: Page, name: str, *, picture: str | None = None, of: Locator | None = None) -> None:
+    """A screenshot among the artefacts; with MLGUARD_PICTURES=1 `of` becomes the documentation's `picture` as well."""
     ARTEFACTS.mkdir(parents=True, exist_ok=True)
-    path = ARTEFACTS / f"{name}.png"
-    page.screenshot(path=str(path))
-    return path
+    page.screenshot(path=str(ARTEFACTS / f"{name}.png"))
+    if picture is not None and os.environ.get("MLGUARD_PICTURES") == "1":
+        PICTURES.mkdir(parents=True, exist_ok=True)
+        (of or page).screenshot(path=str(PICTURES / f"{picture}.png"))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import subprocess
+import urllib.request
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +21,15 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
 
 GIB = 2**30
+TRAINING = (
+    "%load_ext mlguard_nb",
+    "shards, attempts = 40, []",
+    "%%guard retry=3 wait=1s..2s mem=0.8 gpu=0.9 name=train\nimport time\nattempts.append(1)\nbatches = []\n"
+    "for shard in range(shards):\n    batches.append(bytearray(b'x' * 2**23))\n    time.sleep(0.2)\n"
+    "    if shard == 12 and len(attempts) == 1:\n"
+    "        raise ConnectionResetError(f'shard {shard} of {shards}')",
+    "largest = max(len(batch) for batch in batches)",
+)
 
 
 @pytest.fixture(scope="session")
@@ -39,12 +50,13 @@ class Gpus:
     def __init__(self, state: Path) -> None:
         self.state = state
 
-    def are(self, *used_gib: float, lost: bool = False) -> None:
+    def are(self, *used_gib: float, lost: bool = False, processes: dict[int, float] | None = None) -> None:
         lines = [
             f"gpu GPU-{index:08d}-0000-0000-0000-000000000000 {80 * GIB} {int(used * GIB)} 97 61 312000 400000 "
             "NVIDIA A100-SXM4-80GB"
             for index, used in enumerate(used_gib)
         ]
+        lines += [f"process 0 {pid} {int(held * GIB)}" for pid, held in (processes or {}).items()]
         if lost:
             lines.append("error nvmlDeviceGetMemoryInfo 15 -1")
         self.state.with_suffix(".new").write_text("\n".join(lines) + "\n")
@@ -85,12 +97,41 @@ def test_a_gpu_is_shown_from_well_to_full_to_lost(gpu_lab: Lab, gpus: Gpus, page
     expect(page.locator(".mlguard-Announcer")).to_contain_text("GPU 0 is at 96 % of its limit")
     keep(page, "panel-critical")
     gpus.are(77.2, lost=True)
-    expect(panel.locator(".mlguard-Message, .mlguard-Device")).not_to_have_count(0)
-    expect(panel).to_contain_text("the GPU is lost")
+    expect(panel).to_contain_text(re.compile(r"GPU 0 was lost at \d\d:\d\d:\d\d\. The GPU is lost"))
+    expect(panel).to_contain_text("last reading 77.2 GiB")
     expect(panel).not_to_contain_text("0.0 of 80.0 GiB")
     keep(page, "panel-lost")
     gpus.are(16.3)
     expect(panel).to_contain_text("16.3 of 80.0 GiB")
+
+
+def test_the_memory_of_a_gpu_is_shown_by_notebook(gpu_lab: Lab, gpus: Gpus, page: Page) -> None:
+    """The kernel in front is solid, other notebooks are hatched, and the column adds up to the device."""
+    from playwright.sync_api import expect
+
+    for name in ("rag_eval.ipynb", "churn.ipynb"):
+        write_notebook(gpu_lab, name, TRAINING)
+        open_notebook(page, gpu_lab, name)
+    page.locator(".mlguard-Status").click()
+    with urllib.request.urlopen(f"{gpu_lab.base}/mlguard/sample?token={gpu_lab.token}") as answer:
+        kernels = {kernel["name"]: kernel["pid"] for kernel in json.load(answer)["holders"]["kernels"]}
+    gpus.are(16.3, processes={kernels["churn.ipynb"]: 12.0, kernels["rag_eval.ipynb"]: 3.5})
+    run(page, "notebook:run-all-cells")
+    panel = page.locator("#mlguard-panel")
+    ledger = panel.locator(".mlguard-Ledger").first
+    expect(ledger.locator("tr", has_text="churn.ipynb")).to_contain_text("12.0")
+    expect(ledger.locator("tr", has_text="rag_eval.ipynb")).to_contain_text("3.5")
+    expect(ledger.locator("tr", has_text="not attributed")).to_contain_text("0.8")
+    gpu_bar = panel.locator(".mlguard-Device .mlguard-Bar").first
+    expect(gpu_bar).to_have_attribute("aria-label", re.compile("12.0 this notebook, 3.5 other notebooks, 0.8 other"))
+    expect(gpu_bar.locator(".is-stop")).to_have_count(1)
+    view = cell(page, 3).locator(".jp-OutputArea .mlguard-View")
+    expect(view).to_contain_text("attempt 2 of 3", timeout=60_000)
+    expect(view).to_contain_text("ConnectionResetError")
+    keep(page, "lab-window", picture="inline-view", of=page.locator(".jp-NotebookPanel:not(.lm-mod-hidden)"))
+    expect(panel.locator(".mlguard-Cells tr", has_text="train")).to_contain_text("12.0", timeout=30_000)
+    keep(page, "panel-who-holds-it", picture="panel", of=panel)
+    expect(view).to_contain_text("peak RAM", timeout=60_000)
 
 
 def test_eight_gpus_are_one_tab_stop_and_the_chart_follows(gpu_lab: Lab, gpus: Gpus, page: Page) -> None:
