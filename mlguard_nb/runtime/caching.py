@@ -53,7 +53,22 @@ def cache_result(function: F, /) -> F: ...
 @overload
 def cache_result(policy: CachePolicy, /, *, name: str | None = None) -> Callable[[F], F]: ...
 @overload
-def cache_result(*, name: str | None = None, **options: Any) -> Callable[[F], F]: ...
+def cache_result(
+    *,
+    ttl: float | str | None = ...,
+    key: str | tuple[str, ...] | Callable[..., Any] | None = ...,
+    backend: str = ...,
+    stale_while_revalidate: float | str = ...,
+    stale_if_error: float | str = ...,
+    max_bytes: int | str = ...,
+    maxsize: int | None = ...,
+    ignore: str | tuple[str, ...] = ...,
+    version: str | None = ...,
+    watch_files: bool = ...,
+    hand_out: str = ...,
+    store: Any = ...,
+    name: str | None = None,
+) -> Callable[[F], F]: ...
 def cache_result(given: Any = None, /, *, name: str | None = None, **options: Any) -> Any:
     """Keep what a function returns for `ttl` seconds (300; None: for ever), under the content of its arguments.
 

@@ -36,7 +36,19 @@ def memory_guard(function: F, /) -> F: ...
 @overload
 def memory_guard(policy: MemoryPolicy, /, *, name: str | None = None) -> Callable[[F], F]: ...
 @overload
-def memory_guard(*, name: str | None = None, **options: Any) -> Callable[[F], F]: ...
+def memory_guard(
+    *,
+    ram: float | str | None = ...,
+    gpu: float | str | None = ...,
+    need: int | str | Callable[..., int] | None = ...,
+    device: int | str | None = ...,
+    on_pressure: str = ...,
+    wait_timeout: float | str = ...,
+    fallback: Callable[..., Any] | None = ...,
+    hysteresis: float = ...,
+    actions: tuple[str, ...] = ...,
+    name: str | None = None,
+) -> Callable[[F], F]: ...
 def memory_guard(given: Any = None, /, *, name: str | None = None, **options: Any) -> Any:
     """Call the function only while less than `ram` (0.8 of the container) and `gpu` is in use, `need` included.
 
