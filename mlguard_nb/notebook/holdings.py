@@ -28,7 +28,7 @@ def size_of(value: Any) -> int:
 def _flat(value: Any) -> int:
     usage = getattr(value, "memory_usage", None)
     if callable(usage) and type(value).__module__.partition(".")[0] == "pandas":
-        told = usage(index=True, deep=False)
+        told: Any = usage(index=True, deep=False)
         return int(told if isinstance(told, int) else told.sum())
     for name in ("nbytes", "estimated_size"):
         told = getattr(value, name, None)
