@@ -57,6 +57,7 @@ class Services:
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+            wbufsize = 1 << 16  # headers and body in one packet
 
             def do_GET(self) -> None:
                 user = int(self.path.rsplit("/", 1)[1])

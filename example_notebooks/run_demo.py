@@ -21,15 +21,7 @@ HERE = Path(__file__).resolve().parent
 NOTEBOOKS = ("quickstart", "flaky_features", "gpu_memory", "messy_research")
 EXPORTED = "messy_research"
 VIEW = "application/vnd.mlguard.view+json"
-NOT_IN_PRODUCTION = (
-    "IPython",
-    "ipykernel",
-    "jupyter_client",
-    "jupyterlab",
-    "nbformat",
-    "libcst",
-    "mlguard_nb.labextension.static",
-)
+NOT_IN_PRODUCTION = ("IPython", "ipykernel", "jupyter_client", "jupyterlab", "nbformat", "libcst")
 
 # Runs in the kernel before the first cell and after the last: counts every event the guards emit, by its class.
 LISTEN = """
@@ -83,7 +75,7 @@ def run_notebook(name: str, folder: Path) -> Account:
     client = NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(HERE)}})
     account, started = Account(name), time.monotonic()
     code = [index for index, cell in enumerate(notebook.cells) if cell.cell_type == "code"]
-    with client.setup_kernel():
+    with (folder / f"{name}.kernel.log").open("w") as log, client.setup_kernel(stderr=log):
         evaluate(client, LISTEN, "None")
         for position, index in enumerate(code, start=1):
             progress(f"  {name}: cell {position} of {len(code)}")
@@ -157,7 +149,7 @@ def install(package: Path, wheels: Path, folder: Path, uv: str) -> Path:
     command(uv, "venv", "--quiet", "--clear", "--python", sys.executable, environment)
     wheel = next((folder / "wheels").glob(f"{EXPORTED}-*.whl"))
     command(uv, "pip", "install", "--quiet", "--python", python, "--find-links", wheels, wheel)
-    find = f"import importlib.util as u; print([m for m in {NOT_IN_PRODUCTION[:-1]} if u.find_spec(m)])"
+    find = f"import importlib.util as u; print([m for m in {NOT_IN_PRODUCTION} if u.find_spec(m)])"
     found = command(python, "-c", find, cwd=folder).strip()
     if found != "[]":
         raise DemoFailed(f"the package's environment holds {found}, which production must not need")
