@@ -7,10 +7,10 @@ import logging
 import os
 import threading
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from mlguard_nb.notebook.bundle import bundle
-from mlguard_nb.notebook.facts import RunFacts
+if TYPE_CHECKING:
+    from mlguard_nb.notebook.facts import RunFacts
 
 __all__ = ["LiveView", "Publisher", "ShellPublisher", "Updater"]
 
@@ -52,7 +52,17 @@ class ShellPublisher:
     def publish(self, data: dict[str, Any], display_id: str, *, update: bool) -> None:
         """Send the bundle as it is, without asking the formatters."""
         transient = {"display_id": display_id} if display_id else {}
-        self._shell.display_pub.publish(data, {}, transient=transient, update=update)
+        display_pub = self._shell.display_pub
+        if not display_id or threading.current_thread() is not threading.main_thread():
+            display_pub.publish(data, {}, transient=transient, update=update)
+            return
+        # A kernel flushes stdout before each display, which costs a round trip to another thread. A view opens before
+        # the cell has printed anything and is replaced in place: its order against printed text cannot change.
+        display_pub.__dict__["_flush_streams"] = _nothing
+        try:
+            display_pub.publish(data, {}, transient=transient, update=update)
+        finally:
+            display_pub.__dict__.pop("_flush_streams", None)
 
     def listen(self, listener: Callable[[dict[str, Any]], None] | None) -> None:
         """Hear of displays where they are sent: a function is put over the method of this one publisher."""
@@ -70,6 +80,10 @@ class ShellPublisher:
         display_pub.__dict__["publish"] = publish
 
 
+def _nothing() -> None:
+    return None
+
+
 class LiveView:
     """One view of one run. `facts` is asked for its state whenever it is drawn."""
 
@@ -82,7 +96,7 @@ class LiveView:
     def open(self) -> None:
         """Show the view, and let the thread keep it fresh."""
         if self._publisher.is_live:
-            self._publisher.publish(bundle(self._facts()), self._id, update=False)
+            self._send(self._facts(), update=False)
             self._open = True
             self._updater.follow(self)
 
@@ -90,14 +104,19 @@ class LiveView:
         """Draw the present state again; nothing after `close`."""
         with self._lock:
             if self._open:
-                self._publisher.publish(bundle(self._facts()), self._id, update=True)
+                self._send(self._facts(), update=True)
 
     def close(self, facts: RunFacts) -> None:
         """Store the final state; no later update can replace it."""
         self._updater.leave(self)
         with self._lock:
-            self._publisher.publish(bundle(facts), self._id, update=self._open)
+            self._send(facts, update=self._open)
             self._open = False
+
+    def _send(self, facts: RunFacts, *, update: bool) -> None:
+        from mlguard_nb.notebook.bundle import bundle
+
+        self._publisher.publish(bundle(facts), self._id, update=update)
 
 
 class Updater:

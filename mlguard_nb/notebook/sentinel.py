@@ -16,7 +16,7 @@ import signal
 import sys
 import time
 
-if sys.platform.startswith("linux"):
+if sys.platform != "win32":
     import resource
 
 _AGAIN_SECONDS = 0.1

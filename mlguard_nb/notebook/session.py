@@ -8,22 +8,16 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from mlguard_nb.devices.machine import current
-from mlguard_nb.errors import MemoryPressure, MemoryStop
-from mlguard_nb.notebook.bundle import MIME
-from mlguard_nb.notebook.cell_memory import reclaim
-from mlguard_nb.notebook.cell_stores import open_store
-from mlguard_nb.notebook.eviction import evict
+from mlguard_nb.errors import MemoryStop
 from mlguard_nb.notebook.live import LiveView, Publisher, Updater
-from mlguard_nb.notebook.parts import CellParts
-from mlguard_nb.notebook.running import CellRun
-from mlguard_nb.notebook.watchdog import Watchdog, is_supported, plan_for
-from mlguard_nb.policy.binding import bind
-from mlguard_nb.policy.directive import Directive, parse
 
 if TYPE_CHECKING:
     from mlguard_nb.devices.sampler import Sampler
     from mlguard_nb.notebook.facts import RunFacts
+    from mlguard_nb.notebook.parts import CellParts
+    from mlguard_nb.notebook.running import CellRun
+    from mlguard_nb.notebook.watchdog import Watchdog
+    from mlguard_nb.policy.directive import Directive
     from mlguard_nb.policy.values import CachePolicy
 
 __all__ = ["Session"]
@@ -33,7 +27,10 @@ _REMEMBERED_RUNS = 500
 
 @dataclass(slots=True)
 class Session:
-    """The state of the extension in one kernel. `namespace` is the user's; `publisher` is where views go."""
+    """The state of the extension in one kernel. `namespace` is the user's; `publisher` is where views go.
+
+    What runs cells is imported by the first guarded cell, so that loading the extension costs next to nothing.
+    """
 
     namespace: dict[str, Any]
     publisher: Publisher
@@ -45,7 +42,7 @@ class Session:
     chaos: ExitStack | None = None
     caches: dict[str, Any] = field(default_factory=dict)
     running: list[CellRun] = field(default_factory=list)
-    watchdog: Watchdog = field(default_factory=Watchdog)
+    watchdog: Watchdog | None = None
     told_unsupported: bool = False
 
     def sampler(self) -> Sampler:
@@ -56,10 +53,15 @@ class Session:
 
     def read(self, line: str) -> Directive:
         """The directive of a line; DirectiveError for a bad one. Profiles of `%guard set` count."""
+        from mlguard_nb.policy.directive import parse
+
         return parse(line, profiles=self.profiles)
 
     def begin(self, line: str, filename: str) -> CellRun:
         """A new run for the cell in `filename`. Raises PolicyError for a bad line or an unbound name."""
+        from mlguard_nb.notebook.running import CellRun
+        from mlguard_nb.policy.binding import bind
+
         directive = self.read(line)
         bound = bind(directive.policy, self.namespace)
         directive = replace(directive, policy=bound)
@@ -69,6 +71,8 @@ class Session:
 
     def parts_of(self, run: CellRun) -> CellParts:
         """The parts of the policy that act on a whole cell."""
+        from mlguard_nb.notebook.parts import CellParts
+
         return CellParts(self, run)
 
     def ended(self, run: CellRun, facts: RunFacts) -> None:
@@ -84,10 +88,14 @@ class Session:
 
     def keep(self, settings: dict[str, Any], text: str) -> None:
         """Write `settings` into this cell's output as JSON: a saved notebook carries them, the export reads them."""
+        from mlguard_nb.notebook.bundle import MIME
+
         self.publisher.publish({MIME: {"version": 1, **settings}, "text/plain": text}, "", update=False)
 
     def cell_store(self, policy: CachePolicy) -> Any:
         """Where this policy's cells are kept: one store for each backend, for as long as the kernel lives."""
+        from mlguard_nb.notebook.cell_stores import open_store
+
         found = self.caches.get(policy.backend)
         if found is None:
             found = self.caches[policy.backend] = open_store(policy)
@@ -95,23 +103,30 @@ class Session:
 
     def watch(self, run: CellRun, stop: int) -> Watchdog | None:
         """Watch the attempt of `run` that begins now; None where this cannot be done here (said once)."""
+        from mlguard_nb.devices.machine import current
+        from mlguard_nb.notebook.watchdog import Watchdog, is_supported, plan_for
+
         if not is_supported():
             if not self.told_unsupported:
                 self.told_unsupported = True
                 run.notes.append("no watchdog here (Linux and the main thread only): mem= is checked before the cell")
             return None
-        if self.watchdog.is_armed:  # a guarded cell inside another: the outer one is watching
+        watchdog = self.watchdog = self.watchdog or Watchdog()
+        if watchdog.is_armed:  # a guarded cell inside another: the outer one is watching
             return None
         plan = plan_for(current().ram(), stop, overcommit=run.directive.cell.overcommit)
         if plan is None:
             return None
-        self.watchdog.arm(run, plan)
-        return self.watchdog
+        watchdog.arm(run, plan)
+        return watchdog
 
     def after_cell(self, result: Any) -> None:
         """The traceback of a cell has been shown: free what it keeps alive if memory was the trouble."""
         error = getattr(result, "error_in_exec", None)
-        if isinstance(error, (MemoryPressure, MemoryError, MemoryStop)):
+        if isinstance(error, (MemoryError, MemoryStop)):
+            from mlguard_nb.notebook.cell_memory import reclaim
+            from mlguard_nb.notebook.eviction import evict
+
             evict(error)
             reclaim()
 
@@ -120,7 +135,8 @@ class Session:
         if self.chaos is not None:
             self.chaos.close()
         self.updater.stop()
-        self.watchdog.stop()
+        if self.watchdog is not None:
+            self.watchdog.stop()
 
 
 def _below_first_line(filename: str) -> str:

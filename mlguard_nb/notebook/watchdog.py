@@ -26,7 +26,7 @@ from mlguard_nb.errors import MemoryPressure, MemoryStop
 
 __all__ = ["Plan", "Watchdog", "Watched", "is_supported", "plan_for"]
 
-if sys.platform.startswith("linux"):
+if sys.platform != "win32":
     import resource
 
 _STATUS = KeptFile(Path("/proc/self/status"))
