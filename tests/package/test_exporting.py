@@ -66,7 +66,7 @@ def test_an_export_writes_a_whole_package(tally: Path) -> None:
     assert result.parameters == ("source", "factor")
     assert result.verification is None
     assert [one for one in result.diagnostics if one.severity == "error"] == []
-    assert "Add up rows, with care." in (result.folder / "pyproject.toml").read_text()
+    assert "add up rows, with care." in (result.folder / "pyproject.toml").read_text()
 
 
 def test_the_written_code_is_formatted_and_clean(tally: Path) -> None:
