@@ -17,7 +17,7 @@ SOURCES := $(shell find mlguard_nb converter jupyter-config labextension -type f
 	-not -path '*/node_modules/*' -not -path 'labextension/lib/*' -not -path 'mlguard_nb/labextension/*' \
 	-not -path '*/__pycache__/*' 2>/dev/null) pyproject.toml hatch_build.py
 
-.PHONY: help demo lab test lint accept bench corpus clean test-pythons test-frameworks
+.PHONY: help demo lab test lint accept bench soak gpu-check corpus clean test-pythons test-frameworks
 
 help:  ## what each target does
 	@grep -hE '^[a-z-]+:.*  ## ' $(MAKEFILE_LIST) | awk -F':.*  ## ' '{printf "make %-16s %s\n", $$1, $$2}'
@@ -38,7 +38,7 @@ $(WHEELS)/.stamp: $(SOURCES) | $(UV)
 # Dependencies first, then the wheel alone: a change of a source file does not resolve them again.
 $(DEMO)/.dependencies: pyproject.toml | $(UV)
 	@echo "making the environment $(DEMO)"
-	@$(UV) venv --quiet --clear --python $(PYTHON) $(DEMO)
+	@$(UV) venv --quiet --clear --seed --python $(PYTHON) $(DEMO)
 	@$(UV) pip install --quiet --python $(DEMO)/bin/python --group examples -r pyproject.toml --extra lab --extra convert --extra prometheus
 	@touch $@
 
@@ -83,6 +83,12 @@ accept: $(TEST)/.stamp  ## write the golden files anew (then read the diff)
 bench: $(TEST)/.stamp  ## our figures beside the peers', in one run
 	@$(UV) pip install --quiet --python $(TEST)/bin/python --group bench
 	@$(TEST)/bin/python -m benchmarks
+
+soak: $(TEST)/.stamp  ## every memory bomb against a real kernel in a container of its own
+	@$(TEST)/bin/python -m tests.notebook.soak_bombs
+
+gpu-check: $(TEST)/.stamp  ## what only a machine with an NVIDIA GPU can show
+	@$(TEST)/bin/python -m pytest -m gpu tests/gpu $(TEST_OPTIONS)
 
 corpus: $(TEST)/.stamp  ## convert public notebooks and print the goal table
 	@$(TEST)/bin/python tests/corpus_report.py
