@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import contextvars
 import logging
 import os
-import threading
 import weakref
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, TypeVar, overload
@@ -15,16 +13,17 @@ from mlguard_nb import clock
 from mlguard_nb.errors import PolicyError
 from mlguard_nb.policy.values import CachePolicy
 from mlguard_nb.runtime import fingerprint
+from mlguard_nb.runtime.behind import Behind
 from mlguard_nb.runtime.cache_keys import KeyMaker, settled
 from mlguard_nb.runtime.handing_out import kept_and_hand
 from mlguard_nb.runtime.hit_counts import HitCounts
 from mlguard_nb.runtime.identity import Identities
 from mlguard_nb.runtime.options import decorate, policy_from
-from mlguard_nb.runtime.reach import Reach, reach_of
 from mlguard_nb.runtime.single_flight import Flights, TaskFlights
 from mlguard_nb.runtime.stores.choosing import backend_of, shelf_of
 from mlguard_nb.runtime.stores.entry import Entry
 from mlguard_nb.runtime.stores.memory import FRESH, HAND, HITS, Held, size_of
+from mlguard_nb.runtime.surroundings import Surroundings
 from mlguard_nb.runtime.wrapping import Guard, Kind, guards_of, wrap
 from mlguard_nb.telemetry import bus
 from mlguard_nb.telemetry.events import CacheEvicted, CacheFailed, CacheHit, CacheMiss
@@ -74,7 +73,9 @@ def cache_result(given: Any = None, /, *, name: str | None = None, **options: An
 
     Bare, with the fields of CachePolicy as keywords, or with a CachePolicy. Equal content is the same call: arrays and
     frames count by their values, 1, True and 1.0 differ, and an argument without readable content is a PolicyError
-    that names it. The code of the function and of the user's functions it reaches is part of the key.
+    that names it. The code of the function and of the user's functions it reaches is part of the key, and so are the
+    globals they read; what a closure holds counts as it was at the first call. With `watch_files` every name of an
+    existing file, among arguments, globals and in the code, counts with that file's size and time of change.
 
     Concurrent callers of one key share one computation. Hits are read-only views of arrays and copies of what else
     can be changed (`hand_out`). Of a method each object has its own results, and is not kept alive by them.
@@ -128,9 +129,7 @@ class CacheGuard(Guard):
         self._flights, self._task_flights = Flights(), TaskFlights()
         self._identities = Identities()
         self._hit_counts = HitCounts(self._emit_hits)
-        self._reach: Reach | None = None
-        self._refreshing: set[threading.Thread] = set()
-        self._tasks: set[asyncio.Task[Any]] = set()
+        self.behind = Behind()
         self.backend = backend_of(self.policy, self._tell_failed)
         if self.function is not None:
             self._prepare()
@@ -147,8 +146,9 @@ class CacheGuard(Guard):
         self._prepare()
 
     def _prepare(self) -> None:
-        shared = self.backend is not None
-        self.keys = KeyMaker(self.function, self.policy, None if shared else self._identities.number)
+        number = None if self.backend is not None else self._identities.number
+        self.keys = KeyMaker(self.function, self.policy, number)
+        self._around = Surroundings(self.function, self.policy.watch_files, number)
         target = fingerprint.unwrapped(self.function) or self.function
         where = (getattr(target, "__module__", None), getattr(target, "__qualname__", self.label))
         self._prefix = fingerprint.of(where)
@@ -169,35 +169,20 @@ class CacheGuard(Guard):
     # What the result rests on beside the arguments.
 
     def is_unmoved(self) -> bool:
-        """Whether every global that the code rests on is still the same object, and none has content to be read."""
-        reach = self._reach
-        return reach is not None and not reach.data and not any(known.has_changed() for known in reach.watched)
+        """Whether a look at the globals that the code names says that nothing has changed."""
+        return self._around.is_unmoved()
 
     def _whole_key(self, key: tuple[Any, ...]) -> tuple[Any, ...]:
         """The key with all that counts beside the arguments; forgets everything when the code has changed."""
-        if not self.is_constant and not self.is_unmoved():
-            reach = reach_of(self.function)
-            if self._reach is not None and self._reach.digest != reach.digest:
+        if not self.is_constant:
+            if self._around.look():
                 self.shelf.clear()
-            self._reach = reach
-            self.is_constant = not reach.data and not reach.watched
-        assert self._reach is not None
-        key = settled(key)
-        for known in self._reach.data:
-            key = (*key, known.name, self._content(known.namespace.get(known.name), known.name))
-        return key
-
-    def _content(self, value: Any, name: str) -> Any:
-        try:
-            return fingerprint.of(value, name=f"the global {name!r}", watch_files=self.policy.watch_files)
-        except PolicyError:
-            if self.backend is not None:
-                raise
-            return ("object", self._identities.number(value))  # a client, a logger: the same one is the same
+            self.is_constant = self._around.is_constant
+        extra = self._around.part_of_key()
+        return (*settled(key), extra) if extra else settled(key)
 
     def _stored_key(self, key: tuple[Any, ...]) -> bytes:
-        assert self._reach is not None
-        return self._prefix + fingerprint.of((self._reach.digest, self.policy.version, key))
+        return self._prefix + fingerprint.of((self._around.digest, self.policy.version, key))
 
     # Calls that the hit path did not answer.
 
@@ -327,41 +312,15 @@ class CacheGuard(Guard):
 
     def _refresh_behind(self, key: tuple[Any, ...], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Compute anew on a thread of its own, once a key."""
-        if self._flights.is_under_way(key):
-            return
-        context = contextvars.copy_context()
-
-        def refresh() -> None:
-            try:
-                self._flights.run(key, lambda: self._fill(key, args, kwargs, again=True))
-            except (
-                Exception
-            ) as error:  # the caller has its answer already; the next one sees the failure or the stale one
-                _log.warning("refreshing %s failed: %s: %s", self.label, type(error).__name__, error)
-            finally:
-                self._refreshing.discard(threading.current_thread())
-
-        thread = threading.Thread(
-            target=lambda: context.run(refresh), name=f"mlguard-refresh-{self.label}", daemon=True
-        )
-        self._refreshing.add(thread)
-        thread.start()
+        if not self._flights.is_under_way(key):
+            self.behind.on_thread(
+                self.label, lambda: self._flights.run(key, lambda: self._fill(key, args, kwargs, again=True))
+            )
 
     def _refresh_behind_async(self, key: tuple[Any, ...], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        async def refresh() -> None:
-            try:
-                await self._task_flights.run(key, lambda: self._fill_async(key, args, kwargs, again=True))
-            except Exception as error:  # as above
-                _log.warning("refreshing %s failed: %s: %s", self.label, type(error).__name__, error)
-
-        task = asyncio.ensure_future(refresh())
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    def join(self, timeout: float = 30.0) -> None:
-        """Wait for the refreshes that run on threads."""
-        for thread in list(self._refreshing):
-            thread.join(timeout)
+        self.behind.in_task(
+            self.label, lambda: self._task_flights.run(key, lambda: self._fill_async(key, args, kwargs, again=True))
+        )
 
     # What the function offers.
 

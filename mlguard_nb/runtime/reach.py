@@ -18,6 +18,7 @@ from mlguard_nb.runtime.fingerprint import of, unwrapped
 
 __all__ = ["Global", "Reach", "is_users", "reach_of"]
 
+_LONGEST_PATH = 260
 _CONSTANTS = (int, float, complex, bool, str, bytes, type(None))
 
 
@@ -37,12 +38,14 @@ class Global:
 @dataclass(frozen=True, slots=True)
 class Reach:
     """`digest` covers all code and every constant. `watched` are the globals it rests on; when one of them means
-    another object, ask again. `data` are globals whose content can change in place: read anew at each call.
+    another object, ask again. `data` are globals whose content can change in place: read anew at each call. `texts`
+    are the strings in the code and in globals that could name a file.
     """
 
     digest: bytes
     watched: tuple[Global, ...]
     data: tuple[Global, ...]
+    texts: tuple[str, ...]
 
 
 def reach_of(function: Any) -> Reach:
@@ -50,7 +53,7 @@ def reach_of(function: Any) -> Reach:
     walk = _Walk()
     walk.visit(function)
     digest = of(tuple(walk.facts), name="code")
-    return Reach(digest, tuple(walk.watched.values()), tuple(walk.data.values()))
+    return Reach(digest, tuple(walk.watched.values()), tuple(walk.data.values()), tuple(sorted(walk.texts)))
 
 
 def is_users(module: str | None) -> bool:
@@ -77,6 +80,7 @@ class _Walk:
         self.facts: list[Any] = []
         self.watched: dict[tuple[int, str], Global] = {}
         self.data: dict[tuple[int, str], Global] = {}
+        self.texts: set[str] = set()
         self._seen: set[int] = set()
 
     def visit(self, thing: Any) -> None:
@@ -111,6 +115,15 @@ class _Walk:
         for constant in code.co_consts:
             if isinstance(constant, types.CodeType):
                 self._code(constant)
+            else:
+                self._note_text(constant)
+
+    def _note_text(self, value: Any) -> None:
+        if isinstance(value, str) and 0 < len(value) <= _LONGEST_PATH and "\n" not in value:
+            self.texts.add(value)
+        elif isinstance(value, (tuple, frozenset)):
+            for item in value:
+                self._note_text(item)
 
     def _class(self, kind: type) -> None:
         if id(kind) in self._seen:
@@ -165,6 +178,7 @@ class _Walk:
         if isinstance(value, _CONSTANTS) or _is_frozen(value):
             self.watched[place] = Global(namespace, name, value)
             self.facts.append((name, of(value)))
+            self._note_text(value)
         elif not callable(value):
             self.data[place] = Global(namespace, name, value)
 

@@ -294,6 +294,22 @@ def test_ttl_holds_across_processes(tmp_path: Path) -> None:
         assert len(calls) == 2
 
 
+def test_results_that_are_over_leave_the_folder(tmp_path: Path) -> None:
+    """Once an hour, with what killed processes left; those without a ttl stay."""
+    with no_wait() as clock:
+        brief = cache_result(backend=f"disk:{tmp_path}", ttl=10, name="brief")(_double)
+        brief(1)
+        (folder,) = tmp_path.iterdir()
+        left = folder / ".half.123.456"
+        left.write_text("torn")
+        os.utime(left, (clock.wall(), clock.wall()))
+        cache_result(backend=f"disk:{tmp_path}", ttl=None)(_double)(2)
+        clock.sleep(3601 * 2)
+        brief(3)
+        assert len(list(folder.glob("*.mlguard"))) == 2
+        assert not left.exists()
+
+
 def test_clear_and_invalidate_reach_the_folder(tmp_path: Path) -> None:
     """Only this function's results go."""
 

@@ -88,6 +88,27 @@ def test_equal_content_is_the_same_call() -> None:
     assert calls == [3]
 
 
+def test_every_kind_of_parameter_counts() -> None:
+    """Positional-only, keyword-only, extra ones; invalidate finds the key that the call made."""
+
+    @cache_result
+    def function(a: Any, /, b: Any = 2, *rest: Any, c: Any, d: Any = None, **named: Any) -> Any:
+        return [a, b, rest, c, d, named]
+
+    calls: list[tuple[tuple[Any, ...], dict[str, Any]]] = [
+        ((1,), {"c": 1}), ((1, 2), {"c": 1, "d": 0}), ((1, 2, 3), {"c": 1}), ((1, 2, 3.0), {"c": 1}), ((1, 2, 0.0), {"c": 1}),
+        ((1, 2, -0.0), {"c": 1}), ((1,), {"c": 1, "e": 0.0}), ((1,), {"c": 1, "e": -0.0}), ((1,), {"c": 1, "a": 5}),
+        ((1, 2, np.arange(3)), {"c": [1]}), ((1,), {"c": 1, "e": 1, "f": 2}), ((1,), {"c": 1, "f": 1, "e": 2}),
+    ]  # fmt: skip
+    for args, named in calls:
+        function(*args, **named)
+    assert function.cache_info().misses == len(calls)
+    for args, named in calls:
+        function(*args, **named)
+    assert function.cache_info().hits == len(calls)
+    assert all(function.invalidate(*args, **named) for args, named in calls)
+
+
 def test_nan_hits_itself() -> None:
     """NaN is not equal to itself, and still is the same content."""
     function = counted()
@@ -155,6 +176,24 @@ def test_watched_files_count_with_size_and_time(tmp_path: Path) -> None:
     path.write_text("1,2,3")
     assert function(path) not in before
     assert function(str(path)) not in before
+
+
+def test_files_named_in_the_code_count_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a literal, or as a global; and so does the working directory, when the name is relative."""
+    (tmp_path / "visits.csv").write_text("1")
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "visits.csv").write_text("2")
+    monkeypatch.chdir(tmp_path)
+    space: dict[str, Any] = {"cache_result": cache_result, "__name__": "__main__", "DATA": str(tmp_path / "visits.csv")}
+    exec("@cache_result(watch_files=True)\ndef literal():\n    return open('visits.csv').read()", space)
+    exec("@cache_result(watch_files=True)\ndef named():\n    return open(DATA).read()", space)
+    for function in (space["literal"], space["named"]):
+        assert [function(), function()] == ["1", "1"]
+        assert function.cache_info().misses == 1
+    (tmp_path / "visits.csv").write_text("1,1")
+    assert [space["literal"](), space["named"]()] == ["1,1", "1,1"]
+    monkeypatch.chdir(tmp_path / "other")
+    assert space["literal"]() == "2"
 
 
 # Code is part of the key.
@@ -296,7 +335,7 @@ def test_a_stale_result_is_served_while_a_new_one_is_computed() -> None:
         function(1)
         clock.sleep(30)
         assert function(1) == 1
-        cache_of(function).join()
+        cache_of(function).behind.join()
         assert function(1) == 2
         assert function.cache_info().stale_hits == 1
         clock.sleep(100)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import math
 import os
 import secrets
 import sys
@@ -14,12 +16,16 @@ from mlguard_nb.runtime.stores.entry import Entry
 
 __all__ = ["DiskStore", "default_folder", "user_key"]
 
+_FOR_EVER = 100 * 365 * 86400.0
+_SWEEP_SECONDS = 3600.0
+
 
 class DiskStore:
     """Files under `folder`, made for this user only. `secret` signs what needs pickle (None: never pickle)."""
 
     def __init__(self, folder: Path, secret: bytes | None = None) -> None:
         self.folder, self._secret = folder, secret
+        self._swept: dict[Path, float] = {}
 
     def get(self, key: bytes) -> Entry | None:
         """The entry; None where there is none, or where it is torn, foreign or over."""
@@ -43,9 +49,13 @@ class DiskStore:
         try:
             with open(os.open(beside, os.O_CREAT | os.O_WRONLY | os.O_EXCL, 0o600), "wb") as file:
                 file.writelines(parts)
+            # The file's time says until when it is kept, so that a sweep need not open it.
+            kept = entry.stored + _FOR_EVER if math.isinf(entry.kept_until) else entry.kept_until
+            os.utime(beside, (entry.stored, kept))
             os.replace(beside, path)
         finally:
             beside.unlink(missing_ok=True)
+        self._sweep(path.parent)
 
     def drop(self, key: bytes) -> bool:
         """Forget `key`; whether it was there."""
@@ -59,6 +69,18 @@ class DiskStore:
         """Forget every key that begins with `prefix`: the folder of one function."""
         for path in self._folder_of(prefix).glob("*.mlguard"):
             path.unlink(missing_ok=True)
+
+    def _sweep(self, folder: Path) -> None:
+        """Once an hour: remove results that are over, and what a killed process left half written."""
+        now = clock.current().wall()
+        if 0 <= now - self._swept.get(folder, float("-inf")) < _SWEEP_SECONDS:
+            return
+        self._swept[folder] = now
+        for path in folder.iterdir():
+            is_result = path.suffix == ".mlguard"
+            with contextlib.suppress(OSError):  # another process sweeps too
+                if path.stat().st_mtime < (now if is_result else now - _SWEEP_SECONDS):
+                    path.unlink()
 
     def _folder_of(self, key: bytes) -> Path:
         return self.folder / short(key[:16])
@@ -92,12 +114,16 @@ def user_key() -> bytes | None:
     path = _data_folder() / "mlguard-nb" / "cache.key"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
-        except FileExistsError:
-            return _private_bytes(path)
-        with open(descriptor, "wb") as file:
-            file.write(secrets.token_bytes(32))
+        if not path.exists():
+            beside = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
+            with open(os.open(beside, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb") as file:
+                file.write(secrets.token_bytes(32))
+            try:
+                os.link(beside, path)  # whole or not at all, and never over the key of another process
+            except FileExistsError:
+                pass
+            finally:
+                beside.unlink()
         return _private_bytes(path)
     except OSError:
         return None
