@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from mlguard_nb.devices.frameworks import is_out_of_memory
 from mlguard_nb.errors import Holder, MemoryPressure, MemoryStop, PolicyError, add_note
-from mlguard_nb.notebook import cell_memory
+from mlguard_nb.notebook import cell_memory, device_shares
 from mlguard_nb.notebook.facts import CacheFacts
 from mlguard_nb.notebook.holders import who_holds
 from mlguard_nb.policy.switches import disabled
@@ -45,6 +45,7 @@ class CellParts:
         self._cache: CellCache | None = None
         self._watchdog: Watchdog | None = None
         self._reclaimed = False
+        self._shares: tuple[device_shares.Lowered, ...] = ()
         self._counts: dict[str, int] = {}
         self._unsubscribe: Callable[[], None] = _nothing
         self.name = run.policy.name or "cell"
@@ -85,6 +86,19 @@ class CellParts:
         self._holders = found.holders if found is not None else ()
         return found
 
+    def tell_pressure(self, pressure: MemoryPressure, action: str) -> None:
+        """Tell the listeners that memory was short, and what was done about it."""
+        bus.emit(
+            events.MemoryRefused(
+                function=self.name, device=pressure.device, action=action, used_bytes=pressure.used,
+                limit_bytes=pressure.limit, needed_bytes=pressure.needed,
+            )
+        )  # fmt: skip
+
+    def tell_waited(self, pressure: MemoryPressure, seconds: float) -> None:
+        """Tell the listeners how long the cell waited for memory."""
+        bus.emit(events.MemoryWaited(function=self.name, device=pressure.device, wait_seconds=seconds))
+
     def run_begins(self, code: CodeType) -> None:
         """The cell's first attempt is about to begin."""
         self._unsubscribe = bus.subscribe(self._heard)
@@ -96,14 +110,19 @@ class CellParts:
         memory = self._run.policy.memory
         if memory is None or memory.on_pressure == "warn" or "memory_guard" in disabled():
             return
-        ram = next((device for device in self._run.meter.devices() if device.key == "ram"), None)
-        if ram is None or ram.stop is None:
-            return
-        self._watchdog = self._session.watch(self._run, ram.stop)
+        devices = self._run.meter.devices()
+        self._shares = device_shares.lower(devices)
+        ram = next((device for device in devices if device.key == "ram"), None)
+        if ram is not None and ram.stop is not None:
+            self._watchdog = self._session.watch(self._run, ram.stop)
 
     def attempt_ends(self, error: BaseException | None) -> BaseException | None:
         """An attempt is over; the error that counts, which may say more than the one that was raised."""
         watchdog, self._watchdog = self._watchdog, None
+        shares, self._shares = self._shares, ()
+        device_shares.restore(shares)
+        if error is not None and shares and is_out_of_memory(error) and not isinstance(error, MemoryError):
+            return self._of_device(error, shares)
         if watchdog is None:
             return error
         fired = watchdog.disarm(failed=error is not None)
@@ -118,6 +137,18 @@ class CellParts:
         ):
             return self._explained(error)
         return error
+
+    def _of_device(self, error: BaseException, shares: tuple[device_shares.Lowered, ...]) -> MemoryPressure:
+        """The framework's own error as the pressure on the device that it ran out of."""
+        full = max(shares, key=lambda share: share.used_bytes)
+        device = next(one for one in self._run.meter.devices() if one.key == full.uuid)
+        self._holders = who_holds(device)
+        told = MemoryPressure(
+            device.label, limit=device.stop, holders=self._holders, used=device.used,
+            next_step="use smaller batches (oom=halve:NAME), or raise gpu=",
+        )  # fmt: skip
+        add_note(told, f"raised as {type(error).__name__}: {str(error).partition(chr(10))[0]}")
+        return told
 
     def _explained(self, error: BaseException) -> MemoryPressure:
         """The pressure with what is known now: use, stop, and who holds it."""

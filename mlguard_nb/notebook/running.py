@@ -20,6 +20,7 @@ from mlguard_nb.notebook.facts import AttemptFacts, RunFacts
 from mlguard_nb.notebook.interrupts import AttemptTimeout, Interrupted, in_one_line, is_on_stack, shown_from, time_limit
 from mlguard_nb.notebook.live import LiveView
 from mlguard_nb.notebook.meter import Meter
+from mlguard_nb.policy.switches import disabled
 from mlguard_nb.runtime import deadline as deadlines
 from mlguard_nb.runtime.attempts import Attempts, GaveUp
 from mlguard_nb.testing import current_chaos
@@ -178,7 +179,7 @@ class CellRun:
         self._bindings = Bindings(self.namespace, code)
         self._cell.run_begins(code)
         retry = self.policy.retry
-        if retry is not None and retry.attempts > 1:
+        if retry is not None and retry.attempts > 1 and "retry" not in disabled():
             self._decisions = Attempts(retry, clock=self.clock, name=self.policy.name or "cell")
         return True
 
@@ -196,6 +197,7 @@ class CellRun:
             return True
         if memory.on_pressure == "warn":
             self.notes.append(f"warned: {pressure}")
+            self._cell.tell_pressure(pressure, "warn")
             return True
         self.pressure = pressure
         if memory.on_pressure == "wait":
@@ -205,10 +207,13 @@ class CellRun:
                 return True
             self.pressure = pressure
         if memory.fallback is not None:
+            self._cell.tell_pressure(pressure, "fallback")
             return self._fall_back()
         if memory.on_pressure == "skip":
+            self._cell.tell_pressure(pressure, "skip")
             self.end("skipped")
             return False
+        self._cell.tell_pressure(pressure, "stop")
         self.end("refused")
         raise in_one_line(pressure)
 
@@ -223,6 +228,7 @@ class CellRun:
             still = self._cell.pressure()
             self.pressure = still or self.pressure
         self.phase = "running" if still is None else self.phase
+        self._cell.tell_waited(pressure, self.clock.now() - began)
         return still
 
     def _fall_back(self) -> bool:

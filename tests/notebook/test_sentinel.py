@@ -1,0 +1,109 @@
+"""The sentinel as a process: it signals at the stop, and goes when its kernel goes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from mlguard_nb.notebook import sentinel
+
+pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="NOT TESTED: the watchdog is Linux only")
+
+
+@pytest.fixture
+def watched() -> Iterator[subprocess.Popen[bytes]]:
+    """A process that counts the signals it gets on its stdout."""
+    program = (
+        "import signal, sys, time\n"
+        "signal.signal(signal.SIGUSR1, lambda *a: (sys.stdout.write('hit\\n'), sys.stdout.flush()))\n"
+        "sys.stdout.write('up\\n'); sys.stdout.flush()\n"
+        "while True: time.sleep(10)\n"
+    )
+    process = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE)
+    assert process.stdout is not None and process.stdout.readline() == b"up\n"
+    yield process
+    process.kill()
+    process.wait()
+
+
+@pytest.fixture
+def watching(watched: subprocess.Popen[bytes]) -> Iterator[subprocess.Popen[bytes]]:
+    process = subprocess.Popen(
+        [sys.executable, "-I", "-S", sentinel.__file__, str(watched.pid)],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+    )  # fmt: skip
+    assert process.stdout is not None and process.stdout.readline() == b"up\n"
+    yield process
+    process.kill()
+    process.wait()
+
+
+def _say(process: subprocess.Popen[bytes], line: str) -> None:
+    assert process.stdin is not None
+    process.stdin.write(line.encode() + b"\n")
+    process.stdin.flush()
+
+
+def _usage(folder: Path, used: int, cache: int) -> tuple[Path, Path]:
+    usage, stat = folder / "memory.current", folder / "memory.stat"
+    usage.write_text(f"{used}\n")
+    stat.write_text(f"anon 1\ninactive_file {cache}\nactive_file 3\n")
+    return usage, stat
+
+
+def test_it_signals_at_the_stop(
+    watched: subprocess.Popen[bytes], watching: subprocess.Popen[bytes], tmp_path: Path
+) -> None:
+    """Usage without the reclaimable cache reaches the stop: the signal comes, and `off` tells how often."""
+    usage, stat = _usage(tmp_path, 2000, 500)
+    _say(watching, f"arm 1400 100 0 {int(signal.SIGUSR1)} 1048576 v2 {usage} {stat}")
+
+    assert watched.stdout is not None and watched.stdout.readline() == b"hit\n"
+    _say(watching, "off")
+    assert watching.stdout is not None
+    word, fired, raised = watching.stdout.readline().split()
+    assert word == b"ok" and int(fired) >= 1 and int(raised) == 0
+
+
+def test_cache_that_can_be_dropped_does_not_count(tmp_path: Path) -> None:
+    """Usage above the stop with enough inactive file cache is not over it."""
+    usage, stat = _usage(tmp_path, 2000, 900)
+    reading = sentinel.Usage("v2", str(usage), str(stat))
+
+    assert not reading.is_over(1400)
+    assert reading.is_over(1100)
+    reading.close()
+
+
+def test_the_machine_counts_what_is_not_available(tmp_path: Path) -> None:
+    """Where no container has a limit, MemTotal less MemAvailable is the use."""
+    meminfo = tmp_path / "meminfo"
+    meminfo.write_text("MemTotal:       1000 kB\nMemFree: 1 kB\nMemAvailable:    300 kB\n")
+    usage = sentinel.Usage("machine", str(meminfo), "-")
+
+    assert usage.is_over(700 * 1024) and not usage.is_over(701 * 1024)
+    usage.close()
+
+
+def test_it_ends_with_its_kernel(watching: subprocess.Popen[bytes]) -> None:
+    """A closed pipe is the end of it."""
+    assert watching.stdin is not None
+    watching.stdin.close()
+
+    assert watching.wait(5) == 0
+
+
+def test_children_are_found() -> None:
+    """Descendants of a process, as the kernel lists them."""
+    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(30)"])
+    try:
+        assert child.pid in sentinel.children(os.getpid())
+    finally:
+        child.kill()
+        child.wait()
