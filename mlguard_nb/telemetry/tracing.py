@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from typing import Any
+
+from mlguard_nb.telemetry.libraries import loaded
 
 __all__ = ["SWITCH", "look", "span"]
 
@@ -26,12 +27,8 @@ SWITCH = _Switch()
 
 def look() -> None:
     """Turn spans on once the program has set a tracer provider of the SDK; called now and then."""
-    trace: Any = sys.modules.get("opentelemetry.trace")
-    if trace is None or "opentelemetry.sdk.trace" not in sys.modules:
-        SWITCH.on = False
-        return
-    provider = trace.get_tracer_provider()
-    SWITCH.on = isinstance(provider, sys.modules["opentelemetry.sdk.trace"].TracerProvider)
+    trace, sdk = loaded("opentelemetry.trace"), loaded("opentelemetry.sdk.trace")
+    SWITCH.on = trace is not None and sdk is not None and isinstance(trace.get_tracer_provider(), sdk.TracerProvider)
 
 
 def span(name: str, attributes: Mapping[str, str]) -> Any:

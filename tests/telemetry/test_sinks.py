@@ -10,8 +10,10 @@ import re
 import socket
 import subprocess
 import sys
+import types
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -188,6 +190,36 @@ def test_json_lines(tmp_path: Path) -> None:
         "call_finished", "call_finished", "retry_scheduled", "input_refused", "cache_hit", "breaker_moved",
     ]  # fmt: skip
     assert lines[1]["error"] == "ValueError: x"
+
+
+def test_a_sink_that_cannot_be_attached_is_logged_once_and_fails_no_call(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The first monitored call attaches the sinks: a wrong port or folder is no reason for it to fail."""
+    monkeypatch.setenv("DD_DOGSTATSD_PORT", "none")
+    monkeypatch.setenv("MLGUARD_LOG", str(tmp_path / "no such folder" / "log.jsonl"))
+    with caplog.at_level(logging.ERROR, logger="mlguard.telemetry"):
+        assert not {"datadog", "json"} & set(sinks.attach_configured())
+        sinks.attach_configured()
+    told = [record.getMessage() for record in caplog.records]
+    assert len(told) == 2
+    assert "the sink datadog could not be attached" in told[0]
+
+
+def test_a_library_that_is_being_imported_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The thread looks while the program is in the middle of `import opentelemetry.sdk.metrics`."""
+    for name in (
+        "opentelemetry.metrics",
+        "opentelemetry.sdk.metrics",
+        "opentelemetry.trace",
+        "opentelemetry.sdk.trace",
+    ):
+        half = types.ModuleType(name)
+        half.__spec__ = SimpleNamespace(_initializing=True)  # type: ignore[assignment]
+        monkeypatch.setitem(sys.modules, name, half)
+    assert "otel" not in sinks.attach_configured()
+    tracing.look()
+    assert tracing.SWITCH.on is False
 
 
 def test_sinks_attach_by_what_the_program_uses(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
