@@ -13,8 +13,9 @@ __all__ = ["emit_modules"]
 def emit_modules(plan: Plan, types: Mapping[str, str] | None = None) -> dict[str, str]:
     """Each module's path below the package's folder ("src/churn/steps.py") and its text, not yet formatted.
 
-    `types` maps final names to the full names of the types they were seen with ("pandas.DataFrame"); without it
-    nothing is annotated but parameters. MissingExtra without libcst.
+    `types` maps final names to the full names of the types they were seen with ("pandas.DataFrame"), and what went
+    into and came out of steps ("train(table)", "train.model"); without it nothing is annotated but parameters.
+    MissingExtra without libcst.
     """
     try:
         import libcst  # noqa: F401

@@ -160,6 +160,7 @@ def _with_values(
     if verification.error is not None:
         return package, []
     types = {name: str(value["type"]) for name, value in verification.values.items()}
+    types.update(verification.types)
     again, findings = assembling.package_of(plan, emit_modules(plan, types=types), wanted, seen=verification)
     returned = {name: verification.values[name] for name in plan.results if name in verification.values}
     recorded = recorded_text(

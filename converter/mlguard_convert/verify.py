@@ -45,7 +45,8 @@ class Row:
 class Verification:
     """Every final name of the notebook beside the package's. `unstable` names differ between two runs of the
     notebook itself and count neither way. `error` says what could not be run; then there are no rows. `values` are
-    the notebook's; `files` what the package read below the folder, `modules` the top-level modules it had loaded.
+    the notebook's; `files` what the package read below the folder, `modules` the top-level modules it had loaded,
+    `types` those of its steps' arguments as "step(name)" and outputs as "step.name".
     """
 
     rows: tuple[Row, ...] = ()
@@ -56,6 +57,7 @@ class Verification:
     values: Mapping[str, Portable] = field(default_factory=dict, repr=False)
     files: tuple[str, ...] = ()
     modules: tuple[str, ...] = ()
+    types: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     @property
     def ok(self) -> bool:
@@ -129,6 +131,7 @@ def verify(
         values=first.values,
         files=tuple(found["files"]),
         modules=tuple(found["modules"]),
+        types=found["types"],
     )
 
 

@@ -9,7 +9,7 @@ import sys
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from mlguard_nb import clock
 from mlguard_nb.errors import GuardError, MissingExtra, PolicyError
@@ -17,14 +17,20 @@ from mlguard_nb.pipeline import engines, options
 from mlguard_nb.pipeline.directory import RunInProgress, working_directory
 from mlguard_nb.pipeline.logs import Output, chosen_output
 
-__all__ = ["DONE", "FAILED", "USAGE", "command_line"]
+__all__ = ["DONE", "FAILED", "USAGE", "Main", "command_line"]
 
 DONE, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
 
 
-def command_line(
-    run: Callable[..., Any], params_model: type[Any] | None = None, *, name: str | None = None
-) -> Callable[[Sequence[str] | None], int]:
+class Main(Protocol):
+    """The command of a package."""
+
+    def __call__(self, arguments: Sequence[str] | None = None) -> int:
+        """Do what `arguments` ask for (None: those of the process); the exit status."""
+        ...
+
+
+def command_line(run: Callable[..., Any], params_model: type[Any] | None = None, *, name: str | None = None) -> Main:
     """The `main` of a package whose pipeline is `run(params=None, *, base_dir=None)`.
 
     `main(arguments=None)` reads the command line and returns the exit status: 0 done, 1 the run failed, 2 bad

@@ -18,7 +18,8 @@ from pathlib import Path
 from types import CodeType, FrameType, ModuleType
 from typing import Any
 
-from mlguard_nb.pipeline.portable import Portable, portable
+from mlguard_nb.pipeline.portable import Portable, portable, type_name
+from mlguard_nb.pipeline.stepping import Step
 
 __all__ = ["final_names", "main", "replay", "step_locals"]
 
@@ -32,18 +33,21 @@ def replay(package: str, base_dir: str | None) -> dict[str, Any]:
     """Run `package` with its default parameters.
 
     "results" holds what `run()` returned; "locals" every name that its steps, constants and parameters ended with,
-    the value of the last step to bind a name winning; "files" what it read below `base_dir`, as relative paths;
-    "modules" the top-level modules that were loaded at its end.
+    the value of the last step to bind a name winning; "types" the type of each argument as "step(name)" and of each
+    output as "step.name"; "files" what it read below `base_dir`, as relative paths; "modules" the top-level modules
+    that were loaded at its end.
     """
     module = importlib.import_module(package)
     own = ("__main__", package)
-    with step_locals(_step_codes(package)) as seen, files_read(base_dir) as files:
+    types: dict[str, str] = {}
+    with step_locals(_step_codes(package), types, own) as seen, files_read(base_dir) as files:
         found = module.run(base_dir=base_dir)
         results = asyncio.run(found) if inspect.iscoroutine(found) else found
     everything = {**_constants(package), **_parameters(module), **seen}
     return {
         "results": final_names(results or {}, own),
         "locals": final_names(everything, own),
+        "types": types,
         "files": sorted(files),
         "modules": sorted({name.partition(".")[0] for name in sys.modules}),
     }
@@ -78,59 +82,86 @@ def files_read(base_dir: str | None) -> Iterator[set[str]]:
         listening = False
 
 
+class _Watcher:
+    """Notes the local names of each step as it returns, and the types that go in and come out."""
+
+    def __init__(self, codes: Mapping[CodeType, Step], types: dict[str, str], own: tuple[str, ...]) -> None:
+        self.codes, self.types, self.own = codes, types, own
+        self.seen: dict[str, Any] = {}
+
+    def started(self, frame: FrameType) -> None:
+        """A step was called: its local names are its arguments."""
+        step = self.codes[frame.f_code]
+        for name, value in frame.f_locals.items():
+            self.types[f"{step.name}({name})"] = type_name(type(value), self.own)
+
+    def returned(self, frame: FrameType, value: Any) -> None:
+        """A step has ended well."""
+        step = self.codes[frame.f_code]
+        self.seen.update(frame.f_locals)
+        values = value if len(step.outputs) > 1 and isinstance(value, tuple) else (value,)
+        for name, one in zip(step.outputs, values, strict=False):
+            self.types[f"{step.name}.{name}"] = type_name(type(one), self.own)
+
+
 @contextmanager
-def step_locals(codes: Mapping[CodeType, str]) -> Iterator[dict[str, Any]]:
-    """Collect the local names of every function whose code is in `codes`, each time it returns."""
-    seen: dict[str, Any] = {}
+def step_locals(
+    codes: Mapping[CodeType, Step], types: dict[str, str] | None = None, own: tuple[str, ...] = ("__main__",)
+) -> Iterator[dict[str, Any]]:
+    """Collect the local names of every function whose code is in `codes`, each time it returns.
 
-    def collect(frame: FrameType) -> None:
-        seen.update(frame.f_locals)
-
-    if sys.version_info >= (3, 12):
-        stop = _monitor(codes, collect)
-    else:
-        stop = _profile(codes, collect)
+    `types` is filled with the types of arguments, as "step(name)", and of outputs, as "step.name"; types of the
+    modules in `own` go by their bare name.
+    """
+    watcher = _Watcher(codes, {} if types is None else types, own)
+    stop = _monitor(watcher) if sys.version_info >= (3, 12) else _profile(watcher)
     try:
-        yield seen
+        yield watcher.seen
     finally:
         stop()
 
 
-def _profile(codes: Mapping[CodeType, str], collect: Callable[[FrameType], None]) -> Callable[[], None]:
-    def look(frame: FrameType, event: str, _: Any) -> None:
-        if event == "return" and frame.f_code in codes:
-            collect(frame)
+def _profile(watcher: _Watcher) -> Callable[[], None]:
+    def look(frame: FrameType, event: str, value: Any) -> None:
+        if frame.f_code in watcher.codes:
+            if event == "call":
+                watcher.started(frame)
+            elif event == "return":
+                watcher.returned(frame, value)
 
     sys.setprofile(look)
     return lambda: sys.setprofile(None)
 
 
-def _monitor(codes: Mapping[CodeType, str], collect: Callable[[FrameType], None]) -> Callable[[], None]:
+def _monitor(watcher: _Watcher) -> Callable[[], None]:
     monitoring: Any = sys.monitoring  # type: ignore[attr-defined,unused-ignore]
-    tool, returned = monitoring.PROFILER_ID, monitoring.events.PY_RETURN
+    tool, events = monitoring.PROFILER_ID, monitoring.events
     monitoring.use_tool_id(tool, "mlguard_nb")
-    monitoring.register_callback(tool, returned, lambda code, offset, value: collect(sys._getframe(1)))
-    for code in codes:
-        monitoring.set_local_events(tool, code, returned)
+    monitoring.register_callback(tool, events.PY_START, lambda code, offset: watcher.started(sys._getframe(1)))
+    monitoring.register_callback(
+        tool, events.PY_RETURN, lambda code, offset, value: watcher.returned(sys._getframe(1), value)
+    )
+    for code in watcher.codes:
+        monitoring.set_local_events(tool, code, events.PY_START | events.PY_RETURN)
 
     def stop() -> None:
-        for code in codes:
+        for code in watcher.codes:
             monitoring.set_local_events(tool, code, 0)
         monitoring.free_tool_id(tool)
 
     return stop
 
 
-def _step_codes(package: str) -> dict[CodeType, str]:
+def _step_codes(package: str) -> dict[CodeType, Step]:
     """The code of every step, below all of its decorators."""
-    codes: dict[CodeType, str] = {}
+    codes: dict[CodeType, Step] = {}
     for name, module in list(sys.modules.items()):
         if name != package and not name.startswith(f"{package}."):
             continue
         for value in vars(module).values():
-            if hasattr(value, "__mlguard_step__"):
-                innermost = inspect.unwrap(value)
-                codes[innermost.__code__] = value.__mlguard_step__.name
+            facts = getattr(value, "__mlguard_step__", None)
+            if isinstance(facts, Step):
+                codes[inspect.unwrap(value).__code__] = facts
     return codes
 
 

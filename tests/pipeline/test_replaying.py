@@ -28,11 +28,15 @@ def add(first: int) -> int:
     return total  # noqa: RET504
 
 
+CODES = {add.__wrapped__.__code__: add.__mlguard_step__}  # type: ignore[attr-defined]
+
+
 def test_the_names_of_a_step_are_seen_and_nobody_elses() -> None:
     """Also its loop variable and its arguments; functions that it calls keep theirs."""
-    codes = {add.__wrapped__.__code__: "add"}  # type: ignore[attr-defined]
-    with step_locals(codes) as seen:
+    types: dict[str, str] = {}
+    with step_locals(CODES, types) as seen:
         assert add(1) == 6
+    assert types == {"add(first)": "int", "add.total": "int"}
     assert {name: seen[name] for name in ("first", "item", "last", "total")} == {
         "first": 1, "item": 2, "last": 2, "total": 6,
     }  # fmt: skip
@@ -43,7 +47,7 @@ def test_the_names_of_a_step_are_seen_and_nobody_elses() -> None:
 
 
 def test_the_last_step_to_bind_a_name_wins() -> None:
-    with step_locals({add.__wrapped__.__code__: "add"}) as seen:  # type: ignore[attr-defined]
+    with step_locals(CODES) as seen:
         add(1)
         add(7)
     assert seen["first"] == 7

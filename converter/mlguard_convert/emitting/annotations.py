@@ -27,10 +27,16 @@ class Types:
 
     def given(self, step: Step, name: str) -> str | None:
         """The type of a step's output."""
+        exact = self._seen.get(f"{step.name}.{name}")
+        if exact is not None:
+            return self._spelt(exact)
         return self.final(name) if self._last.get(name) == step.name else None
 
     def taken(self, step: Step, name: str) -> str | None:
         """The type of a step's input: where its last binder runs before the step, or a parameter of the run."""
+        exact = self._seen.get(f"{step.name}({name})")
+        if exact not in (None, "NoneType"):
+            return self._spelt(exact)
         order = [one.name for one in self._plan.steps]
         last = self._last.get(name)
         if last is not None:
