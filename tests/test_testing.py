@@ -1,0 +1,271 @@
+"""The public fakes: a clock that nobody waits for, machines made of numbers, faults that the guards must meet."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mlguard_nb import (
+    InputRejected,
+    MemoryPressure,
+    PolicyError,
+    cache_result,
+    devices,
+    guard,
+    memory_guard,
+    monitor,
+    retry,
+    validate_input,
+)
+from mlguard_nb import clock as clocks
+from mlguard_nb.devices.readings import Unknown
+from mlguard_nb.pipeline.portable import portable
+from mlguard_nb.pipeline.recording import recorded_text
+from mlguard_nb.policy import switches
+from mlguard_nb.testing import (
+    FakeClock,
+    FakeDevices,
+    assert_recorded,
+    chaos,
+    current_chaos,
+    disabled,
+    fake_gpu,
+    no_wait,
+)
+
+# The clock.
+
+
+def test_the_clock_moves_only_when_somebody_sleeps() -> None:
+    clock = FakeClock(epoch=100.0)
+    assert (clock.now(), clock.wall()) == (0.0, 100.0)
+    clock.sleep(2)
+    asyncio.run(clock.sleep_async(3))
+    assert (clock.now(), clock.wall(), clock.slept) == (5.0, 105.0, [2, 3])
+
+
+def test_no_wait_puts_a_clock_in_force_and_the_old_one_back() -> None:
+    before = clocks.current()
+    with no_wait() as clock:
+        assert clocks.current() is clock
+        with no_wait() as inner:
+            assert clocks.current() is inner
+        assert clocks.current() is clock
+    assert clocks.current() is before
+
+    with pytest.raises(ZeroDivisionError), no_wait():
+        raise ZeroDivisionError
+    assert clocks.current() is before
+
+
+def test_no_wait_counts_the_waits_of_a_retry() -> None:
+    with no_wait() as clock, pytest.raises(ConnectionError):
+        retry(attempts=3, jitter=None, wait_initial="1m", wait_max="10m")(_refused)()
+    assert clock.slept == [60, 120]
+
+
+def _refused() -> None:
+    raise ConnectionError
+
+
+# The switches.
+
+
+def test_disabled_nests_and_ends_with_an_error_too() -> None:
+    assert switches.disabled() == frozenset()
+    with disabled("retry"):
+        assert switches.disabled() == {"retry"}
+        with disabled():
+            assert switches.disabled() == set(switches.DECORATORS)
+        assert switches.disabled() == {"retry"}
+        with pytest.raises(PolicyError, match="rety"), disabled("rety"):
+            pass
+    with pytest.raises(ZeroDivisionError), disabled():
+        raise ZeroDivisionError
+    assert switches.disabled() == frozenset()
+
+
+# Machines.
+
+
+def test_a_machine_made_of_numbers_is_what_the_guards_see() -> None:
+    @memory_guard(ram=0.8)
+    def fit() -> str:
+        return "fitted"
+
+    with no_wait(), FakeDevices(ram_used="4GB", ram_limit="16GB"):
+        assert fit() == "fitted"
+        with FakeDevices(ram_used="15GB", ram_limit="16GB"), pytest.raises(MemoryPressure) as short:
+            fit()
+        assert fit() == "fitted"
+    assert short.value.limit == int(0.8 * 16e9)
+
+
+def test_gpus_are_read_as_set_and_absence_is_a_reason_not_a_zero() -> None:
+    with FakeDevices(gpus=(fake_gpu(0, "80GB", "20GB"), fake_gpu(1, "80GB"))) as machine:
+        first, second = devices.current().gpus()  # type: ignore[misc]
+        assert (first.used_bytes, first.free_bytes, second.used_bytes) == (20 * 10**9, 60 * 10**9, 0)
+        assert first.uuid != second.uuid
+        machine.gpus_now = Unknown("the GPU is lost")
+        assert devices.current().gpus() == Unknown("the GPU is lost")
+    with FakeDevices():
+        assert isinstance(devices.current().gpus(), Unknown)
+
+
+# What was recorded.
+
+
+def test_recorded_values_are_compared_name_by_name(tmp_path: Path) -> None:
+    path = tmp_path / "recorded.json"
+    results = {"score": 0.75, "table": np.arange(6.0), "name": "ridge"}
+    values = {name: portable(value, ()) for name, value in results.items()}
+    path.write_text(recorded_text(values, notebook="a.ipynb"))
+    assert_recorded(results, path)
+    with pytest.raises(AssertionError) as wrong:
+        assert_recorded({**results, "score": 0.5, "name": "lasso"}, path)
+    assert "score" in str(wrong.value)
+    assert "name" in str(wrong.value)
+    assert "table" not in str(wrong.value)
+
+
+# Chaos.
+
+
+def outcomes(seed: int, calls: int = 200) -> list[str]:
+    @monitor(name="victim")
+    def function(x: int) -> int:
+        return x
+
+    found = []
+    with no_wait(), chaos(fail=0.2, oom=0.1, seed=seed):
+        for number in range(calls):
+            try:
+                function(number)
+                found.append("ok")
+            except (TimeoutError, MemoryError) as error:
+                found.append(type(error).__name__)
+    return found
+
+
+def test_the_same_seed_gives_the_same_faults() -> None:
+    assert outcomes(7) == outcomes(7)
+    assert outcomes(7) != outcomes(8)
+
+
+def test_faults_come_about_as_often_as_asked() -> None:
+    found = outcomes(3, calls=2000)
+    assert 0.15 < found.count("TimeoutError") / 2000 < 0.25
+    assert 0.07 < found.count("MemoryError") / 2000 < 0.13
+
+
+def test_the_guards_are_seen_at_work() -> None:
+    """Faults come from where the function is, so that a retry around it survives them."""
+    plain_failures = guarded_failures = 0
+
+    @monitor
+    def alone() -> int:
+        return 1
+
+    @guard("retry=6 wait=0.1s..1s monitor")
+    def retried() -> int:
+        return 1
+
+    with no_wait(), chaos(fail=0.3, error=ConnectionError, seed=1) as faults:
+        for _ in range(100):
+            for function in (alone, retried):
+                try:
+                    function()
+                except ConnectionError:
+                    plain_failures += function is alone
+                    guarded_failures += function is retried
+    assert plain_failures > 10
+    assert guarded_failures <= 2
+    assert faults.injected > plain_failures
+    assert alone() == retried() == 1
+
+
+def test_every_kind_of_function_is_reached() -> None:
+    @retry(attempts=1)
+    async def coroutine() -> int:
+        return 1
+
+    @retry(attempts=1)
+    def generator() -> Iterator[int]:
+        yield 1
+
+    @retry(attempts=1)
+    async def asyncgen() -> AsyncIterator[int]:
+        yield 1
+
+    async def collect() -> list[int]:
+        return [item async for item in asyncgen()]
+
+    with no_wait(), chaos(fail=1.0, error=OSError):
+        for attempt in (lambda: asyncio.run(coroutine()), lambda: list(generator()), lambda: asyncio.run(collect())):
+            with pytest.raises(OSError, match="injected by chaos"):
+                attempt()
+    assert asyncio.run(coroutine()) == 1
+    assert list(generator()) == [1]
+    assert asyncio.run(collect()) == [1]
+
+
+def test_slowness_numbers_that_are_none_and_crowded_memory() -> None:
+    @monitor
+    def make() -> Any:
+        return np.ones(1000)
+
+    with no_wait() as clock, chaos(slow="2s"):
+        make()
+    assert clock.slept == [2]
+
+    with chaos(nan=0.1, seed=4):
+        spoiled = make()
+    assert 50 < np.isnan(spoiled).sum() < 150
+    assert not np.isnan(make()).any()
+
+    @memory_guard(ram=0.9)
+    def guarded() -> Any:
+        return np.ones(1000)
+
+    with no_wait(), FakeDevices():
+        with chaos(pressure=0.95), pytest.raises(MemoryPressure):
+            guarded()
+        assert guarded().size == 1000
+
+
+def test_cached_results_and_refused_input_stay_what_they_were() -> None:
+    """Chaos spoils the function, not what stands around it."""
+    calls = []
+
+    @validate_input(x=int)
+    @cache_result(ttl=None)
+    def square(x: int) -> int:
+        calls.append(x)
+        return x * x
+
+    assert square(3) == 9
+    with chaos(fail=1.0):
+        assert square(3) == 9
+        with pytest.raises(InputRejected):
+            square("3")  # type: ignore[arg-type]
+        with pytest.raises(TimeoutError):
+            square(4)
+    assert square(4) == 16
+    assert calls == [3, 4]
+
+
+def test_chaos_refuses_production_a_second_chaos_and_impossible_shares(monkeypatch: pytest.MonkeyPatch) -> None:
+    with chaos(fail=0.1), pytest.raises(PolicyError, match="already"), chaos():
+        pass
+    with pytest.raises(PolicyError, match="share"), chaos(fail=20):
+        pass
+    assert current_chaos() is None
+    monkeypatch.setenv("MLGUARD_ENV", "production")
+    with pytest.raises(PolicyError, match="production"), chaos(fail=0.1):
+        pass
+    assert current_chaos() is None
