@@ -41,8 +41,10 @@ class Host:
         except ImportError:  # Windows
             return None
         soft, _hard = resource.getrlimit(resource.RLIMIT_AS)
+        if soft == resource.RLIM_INFINITY:
+            return None
         text = self._statm.read()
-        if soft == resource.RLIM_INFINITY or isinstance(text, Unknown):
+        if isinstance(text, Unknown):
             return None
         return Ceiling("ulimit -v", soft, int(text.split(maxsplit=1)[0]) * os.sysconf("SC_PAGE_SIZE"))
 

@@ -55,7 +55,9 @@ class Ledger:
         if not need:
             return
         with self._lock:
-            promises = self._promises[device]
+            promises = self._promises.get(device)
+            if promises is None:  # a child forked during the call: the promise is its parent's
+                return
             promises.total -= need
             promises.baseline = _used(reading, device)
             if promises.total <= 0:

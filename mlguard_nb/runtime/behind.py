@@ -50,6 +50,11 @@ class Behind:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether a refresh is under way."""
+        return bool(self._threads or self._tasks)
+
     def join(self, timeout: float = 30.0) -> None:
         """Wait for the threads, each at most `timeout` seconds."""
         for thread in list(self._threads):

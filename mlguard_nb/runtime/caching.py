@@ -383,6 +383,7 @@ class CacheGuard(Guard):
     def after_fork(self) -> None:
         """A child inherits results, and no computation that is under way."""
         self._flights, self._task_flights = Flights(), TaskFlights()
+        self._identities.after_fork()
         self.shelf.after_fork()
 
 

@@ -36,6 +36,10 @@ class Identities:
             self._known[place] = (held, number)
         return number
 
+    def after_fork(self) -> None:
+        """A lock held in the parent is not held here."""
+        self._lock = threading.Lock()
+
     def _forget(self, place: int, number: int) -> None:
         known = self._known.get(place)
         if known is not None and known[1] == number:

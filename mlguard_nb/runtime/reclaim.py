@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import gc
 import logging
+import os
 import sys
 import threading
 from collections.abc import Callable, Iterable
@@ -90,3 +91,12 @@ _RUNGS: dict[str, Callable[[str], int | None]] = {
     "empty_cuda_cache": _empty_devices,
     "alert": _alert,
 }
+
+
+def _after_fork() -> None:
+    global _lock
+    _lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

@@ -6,8 +6,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from mlguard_nb.devices import LocalMachine, Ram, Unknown
-from mlguard_nb.devices.cgroup import working_set
+from mlguard_nb.devices.cgroup import _statistic, working_set
+from mlguard_nb.testing import FakeClock
 
 GIB = 2**30
 LONG_MAX = "9223372036854771712"
@@ -146,6 +149,35 @@ def test_a_group_that_moves_is_followed(tree: Tree) -> None:
     assert machine.ram().used_bytes == 5 * GIB
     (root / "app/memory.current").write_text(f"{6 * GIB}\n")
     assert machine.ram().used_bytes == 6 * GIB
+
+
+def test_a_limit_that_changes_is_seen_within_a_second(tree: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An orchestrator may resize a running container."""
+    files = {**CONTROLLERS, **v2("/app", 8 * GIB, 5 * GIB)}
+    proc, root = tree({"proc/meminfo": MEMINFO, "proc/self/cgroup": "0::/app\n", "proc/self/statm": "1 1 1", **files})
+    times = FakeClock()
+    monkeypatch.setattr("mlguard_nb.clock.SYSTEM", times)
+    machine = LocalMachine(proc=proc, cgroups=root, driver=NoDriver())  # type: ignore[arg-type]
+    assert machine.ram().limit_bytes == 8 * GIB
+    (root / "app/memory.max").write_text(f"{6 * GIB}\n")
+    times.sleep(1.1)
+    assert machine.ram().limit_bytes == 6 * GIB
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"a 1\ninactive_file 7\nb 2\n",
+        b"inactive_file 7\n",
+        b"inactive_file 7",
+        b"total_inactive_file 1\ninactive_file 7\n",
+    ],
+)
+def test_a_statistic_is_found_by_its_whole_name(text: bytes) -> None:
+    """First, last or after a longer name that ends alike."""
+    assert _statistic(text, b"inactive_file") == 7
+    assert _statistic(text, b"active_file") is None
+    assert _statistic(b"", b"inactive_file") is None
 
 
 def test_the_working_set_is_never_negative() -> None:

@@ -130,3 +130,25 @@ def test_importing_loads_no_driver(driver: Any) -> None:
     """Importing the package and reading host memory never touches pynvml."""
     shown = driver.run(TWO, "import sys, mlguard_nb.devices as d\nd.current().ram()\nprint('pynvml' in sys.modules)")
     assert shown == "False"
+
+
+def test_a_guard_closes_and_opens_with_the_driver_s_numbers(driver: Any) -> None:
+    """From the C library through pynvml and the sampler to the decorator, while another process fills the card."""
+    program = """
+from mlguard_nb import devices, memory_guard
+from mlguard_nb.errors import MemoryPressure
+@memory_guard(ram=None, gpu=0.9)
+def train(): return "trained"
+print(train())
+text = state.read_text()
+state.write_text(text.replace("80000000000 20000000000", "80000000000 79000000000") + "process 0 4000000 70000000000\\n")
+sampler = devices.shared(); sampler.tick_gpus(); sampler.tick()
+try: train()
+except MemoryPressure as error: print(error)
+state.write_text(text)
+print(train())
+"""
+    told = driver.run(TWO, program).splitlines()
+    assert told[0] == told[2] == "trained"
+    assert told[1].startswith("GPU 0 (NVIDIA H100) is short: 73.6 GiB in use, stop at 67.1 GiB")
+    assert "held by process 4000000 65.2 GiB" in told[1]

@@ -342,6 +342,18 @@ def test_a_stale_result_is_served_while_a_new_one_is_computed() -> None:
         assert function(1) == 3
 
 
+def test_a_busy_key_is_computed_once_a_ttl() -> None:
+    """200 requests a second for 100 s with a ttl of 10 s: 11 computations, however many callers there are."""
+    with no_wait() as clock:
+        function = counted(ttl=10, stale_while_revalidate=60)
+        for _ in range(100 * 200):
+            function(1)
+            clock.time += 1 / 200
+            if cache_of(function).behind.is_busy:
+                cache_of(function).behind.join()
+        assert len(function.calls) <= 11
+
+
 def test_a_stale_result_is_served_when_the_function_fails() -> None:
     """Within stale_if_error; afterwards the error is raised."""
     failing = False

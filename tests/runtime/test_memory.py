@@ -504,6 +504,50 @@ def test_decorating_and_importing_start_no_thread() -> None:
     assert done.stdout.split() == ["1", "True"], done.stderr
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="this system has no ulimit")
+def test_ulimit_counts_although_the_machine_has_room() -> None:
+    """On the real machine: an address-space limit leaves no room for 4 GB."""
+    program = textwrap.dedent(
+        """
+        import resource
+        from mlguard_nb import memory_guard
+        from mlguard_nb.errors import MemoryPressure
+        resource.setrlimit(resource.RLIMIT_AS, (3 * 10**9, resource.RLIM_INFINITY))
+        small = memory_guard(ram=1.0, need="1MB")(lambda: "ran")
+        large = memory_guard(ram=1.0, need="4GB")(lambda: "ran")
+        print(small())
+        try:
+            large()
+        except MemoryPressure as error:
+            print(error.device, error.free < 3 * 10**9)
+        """
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    assert done.stdout.split() == ["ran", "RAM", "True"], done.stderr
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="this system has no fork")
+def test_a_child_forked_inside_a_call_leaves_its_parent_s_promise_alone() -> None:
+    """Both come back from the call, and the parent's ledger is even."""
+    program = textwrap.dedent(
+        """
+        import os, sys
+        from mlguard_nb import devices, memory_guard
+        from mlguard_nb.runtime.admission import LEDGER
+        @memory_guard(ram=1.0, need="1MB")
+        def work():
+            return os.fork()
+        child = work()
+        if child == 0:
+            work_again = memory_guard(ram=1.0, need="1MB")(lambda: 7)
+            os._exit(work_again())
+        print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), LEDGER.outstanding(devices.current().read()))
+        """
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    assert done.stdout.split() == ["7", "{}"], done.stderr
+
+
 def test_a_guarded_closure_travels_by_cloudpickle() -> None:
     """Into a fresh process, where it watches that machine."""
     import cloudpickle

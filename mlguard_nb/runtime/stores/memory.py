@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 import weakref
@@ -159,6 +160,15 @@ _ALL: weakref.WeakSet[MemoryStore] = weakref.WeakSet()
 def evict_all() -> int:
     """Empty every cache of this process; the bytes given back."""
     return sum(store.evict() for store in list(_ALL))
+
+
+def _after_fork() -> None:
+    for store in list(_ALL):
+        store.after_fork()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 def size_of(value: Any) -> int:
