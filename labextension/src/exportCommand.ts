@@ -36,7 +36,7 @@ export class Exporter {
     const dialog = new ExportDialog(
       this.api,
       panel.context.path,
-      cells.length,
+      { codeCells: cells.length, seconds: this.lastSeconds },
       this.trans,
       {
         jump: (cell, line, findings) => {
@@ -54,6 +54,12 @@ export class Exporter {
       }
     );
     dialog.open();
+  }
+
+  /** How long the cells took that ran on this page, null where none did. */
+  private get lastSeconds(): number | null {
+    const known = this.front.rows.flatMap(row => row.seconds ?? []);
+    return known.length ? known.reduce((sum, seconds) => sum + seconds, 0) : null;
   }
 
   /** One line above the notebook: the dialog has closed, the plan is kept. */

@@ -28,6 +28,12 @@ export type ExportState =
       readonly plan: ExportPlan | null;
     };
 
+/** What the page knows of the notebook: how many code cells it has, and how long they last took (null: not run here). */
+export interface NotebookFacts {
+  readonly codeCells: number;
+  readonly seconds: number | null;
+}
+
 /** What was filled in. */
 export interface ExportForm {
   name: string;
@@ -48,7 +54,7 @@ export class ExportDialog implements IDisposable {
   constructor(
     private readonly api: Api,
     readonly path: string,
-    readonly codeCells: number,
+    readonly notebook: NotebookFacts,
     private readonly trans: TranslationBundle,
     private readonly actions: ExportActions
   ) {
@@ -56,7 +62,7 @@ export class ExportDialog implements IDisposable {
     const folder = path.includes('/')
       ? path.slice(0, path.lastIndexOf('/') + 1)
       : '';
-    this.form = { name, folder: `${folder}exports/${name}`, verify: false };
+    this.form = { name, folder: `${folder}exports/${name}`, verify: true };
     this.node.addEventListener('click', this);
     this.node.addEventListener('cancel', this);
     this.node.addEventListener('input', this);

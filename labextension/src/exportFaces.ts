@@ -5,6 +5,7 @@ import type { ComparedValue, ExportPlan, ExportResult, Finding } from './api';
 import { h, type Child } from './dom';
 import type { ExportDialog } from './exportDialog';
 import { sign, type Sign } from './signs';
+import { duration } from './words';
 
 const SHOWN_EQUAL = 5;
 const OPENED = ['pipeline.py', 'steps.py', 'README.md'];
@@ -116,7 +117,7 @@ function planFace(dialog: ExportDialog, plan: ExportPlan, trans: TranslationBund
       h(
         'div',
         {},
-        h('h3', {}, trans._n('%1 cell becomes ', '%1 cells become ', dialog.codeCells) + trans._n('%1 step', '%1 steps', plan.steps.length)),
+        h('h3', {}, trans._n('%1 cell becomes ', '%1 cells become ', dialog.notebook.codeCells) + trans._n('%1 step', '%1 steps', plan.steps.length)),
         planTable(plan, trans),
         ...plan.notes.map(note => h('p', {}, note))
       ),
@@ -136,7 +137,9 @@ function planFace(dialog: ExportDialog, plan: ExportPlan, trans: TranslationBund
         'label',
         { class: 'mlguard-Dialog-check', 'data-key': 'verify' },
         h('input', { type: 'checkbox', name: 'verify', checked: form.verify }),
-        trans.__('Then run notebook and package and compare all values')
+        trans.__('Then run notebook and package and compare all values'),
+        dialog.notebook.seconds !== null &&
+          h('span', { class: 'mlguard-quiet' }, trans.__('(the notebook took %1 last time)', duration(dialog.notebook.seconds)))
       )
     ],
     [
@@ -239,7 +242,7 @@ function compared(result: ExportResult, rows: readonly ComparedValue[], all: boo
   const unknown = rows.filter(row => row.equal === null);
   const shown = [...differing, ...unknown, ...(all ? equal : equal.slice(0, SHOWN_EQUAL))];
   const hidden = rows.length - shown.length;
-  const heads = [trans.__('result'), trans.__('name'), trans.__('type'), trans.__('notebook'), trans.__('package'), trans.__('remark')];
+  const heads = [trans.__('result'), trans.__('name'), trans.__('compared by'), trans.__('notebook'), trans.__('package'), trans.__('remark')];
   return [
     h(
       'p',

@@ -153,17 +153,17 @@ const badges: JupyterFrontEndPlugin<void> = {
   id: `${ID}:badges`,
   description: 'A badge on every guarded cell, and the form behind it.',
   autoStart: true,
-  requires: [ILive, INotebookTracker],
-  optional: [ISettingRegistry],
+  requires: [ILive],
+  optional: [INotebookTracker, ISettingRegistry],
   activate: (
     _app: JupyterFrontEnd,
     { api, model, front, trans }: ILive,
-    tracker: INotebookTracker,
+    tracker: INotebookTracker | null,
     registry: ISettingRegistry | null
   ) => {
     const reader = new DirectiveReader(api);
     const form = new GuardForm({ reader, model, front, trans, registry, plugin: panel.id });
-    tracker.widgetAdded.connect((_, notebook) => {
+    tracker?.widgetAdded.connect((_, notebook) => {
       void notebook.revealed.then(
         () => new Badges(notebook, reader, trans, (cell, anchor) => form.open(cell, anchor))
       );

@@ -4,7 +4,7 @@ import type { TranslationBundle } from '@jupyterlab/translation';
 import { value } from './bar';
 import { h, type Child } from './dom';
 import { CellPeak, CellRow } from './front';
-import type { KernelNow, Measured, OtherNow } from './messages';
+import type { Holders, KernelNow, Measured, OtherNow } from './messages';
 import { Device, heldOn, LiveModel, RAM } from './model';
 import { sign } from './signs';
 import { age, clockTime, duration, gib } from './words';
@@ -45,7 +45,7 @@ export function ledger(
     ],
     [
       trans.__('Other processes'),
-      showOthers ? otherRows(holders.others, columns, trans) : []
+      showOthers ? otherRows(balanced(holders, model), columns, trans) : []
     ]
   ];
   const width = columns.length + 1;
@@ -162,6 +162,29 @@ function state(kernel: KernelNow, trans: TranslationBundle): string {
     return seconds < 60 ? trans.__('idle') : trans.__('idle %1', age(seconds));
   }
   return kernel.state === 'unknown' ? '' : kernel.state;
+}
+
+/**
+ * The last rows take up what has changed since the processes were looked at (a second or two ago), so that the column
+ * adds up to the device above it and not to what that was.
+ */
+function balanced(holders: Holders, model: LiveModel): readonly OtherNow[] {
+  const all = [...holders.kernels, ...holders.others];
+  const change = (key: string): number => {
+    const used = model.device(key)?.used.value ?? null;
+    const held = all.reduce((sum, row) => sum + (heldOn(row, key).value ?? 0), 0);
+    return used === null ? 0 : used - held;
+  };
+  const add = (held: Measured, key: string): Measured =>
+    held.value === null ? held : { value: Math.max(0, held.value + change(key)), reason: null };
+  return holders.others.map(row => ({
+    ...row,
+    ram: row.who === 'rest' ? add(row.ram, RAM) : row.ram,
+    gpus:
+      row.who === 'not_attributed'
+        ? row.gpus.map(held => ({ ...held, used: add(held.used, held.uuid) }))
+        : row.gpus
+  }));
 }
 
 function otherRows(

@@ -137,7 +137,8 @@ class ViewRenderer extends Widget implements IRenderMime.IRenderer {
     const live = this.isLive(view) ? model.devices.find(other => other.key === device.key) : undefined;
     const used = live?.used.value ?? (view.isRunning ? device.used : (device.peakUsed ?? device.used));
     const limit = device.limit ?? live?.limit.value ?? null;
-    const own = (live && model.kernel ? model.parts(device.key).own : null) ?? (view.isRunning ? device.own : (device.peak ?? device.own));
+    const told = view.isRunning ? device.own : (device.peak ?? device.own);
+    const own = told ?? (view.isRunning ? model.parts(device.key).own : null);
     const parts = {
       own,
       notebooks: 0,

@@ -76,7 +76,12 @@ def test_a_guarded_cell_is_watched_and_the_notebook_exported(lab: Lab, page: Pag
     expect(dialog).to_contain_text("4 cells become", timeout=60_000)
     keep(page, "export-plan")
     dialog.get_by_role("button", name="Export", exact=True).click()
-    expect(dialog).to_contain_text("churn.ipynb is exported", timeout=120_000)
+    expect(dialog.locator(".mlguard-Steps li")).not_to_have_count(0)
+    keep(page, "export-progress")
+    expect(dialog).to_contain_text("churn.ipynb is exported", timeout=240_000)
+    expect(dialog).to_contain_text("4 of 5 final values are equal, 1 is not compared.")
+    unstable = dialog.locator("tr", has_text="differs between two runs of the notebook itself")
+    expect(unstable.get_by_role("rowheader")).to_have_text("end")
     keep(page, "export-result")
     package = lab.root / "exports" / "churn"
     assert (package / "pyproject.toml").is_file()
