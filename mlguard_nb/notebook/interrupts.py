@@ -42,10 +42,20 @@ def shown_from(error: E, trace: TracebackType | None) -> E:
     """`error` in place of another one, shown by IPython with the traceback of that one and without its own way."""
 
     def render() -> list[str]:
+        from IPython.core import ultratb
         from IPython.core.getipython import get_ipython
 
         shell: Any = get_ipython()
-        return list(shell.InteractiveTB.structured_traceback(type(error), error, trace))
+        # For cells, which have no file, IPython shows the line a frame is at now (the `with` around the attempt), not
+        # the line in the traceback, unless it is told that the source is there and short. It is: in linecache.
+        before = getattr(ultratb, "get_line_number_of_frame", None)
+        if before is not None:
+            ultratb.get_line_number_of_frame = lambda _frame: 1
+        try:
+            return list(shell.InteractiveTB.structured_traceback(type(error), error, trace, tb_offset=0))
+        finally:
+            if before is not None:
+                ultratb.get_line_number_of_frame = before
 
     error._render_traceback_ = render  # type: ignore[attr-defined]
     return error.with_traceback(trace)

@@ -273,6 +273,11 @@ def _peaks(facts: RunFacts) -> tuple[tuple[Span, ...], str]:
     spans: list[Span] = []
     words = []
     for device in shown_devices(facts):
+        if device.used is None and device.asked:
+            unwatched = f" · {device.label} – ({device.reason}; {device.asked} is not applied)"
+            spans.append((_QUIET, unwatched))
+            words.append(unwatched)
+            continue
         peak = device.peak_own if device.key == "ram" else device.peak_used
         gained = _gained(device)
         if peak is None or gained is None:

@@ -254,6 +254,20 @@ STATES: dict[str, tuple[RunFacts, str]] = {
         "guard: running 0:37 · attempt 1 of 3 · RAM 9.5 of 15.3 GiB, stop 12.2 · GPU – (no NVIDIA driver on this"
         " machine; gpu=0.9 is not applied) · as of 09:31:10",
     ),
+    "finished without a GPU": (
+        facts(
+            "ok",
+            "mem=0.8 gpu=0.9",
+            elapsed=2.0,
+            wall=wall("09:31:10"),
+            attempts=(AttemptFacts(number=1, outcome="finished", seconds=2.0),),
+            devices=(
+                ram(5.4, 3.2, peak_used=gib(5.4), peak_own=gib(3.2), peak_kind="exact", **_RUN_RAM),
+                DeviceFacts(key="gpu", label="GPU", reason="no NVIDIA driver on this machine", asked="gpu=0.9"),
+            ),
+        ),
+        "✓ 2.0 s · peak RAM 3.2 GiB (+1.1, exact) · GPU – (no NVIDIA driver on this machine; gpu=0.9 is not applied)",
+    ),
     "refused": (
         facts(
             "refused",

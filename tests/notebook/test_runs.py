@@ -134,6 +134,21 @@ def test_a_timeout_stops_an_await(kernel: Kernel) -> None:
     assert answer.error == "TimeoutError" and answer.seconds < 5
 
 
+@pytest.mark.parametrize(
+    ("options", "lines"),
+    [
+        ("retry=1 timeout=0.2s", "x = 1\ny = 2\nawait asyncio.sleep(30)"),
+        ("mem=0.95", "x = 1\ny = 2\nraise MemoryError"),
+    ],
+)
+def test_an_error_put_in_anothers_place_points_at_the_same_line(kernel: Kernel, options: str, lines: str) -> None:
+    """TimeoutError for a cancelled await, MemoryPressure for a MemoryError: shown where the first one was raised."""
+    answer = kernel.run(f"%%guard {options}\n{lines}")
+
+    assert answer.error in ("TimeoutError", "MemoryPressure")
+    assert f"----> 4 {lines.splitlines()[-1]}" in answer.traceback and "mlguard_nb" not in answer.traceback
+
+
 def test_a_deadline_ends_all_attempts(kernel: Kernel) -> None:
     """deadline= bounds the attempts together."""
     answer = kernel.run("%%guard retry=50 wait=0s deadline=0.5s\ntime.sleep(0.2)\nraise ConnectionError")
