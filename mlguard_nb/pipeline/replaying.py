@@ -12,6 +12,7 @@ import inspect
 import os
 import pickle
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +22,8 @@ from typing import Any
 from mlguard_nb.pipeline.portable import Portable, portable, type_name
 from mlguard_nb.pipeline.stepping import Step
 
+_WATCHED_CALLS = 200
+_SUSPENDED = inspect.CO_GENERATOR | inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR
 __all__ = ["final_names", "main", "replay", "step_locals"]
 
 
@@ -83,25 +86,39 @@ def files_read(base_dir: str | None) -> Iterator[set[str]]:
 
 
 class _Watcher:
-    """Notes the local names of each step as it returns, and the types that go in and come out."""
+    """Notes the local names of each step as it returns, and the types that go in and come out.
+
+    A Step without cells stands for a plain function: only its types are noted, of its first calls.
+    """
 
     def __init__(self, codes: Mapping[CodeType, Step], types: dict[str, str], own: tuple[str, ...]) -> None:
         self.codes, self.types, self.own = codes, types, own
         self.seen: dict[str, Any] = {}
+        self.calls: Counter[CodeType] = Counter()
 
     def started(self, frame: FrameType) -> None:
         """A step was called: its local names are its arguments."""
         step = self.codes[frame.f_code]
-        for name, value in frame.f_locals.items():
-            self.types[f"{step.name}({name})"] = type_name(type(value), self.own)
+        self.calls[frame.f_code] += 1
+        if step.cells or self.calls[frame.f_code] <= _WATCHED_CALLS:
+            for name, value in frame.f_locals.items():
+                self._note(f"{step.name}({name})", value)
 
     def returned(self, frame: FrameType, value: Any) -> None:
         """A step has ended well."""
         step = self.codes[frame.f_code]
-        self.seen.update(frame.f_locals)
+        if step.cells:
+            self.seen.update(frame.f_locals)
+        elif self.calls[frame.f_code] > _WATCHED_CALLS:
+            return
         values = value if len(step.outputs) > 1 and isinstance(value, tuple) else (value,)
         for name, one in zip(step.outputs, values, strict=False):
-            self.types[f"{step.name}.{name}"] = type_name(type(one), self.own)
+            self._note(f"{step.name}.{name}", one)
+
+    def _note(self, place: str, value: Any) -> None:
+        """The type at a place; "" once two different ones were there."""
+        found = type_name(type(value), self.own)
+        self.types[place] = found if self.types.get(place, found) == found else ""
 
 
 @contextmanager
@@ -153,7 +170,7 @@ def _monitor(watcher: _Watcher) -> Callable[[], None]:
 
 
 def _step_codes(package: str) -> dict[CodeType, Step]:
-    """The code of every step, below all of its decorators."""
+    """The code of every step and of every plain function, below all of its decorators."""
     codes: dict[CodeType, Step] = {}
     for name, module in list(sys.modules.items()):
         if name != package and not name.startswith(f"{package}."):
@@ -162,6 +179,10 @@ def _step_codes(package: str) -> dict[CodeType, Step]:
             facts = getattr(value, "__mlguard_step__", None)
             if isinstance(facts, Step):
                 codes[inspect.unwrap(value).__code__] = facts
+            elif inspect.isfunction(value) and name == f"{package}.functions" == value.__module__:
+                code = inspect.unwrap(value).__code__
+                if not code.co_flags & _SUSPENDED:
+                    codes[code] = Step(value.__name__, (), ("return",))
     return codes
 
 

@@ -44,6 +44,15 @@ class Types:
         annotation = self._params.get(name)
         return annotation if annotation in ("int", "float", "str", "bool", "list", "dict", "tuple") else None
 
+    def of_function(self, function: str, name: str) -> str | None:
+        """The one type that a function of the notebook was called with for `name`, or gave ("return").
+
+        None for its own classes: the function may stand above them.
+        """
+        full = self._seen.get(f"{function}.return" if name == "return" else f"{function}({name})", "")
+        own = "." not in full and not hasattr(builtins, full) and full != "NoneType"
+        return None if own or (full == "NoneType" and name != "return") else self._spelt(full)
+
     def _spelt(self, full: str) -> str | None:
         module, _, name = full.rpartition(".")
         if full in ("None", "NoneType", "builtins.NoneType"):

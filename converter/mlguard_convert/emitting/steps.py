@@ -11,6 +11,7 @@ from mlguard_convert.emitting.annotations import Types
 from mlguard_convert.emitting.names import Introduced, import_lines
 from mlguard_convert.magics import SHELL
 from mlguard_convert.plan import Piece, Plan, Step
+from mlguard_convert.rewriting.annotating import AnnotateFunctions
 from mlguard_convert.rewriting.calls import PassVariables
 from mlguard_convert.rewriting.dead_stores import DropDeadStores
 from mlguard_convert.rewriting.definitions import AddGuards, TakeVariables
@@ -94,6 +95,8 @@ def functions_module(plan: Plan, seen: Mapping[str, str] | None) -> str:
         passes: list[cst.CSTTransformer] = []
         if function.takes:
             passes.append(TakeVariables(writer.takes))
+        if seen:
+            passes.append(AnnotateFunctions(writer.types.of_function))
         if function.policy is not None:
             passes.append(AddGuards({function.name: writer.guards(function.policy)}))
         parts.append(code_of(body.rewritten(*passes)).strip("\n"))
