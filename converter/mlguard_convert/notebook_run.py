@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import pickle
+import re
 import sys
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
@@ -18,14 +19,17 @@ from mlguard_nb.pipeline.portable import Portable
 
 __all__ = ["NotebookRun", "run_notebook"]
 
-# What IPython itself puts into the namespace is left out, as are names that start with an underscore.
+# What IPython itself puts into the namespace is left out, as are names that start with an underscore and those that
+# still are what a star import brought: they are imports, not values of the notebook.
 _DUMP = """
 def _mlguard_dump(path):
-    import pickle
+    import pickle, sys
     from mlguard_nb.pipeline.replaying import final_names
     shell = get_ipython()
     hidden = set(shell.user_ns_hidden) | {{"In", "Out", "get_ipython", "exit", "quit", "open"}}
-    names = {{name: value for name, value in shell.user_ns.items() if name not in hidden}}
+    stars = [vars(sys.modules[name]) for name in {stars!r} if name in sys.modules]
+    imported = {{name for star in stars for name, value in star.items() if shell.user_ns.get(name) is value}}
+    names = {{name: value for name, value in shell.user_ns.items() if name not in hidden | imported}}
     with open(path, "wb") as file:
         pickle.dump(final_names(names, {own!r}), file, protocol=5)
 _mlguard_dump({path!r})
@@ -85,6 +89,13 @@ def run_notebook(
     return asyncio.run(_run(client, [(number, code[number - 1]) for number in chosen], folder, own, progress))
 
 
+_STAR = re.compile(r"^\s*from\s+([\w.]+)\s+import\s+\*", re.MULTILINE)
+
+
+def _star_imported(cells: Sequence[tuple[int, Any]]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(module for _, cell in cells for module in _STAR.findall(cell.source)))
+
+
 async def _run(
     client: Any,
     cells: Sequence[tuple[int, Any]],
@@ -113,7 +124,7 @@ async def _run(
             return NotebookRun({}, monotonic() - started, f"cell {current} of the notebook ended its kernel: {reason}")
         seconds = monotonic() - started
         reply = await client.kc.execute_interactive(
-            _DUMP.format(path=str(dump), own=("__main__", *own)),
+            _DUMP.format(path=str(dump), own=("__main__", *own), stars=_star_imported(cells)),
             store_history=False,
             silent=True,
             output_hook=lambda _: None,

@@ -63,6 +63,14 @@ def test_differing_missing_and_unstable_names_are_told_apart(tmp_path: Path) -> 
     assert [row.equal for row in found.rows] == [False, False, None, True, True, True], "what differs comes first"
 
 
+def test_what_a_star_import_brings_is_no_value_until_a_cell_binds_it(tmp_path: Path) -> None:
+    """`from math import *` leaves fifty names in the notebook; `tau` bound anew is the notebook's own."""
+    path, package = lay_out(tmp_path, "from math import *\ntau = 6", *CELLS)
+    rows = {row.name: row.equal for row in verify(path, package).rows}
+    assert "pi" not in rows
+    assert rows["tau"] is False
+
+
 def test_neither_run_touches_the_folder_of_the_notebook(tmp_path: Path) -> None:
     """Both work on copies: a notebook that refuses to overwrite its own file runs every time."""
     writes = "from pathlib import Path\nassert not Path('out.txt').exists()\nPath('out.txt').write_text('x')\ndel Path"
