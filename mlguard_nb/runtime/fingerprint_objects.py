@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import argparse
+import array
+import collections
 import dataclasses
 import datetime as dt
 import decimal
@@ -10,6 +13,7 @@ import fractions
 import functools
 import inspect
 import pathlib
+import re
 import types
 import uuid
 from collections.abc import Callable
@@ -32,8 +36,10 @@ def feeder_for(value: Any) -> Feeder | None:
             return feeder_of_kind
     if dataclasses.is_dataclass(value):
         return _dataclass
-    if hasattr(type(value), "__pydantic_fields__") or hasattr(type(value), "__pydantic_decorators__"):
+    if hasattr(type(value), "__pydantic_fields__"):
         return _attributes
+    if hasattr(type(value), "__attrs_attrs__"):
+        return _attrs
     return None
 
 
@@ -87,10 +93,32 @@ def _dataclass(to: Any, value: Any, name: str) -> None:
         to.value(getattr(value, field.name), f"{name}.{field.name}")
 
 
+def _attrs(to: Any, value: Any, name: str) -> None:
+    for field in type(value).__attrs_attrs__:
+        to.tag(field.name)
+        to.value(getattr(value, field.name), f"{name}.{field.name}")
+
+
 def _attributes(to: Any, value: Any, name: str) -> None:
     for key, item in sorted(vars(value).items()):
         to.tag(key)
         to.value(item, f"{name}.{key}")
+
+
+def _ordered(to: Any, value: Any, name: str) -> None:
+    to.several("items", value, name)
+
+
+def _mapping(to: Any, value: Any, name: str) -> None:
+    to.value(dict(value), name)
+
+
+def _pattern(to: Any, value: re.Pattern[Any], name: str) -> None:
+    to.several("pattern", (value.pattern, value.flags), name)
+
+
+def _numbers(to: Any, value: array.array[Any], name: str) -> None:
+    _memory(to, memoryview(value), name)
 
 
 def _slice(to: Any, value: slice, name: str) -> None:
@@ -139,6 +167,11 @@ _KINDS: tuple[tuple[Any, Feeder], ...] = (
     (functools.partial, _partial),
     (slice, _slice),
     (memoryview, _memory),
+    (collections.deque, _ordered),
+    (types.MappingProxyType, _mapping),
+    ((types.SimpleNamespace, argparse.Namespace), _attributes),
+    (re.Pattern, _pattern),
+    (array.array, _numbers),
     *((base, _subclass(base)) for base in (list, tuple, dict, set, frozenset, str, float, int, bytes, bytearray)),
 )
 

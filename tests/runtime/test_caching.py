@@ -417,6 +417,21 @@ def test_maxsize_bounds_the_number_of_results() -> None:
     assert function.cache_info().evictions == 7
 
 
+def test_what_a_result_holds_is_counted_in_bytes() -> None:
+    """Arrays, frames, containers, objects, and models whose memory lies in a C extension."""
+    ensemble = pytest.importorskip("sklearn.ensemble", reason="NOT TESTED: scikit-learn is not installed")
+    draw = np.random.default_rng(0)
+    forest = ensemble.RandomForestClassifier(20, random_state=0).fit(draw.random((500, 4)), draw.integers(0, 2, 500))
+    values: list[tuple[Any, int]] = [
+        (np.zeros(1000), 8000), ([np.zeros(1000), np.zeros(500)], 12_000), (pd.DataFrame({"a": ["x" * 1000] * 100}), 5000),
+        ({"a": bytes(5000)}, 5000), (dataclasses.replace(Settings(1.0)), 16), (forest, len(pickle.dumps(forest)) // 2),
+    ]  # fmt: skip
+    for value, least in values:
+        assert least <= memory_store.size_of(value) < 30 * least + 5000
+    shared = np.zeros(1000)
+    assert memory_store.size_of([shared, shared]) < 9000
+
+
 def test_a_result_larger_than_the_cache_is_handed_out_and_not_kept(caplog: pytest.LogCaptureFixture) -> None:
     """With a warning."""
     make = cache_result(max_bytes=1000)(lambda n: np.zeros(n))

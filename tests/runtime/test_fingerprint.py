@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import array
 import dataclasses
 import datetime as dt
 import enum
+import functools
+import re
 import subprocess
 import sys
 import threading
-from collections import OrderedDict, namedtuple
+from collections import OrderedDict, deque, namedtuple
 from pathlib import Path
+from types import MappingProxyType, SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -17,6 +21,7 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import BaseModel
 
 from mlguard_nb.errors import PolicyError
 from mlguard_nb.runtime import fingerprint
@@ -31,6 +36,10 @@ class Colour(enum.Enum):
 class Point:
     x: float
     y: float
+
+
+class Model(BaseModel):
+    a: int
 
 
 Pair = namedtuple("Pair", "a b")
@@ -57,6 +66,9 @@ DIFFERENT: list[Any] = [
     pd.DataFrame({"a": pd.date_range("2026", periods=2)}), pd.DataFrame({"a": pd.date_range("2026", periods=2, tz="UTC")}),
     pd.DataFrame({"a": pd.array([1, None], dtype="Int64")}), pd.DataFrame({"a": pd.array([1, 0], dtype="Int64")}),
     pd.Series([1, 2]), pd.Series([1, 2], name="n"), pd.Index([1, 2]), pd.MultiIndex.from_tuples([(1, 2)]),
+    deque([1, 2]), deque([12]), array.array("i", [1, 2]), array.array("d", [1, 2]), re.compile("a"), re.compile("a", re.DOTALL),
+    SimpleNamespace(a=1), SimpleNamespace(a=2), Model(a=1), Model(a=2), functools.partial(max, 1),
+    functools.partial(max, 2), MappingProxyType({"a": 1}),
     pd.Timestamp("2026"), pd.NA, int, float, Point, len, np.sum, lambda x: x, lambda x: x + 1,
 ]  # fmt: skip
 
@@ -68,6 +80,15 @@ def test_different_contents_never_share_a_fingerprint() -> None:
         mark = fingerprint.of(value)
         assert mark not in seen, f"{value!r} and {seen[mark]!r} share a fingerprint"
         seen[mark] = value
+
+
+def test_sparse_matrices_and_attrs_classes_are_read() -> None:
+    """By what they hold."""
+    attrs = pytest.importorskip("attrs", reason="NOT TESTED: attrs is not installed")
+    sparse = pytest.importorskip("scipy.sparse", reason="NOT TESTED: scipy is not installed")
+    point = attrs.make_class("P", ["x"])
+    for make in (point, lambda x: sparse.csr_matrix([[x, 0]]), lambda x: sparse.coo_array([[0, x]])):
+        assert fingerprint.of(make(1)) == fingerprint.of(make(1)) != fingerprint.of(make(2))
 
 
 def test_equal_contents_share_one() -> None:
@@ -137,13 +158,12 @@ def test_a_million_numbers_are_hashed_in_place() -> None:
 
 def test_fitted_estimators_are_read_by_their_state() -> None:
     """Two fits on other data differ, two on the same data agree."""
-    from sklearn.linear_model import LogisticRegression
-
+    models = pytest.importorskip("sklearn.linear_model", reason="NOT TESTED: scikit-learn is not installed")
     x, y = RNG.random((20, 2)), np.array([0, 1] * 10)
-    one = LogisticRegression().fit(x, y)
-    assert fingerprint.of(one) == fingerprint.of(LogisticRegression().fit(x, y))
-    assert fingerprint.of(one) != fingerprint.of(LogisticRegression().fit(x * 2, y))
-    assert fingerprint.of(one) != fingerprint.of(LogisticRegression(C=2).fit(x, y))
+    one = models.LogisticRegression().fit(x, y)
+    assert fingerprint.of(one) == fingerprint.of(models.LogisticRegression().fit(x, y))
+    assert fingerprint.of(one) != fingerprint.of(models.LogisticRegression().fit(x * 2, y))
+    assert fingerprint.of(one) != fingerprint.of(models.LogisticRegression(C=2).fit(x, y))
 
 
 def test_a_watched_file_counts_with_its_content_s_marks(tmp_path: Path) -> None:

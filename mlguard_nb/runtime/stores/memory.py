@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import sys
 import threading
 import weakref
@@ -193,6 +194,31 @@ def _size_of(value: Any, seen: set[int]) -> int:
         size = size() if callable(size) else size
         if isinstance(size, int):
             return size + 120
-    own = sys.getsizeof(value)
     held = getattr(value, "__dict__", None)
-    return own + (_size_of(held, seen) if type(held) is dict and not isinstance(value, type) else 0)
+    if type(held) is dict and not isinstance(value, type):
+        return sys.getsizeof(value) + _size_of(held, seen)
+    return sys.getsizeof(value) if kind.__module__ == "builtins" else _pickled_size(value)
+
+
+class _Counter:
+    """A file that keeps nothing but its length."""
+
+    def __init__(self) -> None:
+        self.size = 0
+
+    def write(self, raw: Any) -> int:
+        self.size += len(raw)
+        return len(raw)
+
+    def lay_aside(self, buffer: pickle.PickleBuffer) -> None:
+        self.size += buffer.raw().nbytes
+
+
+def _pickled_size(value: Any) -> int:
+    """For objects of C extensions, such as a fitted tree: what they would pickle is about what they hold."""
+    counter = _Counter()
+    try:
+        pickle.Pickler(counter, 5, buffer_callback=counter.lay_aside).dump(value)
+    except (pickle.PicklingError, TypeError, AttributeError):
+        return sys.getsizeof(value)
+    return max(counter.size, sys.getsizeof(value))
