@@ -220,9 +220,7 @@ def _without_ipython(draft: _Draft, tree: ast.Module) -> ast.Module:
 def _outermost(tree: ast.AST) -> Iterable[ast.expr]:
     """Calls that begin with get_ipython(), each as a whole: `get_ipython().run_line_magic(...)`."""
     for child in ast.iter_child_nodes(tree):
-        if isinstance(child, ast.expr) and _is_ipython(child):
-            yield child
-        elif (
+        if (isinstance(child, ast.expr) and _is_ipython(child)) or (
             isinstance(child, ast.Call)
             and isinstance(child.func, ast.Attribute)
             and _is_ipython(child.func.value)

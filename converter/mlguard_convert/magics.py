@@ -14,11 +14,73 @@ __all__ = ["SHELL", "Action", "cell_magic", "line_magic", "shell_call", "shell_t
 SHELL = "__mlguard_shell__"  # stands for the helper until a free name is chosen for it
 
 _DROPPED_LINES = frozenset(
-    "alias_magic autoreload autosave aimport colors config connect_info debug dhist dirs doctest_mode edit gui guard "
-    "history killbgscripts load_ext logoff logon logstart logstate logstop ls lsmagic magic matplotlib nbagg notebook "
-    "page pastebin pdb pdef pdoc pfile pinfo pinfo2 pprint precision profile psearch psource pwd pycat qtconsole "
-    "quickref recall rehashx reload_ext reset_selective tb tensorboard unalias unload_ext version_information "
-    "watermark who who_ls whos xdel xmode cat less more man matplotlib_inline".split()
+    [
+        "alias_magic",
+        "autoreload",
+        "autosave",
+        "aimport",
+        "colors",
+        "config",
+        "connect_info",
+        "debug",
+        "dhist",
+        "dirs",
+        "doctest_mode",
+        "edit",
+        "gui",
+        "guard",
+        "history",
+        "killbgscripts",
+        "load_ext",
+        "logoff",
+        "logon",
+        "logstart",
+        "logstate",
+        "logstop",
+        "ls",
+        "lsmagic",
+        "magic",
+        "matplotlib",
+        "nbagg",
+        "notebook",
+        "page",
+        "pastebin",
+        "pdb",
+        "pdef",
+        "pdoc",
+        "pfile",
+        "pinfo",
+        "pinfo2",
+        "pprint",
+        "precision",
+        "profile",
+        "psearch",
+        "psource",
+        "pwd",
+        "pycat",
+        "qtconsole",
+        "quickref",
+        "recall",
+        "rehashx",
+        "reload_ext",
+        "reset_selective",
+        "tb",
+        "tensorboard",
+        "unalias",
+        "unload_ext",
+        "version_information",
+        "watermark",
+        "who",
+        "who_ls",
+        "whos",
+        "xdel",
+        "xmode",
+        "cat",
+        "less",
+        "more",
+        "man",
+        "matplotlib_inline",
+    ]
 )
 _BODY_LINES = frozenset(("time", "prun", "lprun", "memit", "mprun"))
 _BODY_CELLS = frozenset(("time", "capture", "prun", "memit", "mprun"))
@@ -53,7 +115,7 @@ class Action:
     paths: tuple[str, ...] = field(default=())
 
 
-def line_magic(name: str, rest: str, *, assigned: bool = False) -> Action:  # noqa: PLR0911, PLR0912
+def line_magic(name: str, rest: str, *, assigned: bool = False) -> Action:
     """`%name rest`, standing alone or, when `assigned`, on the right of an assignment."""
     rest = rest.strip()
     shown = f"`%{name}{' ' + rest if rest else ''}`"

@@ -173,7 +173,7 @@ class Plan:
 
     `results` are the names `run()` returns, in the order the notebook first binds them. `calls` are the functions
     with `takes`: name to those names. `modules` are the top-level modules that are imported, without those copied to
-    vendor/; `requirements` what pip lines asked for; `data_files` the literal relative paths that are read.
+    vendor/; `optional` the part of them whose absence the notebook handles; `requirements` what pip lines asked for; `data_files` the literal relative paths that are read.
     """
 
     package: str
@@ -194,6 +194,7 @@ class Plan:
     changes: tuple[Change, ...] = ()
     diagnostics: tuple[Diagnostic, ...] = ()
     modules: tuple[str, ...] = ()
+    optional: tuple[str, ...] = ()
     requirements: tuple[str, ...] = ()
     data_files: tuple[str, ...] = ()
     skipped: tuple[int, ...] = ()

@@ -54,6 +54,8 @@ class Types:
         return None if own or (full == "NoneType" and name != "return") else self._spelt(full)
 
     def _spelt(self, full: str) -> str | None:
+        if not full:
+            return None
         module, _, name = full.rpartition(".")
         if full in ("None", "NoneType", "builtins.NoneType"):
             return "None"

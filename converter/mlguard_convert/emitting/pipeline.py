@@ -46,7 +46,7 @@ def pipeline_module(plan: Plan, seen: Mapping[str, str] | None) -> str:
     if plan.params:
         lines.append(f"    {given} = params or {params_class}()")
     lines.append(f"    with {introduced.name('working_directory', PIPELINE)}(base_dir):")
-    lines += [f"        {line}" for line in _calls(plan, steps, given)] or ["        pass"]
+    lines += [f"        {line}" for line in _calls(plan, steps, given, introduced)] or ["        pass"]
     bound = {name for step in plan.steps for name in step.outputs}
     values = [(name, name if name in bound else f"{holder}.{name}") for name in plan.results]
     if results:
@@ -64,14 +64,21 @@ def _own_imports(plan: Plan, code: str, introduced: Introduced) -> str:
     return import_lines(plan, code, introduced, {})
 
 
-def _calls(plan: Plan, steps: str, given: str) -> list[str]:
+def _calls(plan: Plan, steps: str, given: str, introduced: Introduced) -> list[str]:
     found: list[str] = []
     params = {param.name for param in plan.params}
     bound: set[str] = set()
     for step in plan.steps:
         arguments = [f"{given}.{name}" if name in params and name not in bound else name for name in step.inputs]
         call = f"{'await ' if step.is_async else ''}{steps}.{step.name}({', '.join(arguments)})"
-        found.append(f"{', '.join(step.outputs)} = {call}" if step.outputs else call)
+        line = f"{', '.join(step.outputs)} = {call}" if step.outputs else call
+        if step.tolerated and step.policy is not None:  # its guards may raise before its body runs
+            error = introduced.local("error")
+            found += [f"{name} = None" for name in step.outputs if name not in bound]
+            found += ["try:", f"    {line}", f"except Exception as {error}:  # cell {step.cells[0]} may raise"]
+            found.append(f'    print(f"{{type({error}).__name__}}: {{{error}}}")')
+        else:
+            found.append(line)
         bound |= set(step.outputs)
         gone = [name for name in step.deletes if name in bound]
         if gone:

@@ -143,7 +143,7 @@ def _step(writer: Writer, step: Step) -> str:
             body = body.rewritten(GlobalToNonlocal(step.nonlocals))
         if step.state:
             body = body.rewritten(ModuleNamespace())
-        if piece.cell in step.tolerated:
+        if piece.cell in step.tolerated and step.policy is None:
             body = _tolerated(body, piece.cell, writer)
         if step.figures is not None and at and body.statements and len(step.pieces) > 1:
             bodies.append(_line(f"{writer.introduced.name('save_figures', PIPELINE)}()"))

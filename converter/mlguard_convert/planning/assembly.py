@@ -98,6 +98,8 @@ def _plan(draft: Draft, steps: list, results: list[str]) -> Plan:  # type: ignor
         if unit.fate in ("step", "function", "block"):
             nodes |= _inner_imports(unit.node)
     modules = sorted(nodes - {draft.package, ""} - set(sys.stdlib_module_names))
+    optional = {name for unit in draft.of_fate("block") for name in _inner_imports(unit.node)}
+    optional -= {one.module.partition(".")[0] for one in draft.imports.values()}
     loose = [unit for unit in draft.units if unit.fate == "step"]
     names = draft.names | {unit.cell.cell.title for unit in loose if unit.cell.cell.title.isidentifier()}
     return Plan(
@@ -119,6 +121,7 @@ def _plan(draft: Draft, steps: list, results: list[str]) -> Plan:  # type: ignor
         changes=_merged(draft.changes),
         diagnostics=draft.findings.all(),
         modules=tuple(modules),
+        optional=tuple(name for name in modules if name in optional),
         requirements=tuple(dict.fromkeys(need for cell in draft.cells for need in cell.requirements)),
         data_files=data_files(draft),
         skipped=tuple(draft.skipped),

@@ -6,6 +6,7 @@ import ast
 import builtins
 from dataclasses import dataclass, replace
 
+from mlguard_convert.ipython_syntax import PlainCell
 from mlguard_convert.plan import Piece, Step
 from mlguard_convert.planning.draft import Draft, Unit
 from mlguard_convert.planning.grouping import Group, group_cells
@@ -143,7 +144,12 @@ def _step(draft: Draft, group: Group, after: _After, known: set[str], fixed: fro
     cell = group.first.cell
     directive = cell.directive
     wanted = step_name(
-        cell.cell.title, order, [unit.node for unit in group.units], plots=group.draws, used=used, cell=cell.number
+        _own_title(draft, cell),
+        order,
+        [unit.node for unit in group.units],
+        plots=group.draws,
+        used=used,
+        cell=cell.number,
     )
     if directive is not None and directive.policy.name:
         wanted = slug(directive.policy.name) or wanted
@@ -155,7 +161,7 @@ def _step(draft: Draft, group: Group, after: _After, known: set[str], fixed: fro
     step = Step(
         name=name,
         title=cell.cell.title,
-        doc=docstring(cell.cell, group.cells),
+        doc=docstring(_own_title(draft, cell) or name.replace("_", " ").capitalize(), cell.cell.prose),
         cells=group.cells,
         pieces=_pieces(group),
         inputs=tuple(inputs),
@@ -167,12 +173,17 @@ def _step(draft: Draft, group: Group, after: _After, known: set[str], fixed: fro
         deletes=tuple(sorted(gone & known)),
         mutates=tuple(name for name in inputs if _changes_argument(group, name)),
         tolerated=tuple(dict.fromkeys(unit.number for unit in group.units if unit.cell.may_raise)),
-        figures=(slug(cell.cell.title) or None) if group.draws else None,
+        figures=(slug(_own_title(draft, cell)) or None) if group.draws else None,
         is_async=one.is_async,
         state=draft.is_dynamic,
     )
     policy, fallback = step_policy(draft, group, step)
     return replace(step, policy=policy, fallback=fallback)
+
+
+def _own_title(draft: Draft, cell: PlainCell) -> str:
+    """The heading above the cell; not the notebook's own title, which says nothing about one step."""
+    return "" if cell.cell.level == 1 and cell.cell.title == draft.notebook.title else cell.cell.title
 
 
 def _changes_argument(group: Group, name: str) -> bool:

@@ -67,7 +67,7 @@ def _lift(draft: Draft, name: str, candidate: _Candidate) -> None:
         shown = ", ".join(f"`{one}`" for one in order)
         many = "they are now keyword arguments" if len(order) > 1 else "it is now a keyword argument"
         draft.change((unit.number,), f"`{name}` read the notebook's {shown}: {many}, and every call passes the value")
-        for other in draft.units:
+        for other in draft.readers.get(name, ()):
             late, early = name in other.facts.late_reads, name in other.facts.uses
             if other.fate == "step" and (late or early):
                 takes = candidate.takes

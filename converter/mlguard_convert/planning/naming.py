@@ -75,7 +75,11 @@ _LEADING = re.compile(
 )
 _LONGEST = 32
 _GENERIC = frozenset({"notebook", "untitled", "test", "tests", "src", "main", "package", "vendor", "steps", "run"})
+# Calls that say all about a step that gives nothing.
+_WHOLE = {"filter": "filter_warnings", "seed": "seed_random_numbers", "set": "set_options", "print": "print_values"}
 _VERBS = {
+    "filterwarnings": "filter", "simplefilter": "filter", "set_option": "set", "set_printoptions": "set",
+    "manual_seed": "seed", "set_theme": "set", "set_style": "set", "basicConfig": "set",
     "fit": "fit", "fit_transform": "fit", "train": "train", "predict": "predict", "plot": "plot", "hist": "plot",
     "scatter": "plot", "imshow": "plot", "bar": "plot", "barh": "plot", "boxplot": "plot", "show": "plot",
     "read_csv": "read", "read_excel": "read", "read_json": "read", "read_parquet": "read", "load": "load",
@@ -147,6 +151,8 @@ def step_name(
     """A name for a step that no other step has: from its heading, else from its first output and its last call."""
     base = slug(title)
     verb = verb_of(statements)
+    if not base and not outputs and verb in _WHOLE:
+        base = _WHOLE[verb]
     first = next((re.sub(r"_+", "_", name.lower()).strip("_") for name in outputs if name.strip("_").isascii()), "")
     if plots and not outputs:
         subject = _subject(statements)

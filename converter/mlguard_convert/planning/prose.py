@@ -5,19 +5,16 @@ from __future__ import annotations
 import re
 import textwrap
 
-from mlguard_convert.reader import Cell
-
 __all__ = ["docstring", "plain_text", "sentence"]
 
 _WIDTH = 108
 _MOST_LINES = 12
 
 
-def docstring(cell: Cell, cells: tuple[int, ...]) -> str:
-    """The docstring of the step that begins with `cell`."""
-    title = sentence(cell.title) if cell.title else f"Cell {cells[0]}."
-    text = plain_text(cell.prose)
-    return f"{title}\n\n{text}\n" if text else title
+def docstring(title: str, prose: str) -> str:
+    """The docstring of a step: its title, and the text of the notebook above it."""
+    text = plain_text(prose)
+    return f"{sentence(title)}\n\n{text}\n" if text else sentence(title)
 
 
 def sentence(title: str) -> str:

@@ -65,6 +65,11 @@ def joined(bodies: Iterable[Body]) -> Body:
             found.append(_with_lines(statement, [*waiting, *statement.leading_lines]) if waiting else statement)
             waiting = []
         waiting += body.footer
+    if found:
+        lines = list(found[0].leading_lines)
+        while lines and lines[0].comment is None:
+            lines.pop(0)
+        found[0] = _with_lines(found[0], lines)
     return Body(found, waiting)
 
 
@@ -80,7 +85,7 @@ def _with_lines(statement: Any, lines: list[cst.EmptyLine]) -> Any:
     return statement.with_changes(leading_lines=lines)
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=8192)
 def _statements(source: str) -> tuple[tuple[Statement, ...], tuple[cst.EmptyLine, ...]]:
     try:
         module = cst.parse_module(source)
