@@ -48,14 +48,15 @@ def shown_from(error: E, trace: TracebackType | None) -> E:
         shell: Any = get_ipython()
         # For cells, which have no file, IPython shows the line a frame is at now (the `with` around the attempt), not
         # the line in the traceback, unless it is told that the source is there and short. It is: in linecache.
-        before = getattr(ultratb, "get_line_number_of_frame", None)
+        names: dict[str, Any] = vars(ultratb)
+        before = names.get("get_line_number_of_frame")
         if before is not None:
-            ultratb.get_line_number_of_frame = lambda _frame: 1
+            names["get_line_number_of_frame"] = lambda _frame: 1
         try:
             return list(shell.InteractiveTB.structured_traceback(type(error), error, trace, tb_offset=0))
         finally:
             if before is not None:
-                ultratb.get_line_number_of_frame = before
+                names["get_line_number_of_frame"] = before
 
     error._render_traceback_ = render  # type: ignore[attr-defined]
     return error.with_traceback(trace)

@@ -87,8 +87,15 @@ class Kernel:
             if _took_in(answer, places, message):
                 break
         answer.seconds = time.monotonic() - began
-        answer.reply = self.client.get_shell_msg(timeout=10)["content"]
+        answer.reply = self.reply_to(sent)
         return answer
+
+    def reply_to(self, sent: str) -> dict[str, Any]:
+        """The reply to one request; late answers to others are passed over."""
+        while True:
+            reply = self.client.get_shell_msg(timeout=10)
+            if reply["parent_header"].get("msg_id") == sent:
+                return dict(reply["content"])
 
 
 def _took_in(answer: Answer, places: dict[str, int], message: dict[str, Any]) -> bool:

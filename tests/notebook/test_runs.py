@@ -367,6 +367,5 @@ def test_documentation_and_completion(kernel: Kernel) -> None:
     text = str(told.reply.get("payload")) + told.stdout
     assert [option.word for option in OPTIONS if option.word not in text] == []
 
-    kernel.client.complete("%%guard retry=3 wa", 18)
-    matches = kernel.client.get_shell_msg(timeout=10)["content"]["matches"]
+    matches = kernel.reply_to(kernel.client.complete("%%guard retry=3 wa", 18))["matches"]
     assert any(match.startswith("wait=") for match in matches)
