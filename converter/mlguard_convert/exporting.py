@@ -146,7 +146,7 @@ def _write(
         folder=written.folder,
         files=written.files,
         kept=written.kept,
-        diagnostics=(*result.diagnostics, *findings),
+        diagnostics=tuple(dict.fromkeys((*result.diagnostics, *findings))),
         verification=verification,
     )
 

@@ -18,6 +18,10 @@ class Types:
         self._plan, self._seen, self._introduced = plan, dict(seen or {}), introduced
         self._last = {name: step.name for step in plan.steps for name in step.outputs}
         self._params = {param.name: param.annotation for param in plan.params}
+        self._bound = {
+            *(name for step in plan.steps for name in (*step.outputs, *step.inputs)),
+            *(one.name for one in (*plan.functions, *plan.constants, *plan.params, *plan.imports)),
+        }
         self._imports = {one.module: one.name for one in plan.imports if one.attribute is None}
         self._classes = {(one.module, one.attribute): one.name for one in plan.imports if one.attribute}
 
@@ -60,7 +64,7 @@ class Types:
         if full in ("None", "NoneType", "builtins.NoneType"):
             return "None"
         if module in ("", "builtins"):
-            known = hasattr(builtins, name) and name not in self._plan.names
+            known = hasattr(builtins, name) and name not in self._bound
             own = any(one.name == name and one.is_class for one in self._plan.functions)
             return name if known or own else None
         if not name.isidentifier() or "<" in full or name in ("function", "module", "builtin_function_or_method"):
