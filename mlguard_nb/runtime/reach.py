@@ -5,6 +5,7 @@ A library's code counts by name only: it changes with an installation, not with 
 
 from __future__ import annotations
 
+import functools
 import inspect
 import os
 import sys
@@ -49,8 +50,9 @@ class Reach:
 
 
 def reach_of(function: Any) -> Reach:
-    """Follow `function` (or a class) through the user's code."""
-    walk = _Walk()
+    """Follow `function` (or a class) through the user's code, and through the package that it belongs to itself."""
+    start = unwrapped(function) or function
+    walk = _Walk((getattr(start, "__module__", None) or "").partition(".")[0])
     walk.visit(function)
     digest = of(tuple(walk.facts), name="code")
     return Reach(digest, tuple(walk.watched.values()), tuple(walk.data.values()), tuple(sorted(walk.texts)))
@@ -69,6 +71,7 @@ def is_users(module: str | None) -> bool:
     return not any(os.path.abspath(file).startswith(folder) for folder in _installed())
 
 
+@functools.cache
 def _installed() -> tuple[str, ...]:
     paths = sysconfig.get_paths()
     found = (paths.get(key) for key in ("purelib", "platlib", "stdlib", "platstdlib"))
@@ -76,7 +79,8 @@ def _installed() -> tuple[str, ...]:
 
 
 class _Walk:
-    def __init__(self) -> None:
+    def __init__(self, home: str) -> None:
+        self._home = home
         self.facts: list[Any] = []
         self.watched: dict[tuple[int, str], Global] = {}
         self.data: dict[tuple[int, str], Global] = {}
@@ -109,6 +113,9 @@ class _Walk:
         for name in sorted(_names(function.__code__)):
             self._global(function.__globals__, name, function.__code__)
 
+    def _is_followed(self, module: str | None) -> bool:
+        return is_users(module) or (module is not None and module.partition(".")[0] == self._home)
+
     def _code(self, code: types.CodeType) -> None:
         constants = [constant for constant in code.co_consts if not isinstance(constant, types.CodeType)]
         self.facts.append((code.co_code, code.co_names, code.co_varnames, code.co_freevars, code.co_flags, constants))
@@ -130,14 +137,14 @@ class _Walk:
             return
         self._seen.add(id(kind))
         self.facts.append(("class", kind.__module__, kind.__qualname__))
-        if not is_users(kind.__module__):
+        if not self._is_followed(kind.__module__):
             return
         for base in kind.__bases__:
             self._class(base)
         for name, member in sorted(vars(kind).items()):
             accessors = [a for a in (getattr(member, "fget", None), getattr(member, "fset", None)) if a is not None]
             for part in accessors or [getattr(member, "__func__", member)]:
-                if inspect.isfunction(part) and is_users(part.__module__):
+                if inspect.isfunction(part) and self._is_followed(part.__module__):
                     self.facts.append(name)
                     self.visit(part)
                 elif isinstance(part, _CONSTANTS) and not name.startswith("__"):
@@ -146,7 +153,7 @@ class _Walk:
     def _held(self, value: Any, name: str) -> None:
         """A default or a closure's value: code is followed, content is read, anything else counts by its type."""
         if callable(value) and (unwrapped(value) is not None or isinstance(value, type)):
-            if is_users(getattr(value, "__module__", None)):
+            if self._is_followed(getattr(value, "__module__", None)):
                 self.visit(value)
             else:
                 self.facts.append((name, getattr(value, "__module__", ""), getattr(value, "__qualname__", "")))
@@ -165,14 +172,14 @@ class _Walk:
         if place in self.watched or place in self.data:
             return
         if isinstance(value, types.ModuleType):
-            if is_users(value.__name__):
+            if self._is_followed(value.__name__):
                 for attribute in sorted(_names(code) & set(vars(value))):
                     self._global(vars(value), attribute, code)
             return
         if isinstance(value, type) or unwrapped(value) is not None:
             self.watched[place] = Global(namespace, name, value)
             self.facts.append(name)
-            if is_users(getattr(value, "__module__", None)):
+            if self._is_followed(getattr(value, "__module__", None)):
                 self.visit(value)
             return
         if isinstance(value, _CONSTANTS) or _is_frozen(value):

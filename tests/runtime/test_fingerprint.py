@@ -243,3 +243,26 @@ def test_libraries_count_by_name_only() -> None:
     one = load("import numpy as np\ndef f(x): return np.sum(x)")["f"]
     other = load("import numpy as np\ndef f(x): return np.prod(x)")["f"]
     assert fingerprint.code_of(one) != fingerprint.code_of(other)
+
+
+def test_an_installed_package_is_followed_from_inside_itself(tmp_path: Path) -> None:
+    """A new release with other helpers is other code; to everybody else it is a library, known by name."""
+    program = (
+        "import sys, sysconfig; sys.path.insert(0, sys.argv[1]); real = sysconfig.get_paths\n"
+        "sysconfig.get_paths = lambda *a, **k: {**real(*a, **k), 'purelib': sys.argv[1]}\n"
+        "from churn import steps\nfrom mlguard_nb.runtime import fingerprint\n"
+        "def outside(x): return steps.run(x)\n"
+        "print(fingerprint.code_of(steps.run).hex(), fingerprint.code_of(outside).hex())"
+    )
+    (tmp_path / "churn").mkdir()
+    (tmp_path / "churn" / "__init__.py").write_text("")
+    (tmp_path / "churn" / "steps.py").write_text("from churn.clean import clean\ndef run(x): return clean(x)")
+    marks = []
+    for release in (1, 2):
+        (tmp_path / "churn" / "clean.py").write_text(f"def clean(x): return x + {release}" + " " * release)
+        command = [sys.executable, "-B", "-c", program, str(tmp_path)]
+        done = subprocess.run(command, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        marks.append(done.stdout.split())
+    assert marks[0][0] != marks[1][0]
+    assert marks[0][1] == marks[1][1]
