@@ -8,6 +8,7 @@ import decimal
 import fractions
 import logging
 import pathlib
+import pickle
 import sys
 import uuid
 from collections.abc import Callable
@@ -108,7 +109,7 @@ def _copied(value: Any) -> Any:
         return value.copy(deep=not _copies_on_write())
     try:
         return copy.deepcopy(value)
-    except (TypeError, NotImplementedError, copy.Error) as error:
+    except _UNCOPYABLE as error:
         kind = type(value)
         if kind not in _told:
             _told.add(kind)
@@ -118,6 +119,8 @@ def _copied(value: Any) -> Any:
         return value
 
 
+# What deepcopy raises for locks, handles, tensors inside a graph, and whatever else says no.
+_UNCOPYABLE = (TypeError, ValueError, RuntimeError, AttributeError, copy.Error, pickle.PicklingError)
 _told: set[type] = set()
 
 

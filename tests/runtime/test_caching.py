@@ -305,6 +305,18 @@ def test_same_hands_out_the_object_itself() -> None:
     assert make(3) is make(3)
 
 
+def test_what_cannot_be_copied_is_handed_out_itself_with_a_warning(caplog: pytest.LogCaptureFixture) -> None:
+    """The call never fails for it."""
+
+    class Graph:
+        def __deepcopy__(self, memo: Any) -> Any:
+            raise RuntimeError("only leaves support deepcopy")
+
+    make = cache_result(lambda n: Graph())
+    assert make(1) is make(1)
+    assert caplog.text.count("cannot be copied") == 1
+
+
 # Time.
 
 

@@ -124,12 +124,14 @@ class _Shelf(cachetools.TLRUCache):  # type: ignore[type-arg]
 
     def popitem(self) -> Any:
         """Remove what was not used for longest."""
-        while True:
+        for _ in range(len(self) + 1):  # bounded, though hits may be counted all the while
             key, held = super().popitem()
             if held[HITS] == held[PASSED]:
                 break
             held[PASSED] = held[HITS]
             self[key] = held
+        else:
+            key, held = super().popitem()
         if (store := self._store()) is not None:
             store.gave_way(key, held, "size")
         return key, held
