@@ -147,8 +147,9 @@ def install(package: Path, wheels: Path, folder: Path, uv: str) -> Path:
     python = environment / "bin" / "python"
     command(uv, "build", "--quiet", "--wheel", "--python", sys.executable, "--out-dir", folder / "wheels", package)
     command(uv, "venv", "--quiet", "--clear", "--python", sys.executable, environment)
-    wheel = next((folder / "wheels").glob(f"{EXPORTED}-*.whl"))
-    command(uv, "pip", "install", "--quiet", "--python", python, "--find-links", wheels, wheel)
+    # By path: an installer may remember another wheel of the same version from a folder it only looks into.
+    ours, wheel = next(wheels.glob("mlguard_nb-*.whl")), next((folder / "wheels").glob(f"{EXPORTED}-*.whl"))
+    command(uv, "pip", "install", "--quiet", "--python", python, ours, wheel)
     find = f"import importlib.util as u; print([m for m in {NOT_IN_PRODUCTION} if u.find_spec(m)])"
     found = command(python, "-c", find, cwd=folder).strip()
     if found != "[]":
