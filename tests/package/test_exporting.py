@@ -15,6 +15,7 @@ import pytest
 from mlguard_convert.cli import main
 from mlguard_convert.exporting import export
 from mlguard_convert.settings import ExportOptions
+from mlguard_nb.errors import ConversionError
 from tests.package.notebooks import write_notebook
 from tests.packaging.conftest import Environment
 
@@ -262,11 +263,61 @@ def test_data_above_a_megabyte_stays_behind_unless_asked(tally: Path) -> None:
     assert "tests/data/rows.csv" in packed.files
 
 
+@pytest.mark.kernel
+def test_types_that_were_seen_are_written(tally: Path) -> None:
+    """On steps, on functions and in the results; a type checker agrees with them. Without --verify none is invented."""
+    folder = export(tally).folder
+    assert folder is not None
+    assert "rows: " not in (folder / "src/tally/steps.py").read_text()
+    folder = export(tally, verify=True).folder
+    assert folder is not None
+    assert "def weigh(value: float, *, factor: int) -> float:" in (folder / "src/tally/functions.py").read_text()
+    assert "total: float" in (folder / "src/tally/pipeline.py").read_text()
+    command = [sys.executable, "-m", "mypy", "--cache-dir", os.devnull, "src"]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.kernel
+def test_a_schema_is_learned_when_the_outputs_were_cleared(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`%guard schema` wrote nothing into this file: --verify runs the notebook and takes the schema from there."""
+    pytest.importorskip("pandas")
+    path = write_notebook(
+        tmp_path / "work" / "n.ipynb",
+        "%load_ext mlguard_nb\nimport pandas as pd",
+        "table = pd.DataFrame({'age': [20, 61]})",
+        "%guard schema table --name Ages",
+        "%%guard validate=rows:Ages\ndef oldest(rows):\n    return int(rows['age'].max())",
+        "top = oldest(table)",
+    )
+    monkeypatch.chdir(tmp_path)
+    result = export(path, verify=True)
+    assert result.verification is not None
+    assert result.verification.ok, result.verification
+    assert result.folder is not None
+    assert "Ages = Frame" in (result.folder / "src/n/schemas.py").read_text()
+    assert "@validate_input(rows=Ages)" in (result.folder / "src/n/functions.py").read_text()
+
+
 def test_kubernetes_and_names(tally: Path) -> None:
     result = export(tally, Path("out/deep"), name="counting_rows", options=ExportOptions(k8s=True))
     assert result.folder == Path.cwd() / "out" / "deep"
     assert "name: counting-rows" in (result.folder / "kubernetes" / "job.yaml").read_text()
     assert result.run == "counting-rows run"
+
+
+def test_nbconvert_writes_the_package_beside_the_notebook(tally: Path) -> None:
+    """`jupyter nbconvert --to mlguard`: its own output is the README; a notebook that cannot be converted is refused."""
+    from mlguard_convert.nbconvert_exporter import MlguardExporter
+
+    text, resources = MlguardExporter().from_filename(str(tally))
+    assert text.startswith("# tally")
+    assert resources["output_extension"] == ".export.md"
+    assert (tally.parent / "tally" / "src" / "tally" / "steps.py").exists()
+    with pytest.raises(ConversionError, match="cell 1, line 1"):
+        MlguardExporter().from_filename(str(write_notebook(tally.parent / "bad.ipynb", "y = = 2")))
 
 
 @pytest.mark.packaging

@@ -18,10 +18,9 @@ class Types:
         self._plan, self._seen, self._introduced = plan, dict(seen or {}), introduced
         self._last = {name: step.name for step in plan.steps for name in step.outputs}
         self._params = {param.name: param.annotation for param in plan.params}
-        self._bound = {
-            *(name for step in plan.steps for name in (*step.outputs, *step.inputs)),
-            *(one.name for one in (*plan.functions, *plan.constants, *plan.params, *plan.imports)),
-        }
+        self._bound = {name for step in plan.steps for name in (*step.outputs, *step.inputs)}
+        self._bound.update([one.name for one in plan.functions], [one.name for one in plan.constants])
+        self._bound.update([one.name for one in plan.params], [one.name for one in plan.imports])
         self._imports = {one.module: one.name for one in plan.imports if one.attribute is None}
         self._classes = {(one.module, one.attribute): one.name for one in plan.imports if one.attribute}
 
