@@ -239,10 +239,11 @@ class CacheGuard(Guard):
         if found is not None:
             return found
         self._count_miss()
+        before = self.shelf.find(key)
         try:
             box = [self.function(*args, **kwargs)]
         except Exception as error:
-            return self._stale_or_raise(key, error)
+            return self._stale_or_raise(before, error)
         held, entry = self._keep(key, box)
         if self.backend is not None:
             self.backend.put(self._stored_key(key), entry)
@@ -258,10 +259,11 @@ class CacheGuard(Guard):
         if found is not None:
             return found
         self._count_miss()
+        before = self.shelf.find(key)
         try:
             box = [await self.function(*args, **kwargs)]
         except Exception as error:
-            return self._stale_or_raise(key, error)
+            return self._stale_or_raise(before, error)
         held, entry = self._keep(key, box)
         if self.backend is not None:
             await asyncio.to_thread(self.backend.put, self._stored_key(key), entry)
@@ -299,8 +301,8 @@ class CacheGuard(Guard):
             )
         return held, Entry(value, wall, wall + fresh, wall + fresh + extra)
 
-    def _stale_or_raise(self, key: tuple[Any, ...], error: Exception) -> Held:
-        held = self.shelf.find(key)
+    def _stale_or_raise(self, held: Held | None, error: Exception) -> Held:
+        """The last result, found before the call: a call short of memory empties the caches before it fails."""
         until = None if held is None else held[FRESH] + self.policy.stale_if_error
         if held is None or until is None or clock.current().now() >= until:
             raise error

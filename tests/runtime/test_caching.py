@@ -19,13 +19,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mlguard_nb import CachePolicy, cache_result, memory_guard
-from mlguard_nb.errors import PolicyError
+from mlguard_nb import CachePolicy, cache_result, devices, memory_guard
+from mlguard_nb.errors import MemoryPressure, PolicyError
 from mlguard_nb.runtime.caching import cache_of
 from mlguard_nb.runtime.stores import memory as memory_store
 from mlguard_nb.telemetry import bus
 from mlguard_nb.telemetry.events import CacheEvicted, CacheHit, CacheMiss
-from mlguard_nb.testing import disabled, no_wait
+from mlguard_nb.testing import FakeDevices, disabled, no_wait
 
 
 def counted(**options: Any) -> Any:
@@ -384,6 +384,24 @@ def test_a_stale_result_is_served_when_the_function_fails() -> None:
         clock.sleep(70)
         with pytest.raises(ConnectionError, match="down"):
             fetch(1)
+
+
+def test_a_call_short_of_memory_is_answered_by_its_last_result() -> None:
+    """Although the guard below empties every cache before it refuses."""
+
+    @cache_result(ttl=10, stale_if_error=1000)
+    @memory_guard(ram=0.8)
+    def train(x: int) -> list[int]:
+        return [x]
+
+    with no_wait() as clock, FakeDevices(ram_used="4GB", ram_limit="16GB") as machine:
+        assert train(1) == [1]
+        clock.sleep(20)
+        machine.ram_used = 15 * 10**9
+        devices.shared().tick()
+        assert train(1) == [1]
+        with pytest.raises(MemoryPressure):
+            train(2)
 
 
 def test_errors_are_not_kept() -> None:
