@@ -390,6 +390,8 @@ class CellRun:
             return None
         limits = [] if retry.timeout is None else [retry.timeout]
         ends_at = retry.deadline and self._run_began + retry.deadline
+        if self._decisions is not None:
+            ends_at = self._decisions.ends_at
         if ends_at:
             limits.append(max(0.001, ends_at - self.clock.now()))
         return min(limits, default=None)

@@ -153,8 +153,8 @@ def test_a_deadline_ends_all_attempts(kernel: Kernel) -> None:
     """deadline= bounds the attempts together."""
     answer = kernel.run("%%guard retry=50 wait=0s deadline=0.5s\ntime.sleep(0.2)\nraise ConnectionError")
 
-    assert answer.error in ("ConnectionError", "TimeoutError") and answer.seconds < 3
-    assert len(answer.view["attempts"]) <= 4
+    assert answer.error in ("ConnectionError", "TimeoutError") and answer.seconds < 5
+    assert len(answer.view["attempts"]) <= 3
 
 
 def test_a_cell_is_refused_where_memory_is_short(kernel: Kernel) -> None:
