@@ -6,7 +6,8 @@ from typing import Any
 
 from mlguard_nb.notebook.facts import DeviceFacts, RunFacts
 from mlguard_nb.notebook.page import to_html
-from mlguard_nb.notebook.words import Span, Story, device_note, tell
+from mlguard_nb.notebook.stories import Story, tell
+from mlguard_nb.notebook.words import Span, device_note
 from mlguard_nb.policy.as_json import to_json
 
 __all__ = ["MIME", "bundle", "view_json"]

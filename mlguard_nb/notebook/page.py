@@ -7,7 +7,8 @@ from html import escape
 
 from mlguard_nb.notebook import drawing
 from mlguard_nb.notebook.facts import DeviceFacts, RunFacts
-from mlguard_nb.notebook.words import Span, Story, device_note, gib, row_used, shown_devices, spoken_seconds
+from mlguard_nb.notebook.stories import Story
+from mlguard_nb.notebook.words import Span, device_note, gib, row_used, shown_devices, spoken_seconds
 
 __all__ = ["to_html"]
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import sys
-import traceback
 from contextlib import ExitStack
 from types import CodeType, FrameType, TracebackType
 from typing import TYPE_CHECKING, Any
@@ -20,6 +19,7 @@ from mlguard_nb.notebook.facts import AttemptFacts, RunFacts
 from mlguard_nb.notebook.interrupts import AttemptTimeout, Interrupted, in_one_line, is_on_stack, shown_from, time_limit
 from mlguard_nb.notebook.live import LiveView
 from mlguard_nb.notebook.meter import Meter
+from mlguard_nb.notebook.tracebacks import cut_own_frames, first_line, let_go, line_of
 from mlguard_nb.policy.switches import disabled
 from mlguard_nb.runtime import deadline as deadlines
 from mlguard_nb.runtime.attempts import Attempts, GaveUp
@@ -275,7 +275,7 @@ class CellRun:
     def _left(self, error: BaseException | None, trace: TracebackType | None) -> bool:
         """The attempt is over: whether its error is swallowed because another attempt (or the fallback) follows."""
         self._limits.close()
-        _cut_own_frames(trace)
+        cut_own_frames(trace)
         raised = error
         if self._cancelled_for is not None and isinstance(error, asyncio.CancelledError):
             error, self._cancelled_for = self._cancelled_for, None
@@ -305,7 +305,7 @@ class CellRun:
             self._give_up(error)
             return False
         self._take_back()
-        _let_go(error, trace)
+        let_go(error, trace)
         if short:
             self._cell.reclaim()
         self._wait = wait
@@ -341,8 +341,8 @@ class CellRun:
         self.attempts[-1] = AttemptFacts(
             number=number, outcome=outcome, seconds=self.clock.now() - self._attempt_began,
             error=None if error is None else type(error).__name__,
-            message="" if error is None else _first_line(error),
-            line=_line_of(trace, self.code),
+            message="" if error is None else first_line(error),
+            line=line_of(trace, self.code),
         )  # fmt: skip
 
     def _pause(self, seconds: float) -> None:
@@ -455,39 +455,3 @@ class CellRun:
             running = AttemptFacts(number=attempts[-1].number, outcome="running", seconds=now - self._attempt_began)
             return (*attempts[:-1], running)
         return attempts
-
-
-def _first_line(error: BaseException) -> str:
-    text = str(error).strip()
-    return text.splitlines()[0][:300] if text and not isinstance(error, InputRejected) else text[:2000]
-
-
-def _line_of(trace: TracebackType | None, code: CodeType | None) -> int | None:
-    """The line of the cell at which the error left it."""
-    while trace is not None:
-        if code is not None and trace.tb_frame.f_code is code:
-            return trace.tb_lineno
-        trace = trace.tb_next
-    return None
-
-
-def _cut_own_frames(trace: TracebackType | None) -> None:
-    """Leave out of a shown traceback the signal handlers of this package, which an error may have come from."""
-    last_of_user = trace
-    while trace is not None:
-        if not str(trace.tb_frame.f_globals.get("__name__", "")).startswith("mlguard_nb.notebook."):
-            last_of_user = trace
-        trace = trace.tb_next
-    if last_of_user is not None:
-        last_of_user.tb_next = None
-
-
-def _let_go(error: BaseException, trace: TracebackType | None) -> None:
-    """Free what a failed attempt held: its frames keep every local alive as long as the traceback lives."""
-    seen: BaseException | None = error
-    while seen is not None:
-        if seen.__traceback__ is not None:
-            traceback.clear_frames(seen.__traceback__)
-            seen.__traceback__ = None
-        seen = seen.__cause__ or seen.__context__
-    traceback.clear_frames(trace)

@@ -15,7 +15,7 @@ from mlguard_nb.notebook.bundle import MIME, bundle, thinned
 from mlguard_nb.notebook.facts import RunFacts
 from mlguard_nb.notebook.forecast import seconds_to_stop
 from mlguard_nb.notebook.page import to_html
-from mlguard_nb.notebook.words import tell
+from mlguard_nb.notebook.stories import tell
 from tests.notebook.states import STATES, facts, gib, ram, rising, running
 
 ALL = pytest.mark.parametrize("state", list(STATES))
