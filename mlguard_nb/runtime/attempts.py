@@ -6,6 +6,7 @@ Used by the retry decorator and by guarded cells, so that both mean the same.
 from __future__ import annotations
 
 import email.utils
+import math
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -138,13 +139,13 @@ def is_retryable(policy: RetryPolicy, error: BaseException) -> bool:
 def retry_after(error: BaseException, clock: Clock) -> float | None:
     """Seconds that the other side asked to wait, None where it did not say.
 
-    Read from `error.retry_after`, or from the headers of `error.response` (httpx, requests, openai): retry-after-ms,
-    then Retry-After in seconds or as an HTTP date (RFC 9110, 10.2.3).
+    Read from `error.retry_after`, or from the headers of `error.response` (httpx, requests, openai) or of the error
+    itself (urllib, aiohttp): retry-after-ms, then Retry-After in seconds or as an HTTP date (RFC 9110, 10.2.3).
     """
     told = getattr(error, "retry_after", None)
     if isinstance(told, (int, float)) and not isinstance(told, bool):
-        return max(0.0, float(told))
-    headers = getattr(getattr(error, "response", None), "headers", None)
+        return _number(told, 1.0)
+    headers = getattr(getattr(error, "response", None), "headers", None) or getattr(error, "headers", None)
     get = getattr(headers, "get", None)
     if get is None:
         return None
@@ -162,6 +163,7 @@ def retry_after(error: BaseException, clock: Clock) -> float | None:
 
 def _number(text: Any, unit: float) -> float | None:
     try:
-        return max(0.0, float(text) / unit) if text else None
+        number = float(text) / unit if text is not None else math.nan
     except (TypeError, ValueError):
         return None
+    return max(0.0, number) if math.isfinite(number) else None

@@ -25,7 +25,7 @@ from mlguard_nb.policy.values import MonitorPolicy
 from mlguard_nb.runtime import summaries, wrapping
 from mlguard_nb.runtime.options import decorate, policy_from
 from mlguard_nb.runtime.wrapping import Guard, Kind
-from mlguard_nb.telemetry import bus, sinks, tracing
+from mlguard_nb.telemetry import bus, measures, sinks, tracing
 from mlguard_nb.telemetry.events import CallFinished, CallsInFlight, CallsLost, ResourcesMeasured
 
 __all__ = ["MOST_WAITING", "MonitorGuard", "monitor", "run_id"]
@@ -214,6 +214,8 @@ class MonitorGuard(Guard):
         ended, broken = _taken(self.waiting), _taken(self.broken)
         if not ended and not broken and not self.lost:
             return
+        if self.policy.buckets is not None or self.policy.max_series != measures.Wishes().most_series:
+            measures.wish(self.label, measures.Wishes(self.policy.buckets, self.policy.max_series))
         self.drained += len(ended) + len(broken)
         if self.policy.metrics or self.policy.logs != "errors":
             for seconds in ended:
@@ -338,7 +340,9 @@ def monitor(given: Any = None, /, *, name: str | None = None, **options: Any) ->
     """Count and time every call, log every failure with what its inputs looked like, trace where that is configured.
 
     One call that the caller sees is one call, whatever is retried below. Metrics go to prometheus_client,
-    OpenTelemetry or DogStatsD where the program uses one of them (telemetry/sinks.py); durations are seconds. `logs`
+    OpenTelemetry or DogStatsD where the program uses one of them (telemetry/sinks.py); durations are seconds, and
+    `buckets` are the edges of their Prometheus histogram. `labels` go to logs and spans. `max_series` bounds the
+    series of one metric for this function. `logs`
     is "errors", "all" or the share of good calls to log; `slow` warns of calls above so many seconds. Arguments are
     only described (`capture`) unless `include_args` names them, and never those whose names contain a word of
     `redact`. Raises PolicyError at decoration.

@@ -50,6 +50,13 @@ else:
     return _mlguard_result
 return await _mlguard_guard.again_async(_mlguard_failed, <args>, <kwargs>)
 """
+# CircuitBreaker.succeeded, as far as it concerns a closed breaker.
+_COUNT_SUCCESS = """\
+    if _mlguard_breaker.is_closed:
+        _mlguard_breaker.successes += 1
+    else:
+        _mlguard_breaker.succeeded()
+"""
 _GENERATOR = """\
 _mlguard_inner, _mlguard_more, _mlguard_item = _mlguard_guard.begin(<args>, <kwargs>)
 if not _mlguard_more:
@@ -127,7 +134,7 @@ class RetryGuard(Guard):
             refill = "if not _mlguard_budget.is_full:\n        _mlguard_budget.give_back()"
             plain = plain.replace("else:\n", f"else:\n    {refill}\n")
         if self.policy.breaker is not None:
-            plain = plain.replace("else:\n", "else:\n    _mlguard_breaker.succeeded()\n")
+            plain = plain.replace("else:\n", f"else:\n{_COUNT_SUCCESS}")
             plain = f"if not _mlguard_breaker.is_closed:\n    {whole}{plain}"
         return plain
 

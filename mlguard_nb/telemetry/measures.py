@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
 from mlguard_nb.telemetry import events as e
 
-__all__ = ["BUCKETS", "METRICS", "Change", "Metric", "MetricSink", "Series", "changes"]
+__all__ = ["BUCKETS", "METRICS", "Change", "Metric", "MetricSink", "Series", "Wishes", "changes", "wish", "wishes_of"]
 
 # Seconds: 5 ms doubling to 82 s.
 BUCKETS = tuple(0.005 * 2**power for power in range(15))
@@ -97,22 +98,61 @@ _CACHE: dict[type[e.Event], str] = {
 }
 
 
-class Series:
-    """Keeps the number of series of each metric below `most`: what comes later is counted as function __overflow__."""
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """What monitor asks of the metrics of one function: edges of the histogram in seconds (None: the sink's own), and
+    how many series of a metric the function may have.
+    """
 
-    def __init__(self, most: int = 100) -> None:
+    buckets: tuple[float, ...] | None = None
+    most_series: int = 100
+
+
+_wishes: dict[str, Wishes] = {}
+_NONE = Wishes()
+
+
+def wish(function: str, wishes: Wishes) -> None:
+    """Have the sinks keep to `wishes` for the function of this name."""
+    _wishes[function] = wishes
+
+
+def wishes_of(function: str) -> Wishes:
+    """What was asked for the function of this name, the defaults where nothing was."""
+    return _wishes.get(function, _NONE)
+
+
+OVERFLOW = "__overflow__"
+
+
+class Series:
+    """Keeps the number of series of each metric below `most`, and of each function below what was wished.
+
+    What comes later is counted under __overflow__: the other labels of a function that has too many, all labels where
+    the metric has.
+    """
+
+    def __init__(self, most: int = 1000) -> None:
         self.most = most
         self._known: dict[str, set[tuple[str, ...]]] = {}
+        self._of_function: Counter[tuple[str, str]] = Counter()
 
     def labels(self, change: Change) -> tuple[str, ...]:
         """The labels to use for `change`."""
         known = self._known.setdefault(change.metric, set())
-        if change.labels in known:
-            return change.labels
+        labels = change.labels
+        if labels in known:
+            return labels
+        function = (change.metric, labels[0])
+        if self._of_function[function] >= wishes_of(labels[0]).most_series:
+            labels = (labels[0], *(OVERFLOW for _ in labels[1:]))
+            if labels in known:
+                return labels
         if len(known) >= self.most:
-            return tuple("__overflow__" for _ in change.labels)
-        known.add(change.labels)
-        return change.labels
+            return tuple(OVERFLOW for _ in labels)
+        known.add(labels)
+        self._of_function[function] += 1
+        return labels
 
 
 Apply = Callable[[Metric, tuple[str, ...], float], None]
@@ -121,7 +161,7 @@ Apply = Callable[[Metric, tuple[str, ...], float], None]
 class MetricSink:
     """A subscriber that hands every change to `apply`, with the series kept below the cap."""
 
-    def __init__(self, apply: Apply, most: int = 100) -> None:
+    def __init__(self, apply: Apply, most: int = 1000) -> None:
         self._apply, self._series = apply, Series(most)
 
     def __call__(self, event: e.Event) -> None:

@@ -7,13 +7,13 @@ from typing import Any
 
 from mlguard_nb.errors import MissingExtra
 from mlguard_nb.telemetry import bus
-from mlguard_nb.telemetry.measures import METRICS, Metric, MetricSink
+from mlguard_nb.telemetry.measures import BUCKETS, METRICS, Metric, MetricSink
 from mlguard_nb.version import __version__
 
 __all__ = ["install"]
 
 
-def install(provider: Any = None, *, most_series: int = 100) -> Callable[[], None]:
+def install(provider: Any = None, *, most_series: int = 1000) -> Callable[[], None]:
     """Record every metric with `provider` (None: the global meter provider); returns what ends that.
 
     Names lose their _total, which exporters add themselves. MissingExtra where OpenTelemetry is not installed.
@@ -26,7 +26,7 @@ def install(provider: Any = None, *, most_series: int = 100) -> Callable[[], Non
     made: dict[str, Any] = {}
     for metric in METRICS.values():
         name = metric.name.removesuffix("_total")
-        create = {"counter": meter.create_counter, "gauge": meter.create_gauge, "histogram": meter.create_histogram}
+        create = {"counter": meter.create_counter, "gauge": meter.create_gauge, "histogram": _histogram(meter)}
         unit = "s" if name.endswith("_seconds") else "By" if name.endswith("_bytes") else "1"
         made[metric.name] = create[metric.kind](name, unit=unit, description=metric.help)
 
@@ -41,3 +41,15 @@ def install(provider: Any = None, *, most_series: int = 100) -> Callable[[], Non
             record.record(value, attributes)
 
     return bus.subscribe(MetricSink(apply, most_series))
+
+
+def _histogram(meter: Any) -> Callable[..., Any]:
+    """How to make a histogram in seconds: OpenTelemetry's own edges are meant for milliseconds."""
+
+    def create(name: str, **options: Any) -> Any:
+        try:
+            return meter.create_histogram(name, explicit_bucket_boundaries_advisory=BUCKETS, **options)
+        except TypeError:  # before 1.30 only a view of the program could set them
+            return meter.create_histogram(name, **options)
+
+    return create

@@ -24,7 +24,7 @@ def _clean(text: str) -> str:
     return text.translate(str.maketrans(",|#\n", "____"))
 
 
-def install(host: str = "127.0.0.1", port: int = 8125, *, most_series: int = 100) -> Callable[[], None]:
+def install(host: str = "127.0.0.1", port: int = 8125, *, most_series: int = 1000) -> Callable[[], None]:
     """Send every change to the agent at `host`:`port`; returns what ends that. UDP: nothing waits for an answer, and
     an agent that is not there costs nothing but the datagrams.
     """

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import email.message
 import gc
+import pickle
+import threading
+import urllib.error
 import weakref
 from collections.abc import AsyncIterator, Callable, Iterator
 from types import SimpleNamespace
@@ -169,6 +173,49 @@ def test_the_servers_word_beats_the_computed_wait(headers: dict[str, str], secon
     assert clock.slept == [pytest.approx(seconds)]
 
 
+def _httpx() -> Exception:
+    httpx = pytest.importorskip("httpx")
+    request = httpx.Request("GET", "http://host/")
+    response = httpx.Response(429, headers={"Retry-After": "7"}, request=request)
+    return httpx.HTTPStatusError("slow down", request=request, response=response)  # type: ignore[no-any-return]
+
+
+def _urllib() -> Exception:
+    headers = email.message.Message()
+    headers["Retry-After"] = "7"
+    return urllib.error.HTTPError("http://host/", 503, "unavailable", headers, None)
+
+
+def _own() -> Exception:
+    error = ConnectionError("busy")
+    error.retry_after = 7  # type: ignore[attr-defined]
+    return error
+
+
+@pytest.mark.parametrize("error", [_httpx, _urllib, _own])
+def test_libraries_own_errors_are_read(error: Callable[[], Exception], clock: FakeClock) -> None:
+    assert of(Flaky(1, error))() == 2
+    assert clock.slept == [7]
+    assert of(Flaky(1, error), respect_retry_after=False, wait_max=2)() == 2
+    assert clock.slept[1] <= 2
+
+
+@pytest.mark.parametrize("word", ["soon", "inf", "nan", "-5", ""])
+def test_a_senseless_retry_after_stops_nothing(word: str, clock: FakeClock) -> None:
+    class Limited(Exception):
+        response = SimpleNamespace(headers={"Retry-After": word})
+
+    assert of(Flaky(1, Limited), wait_max=1)() == 2
+    assert 0 <= clock.slept[0] <= 1
+
+
+def test_a_server_that_asks_for_more_than_the_deadline_ends_the_attempts(clock: FakeClock) -> None:
+    with pytest.raises(ConnectionError) as caught:
+        of(Flaky(9, _own), deadline=5)()
+    assert clock.slept == []
+    assert any("deadline" in note for note in caught.value.__notes__)
+
+
 # Budget and breaker.
 
 
@@ -221,6 +268,65 @@ def test_a_failed_probe_opens_again_and_only_so_many_may_probe(clock: FakeClock)
     assert breaker.state == "open"
 
 
+def test_threads_that_come_together_get_no_more_probes_than_there_are(clock: FakeClock) -> None:
+    breaker = CircuitBreaker(minimum_calls=1, open_for=10, half_open_calls=3)
+    breaker.failed()
+    clock.sleep(11)
+    together = threading.Barrier(16)
+    refused: list[CircuitOpen] = []
+
+    def probe() -> None:
+        together.wait()
+        try:
+            breaker.enter()
+        except CircuitOpen as error:
+            refused.append(error)
+
+    threads = [threading.Thread(target=probe) for _ in range(16)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(refused) == 13
+
+
+def test_a_cancelled_probe_is_free_again(clock: FakeClock) -> None:
+    breaker = CircuitBreaker(minimum_calls=1, open_for=10)
+    breaker.failed()
+    clock.sleep(11)
+
+    @retry(breaker=breaker)
+    async def call(cancelled: bool) -> str:
+        if cancelled:
+            raise asyncio.CancelledError
+        return "answered"
+
+    with pytest.raises(asyncio.CancelledError):
+        asyncio.run(call(True))
+    assert asyncio.run(call(False)) == "answered"
+    assert breaker.state == "closed"
+
+
+def test_budgets_and_breakers_travel_without_their_state() -> None:
+    """A worker starts with a full budget and a closed breaker of the same settings."""
+    breaker, spent = CircuitBreaker(minimum_calls=1, open_for=5, name="store"), RetryBudget(capacity=10, cost=5)
+    breaker.failed()
+    assert spent.take()
+    again, full = pickle.loads(pickle.dumps((breaker, spent)))
+    assert (again, full) == (breaker, spent)
+    assert again.state == "closed"
+    assert full.is_full
+
+
+def test_each_name_has_a_budget_of_its_own() -> None:
+    first, second = Flaky(10**9), Flaky(1)
+    for _ in range(120):
+        with pytest.raises(ConnectionError):
+            of(first, name="dead", attempts=2)()
+    assert first.calls == 120 + 100
+    assert of(second, name="well", attempts=2)() == 2
+
+
 def test_successes_count_towards_the_rate_and_old_failures_do_not(clock: FakeClock) -> None:
     breaker = CircuitBreaker(failure_rate=0.5, minimum_calls=4, window=60)
     for _ in range(10):
@@ -249,6 +355,35 @@ def test_slow_calls_count_as_failures(clock: FakeClock) -> None:
 
 
 # Out of memory.
+
+
+def test_clear_frees_what_failed_and_tries_at_once(clock: FakeClock) -> None:
+    class Held:
+        pass
+
+    held: list[weakref.ref[Held]] = []
+
+    @retry(on_oom="clear", attempts=3)
+    def fit() -> str:
+        assert all(ref() is None for ref in held)
+        big = Held()
+        big.itself = big  # type: ignore[attr-defined]  # a cycle, which only the collector frees
+        held.append(weakref.ref(big))
+        if len(held) < 3:
+            raise MemoryError
+        return "fitted"
+
+    assert fit() == "fitted"
+    assert clock.slept == [0, 0]
+
+
+def test_out_of_memory_of_a_framework_is_known_by_its_class() -> None:
+    """As torch raises it, without torch."""
+    out_of_memory = type("OutOfMemoryError", (RuntimeError,), {"__module__": "torch"})
+    flaky = Flaky(2, lambda: out_of_memory("CUDA out of memory"))
+    assert of(flaky, on_oom="clear")() == 3
+    with pytest.raises(RuntimeError):
+        of(Flaky(1, lambda: out_of_memory("CUDA out of memory")))()
 
 
 def test_halve_finds_the_size_that_fits_and_keeps_everything_else() -> None:

@@ -18,8 +18,10 @@ from typing import Any
 
 import pytest
 
+from mlguard_nb import monitor
 from mlguard_nb.telemetry import bus, json_sink, measures, otel_sink, prometheus_sink, sinks, statsd_sink, tracing
 from mlguard_nb.telemetry.events import BreakerMoved, CacheHit, CallFinished, InputRefused, RetryScheduled
+from mlguard_nb.testing import no_wait
 
 DOCS = Path(__file__).resolve().parents[2] / "docs/monitoring"
 
@@ -56,6 +58,27 @@ def test_prometheus() -> None:
     assert client.generate_latest(registry) == b""
 
 
+def test_each_function_may_have_edges_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    client = pytest.importorskip("prometheus_client")
+    monkeypatch.setattr(measures, "_wishes", {})
+
+    @monitor(name="quick", buckets=(0.001, 0.01))
+    def quick() -> None: ...
+
+    registry = client.CollectorRegistry()
+    prometheus_sink.install(registry)
+    with no_wait():
+        quick()
+        bus.flush()
+        bus.emit(CallFinished(function="other", outcome="ok", duration_seconds=1.0))
+    text = client.generate_latest(registry).decode()
+    assert text.count("# TYPE mlguard_duration_seconds histogram") == 1
+    assert re.findall(r'_bucket\{function="quick",le="([^"]+)"\}', text) == ["0.001", "0.01", "+Inf"]
+    assert len(re.findall(r'_bucket\{function="other",', text)) == len(measures.BUCKETS) + 1
+    with pytest.raises(ValueError, match="Duplicated"):
+        prometheus_sink.install(registry)
+
+
 MULTIPROCESS = """
 import os, sys
 from prometheus_client import CollectorRegistry, generate_latest, multiprocess
@@ -88,6 +111,7 @@ def test_prometheus_multiprocess_mode_adds_the_workers_up(tmp_path: Path) -> Non
         check=False,
     )
     assert 'mlguard_calls_total{function="worker",outcome="ok"} 6.0' in done.stdout, done.stdout + done.stderr
+    assert 'mlguard_duration_seconds_count{function="worker"} 6.0' in done.stdout
 
 
 def test_series_above_the_cap_are_folded() -> None:
@@ -97,6 +121,18 @@ def test_series_above_the_cap_are_folded() -> None:
         sink(CacheHit(function=f"f{number}"))
     assert seen[:3] == [("f0",), ("f1",), ("f2",)]
     assert set(seen[3:]) == {("__overflow__",)}
+
+
+def test_one_function_cannot_use_up_the_series_of_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(measures, "_wishes", {})
+    measures.wish("greedy", measures.Wishes(most_series=2))
+    seen: list[tuple[str, ...]] = []
+    sink = measures.MetricSink(lambda metric, labels, value: seen.append(labels))
+    for number in range(5):
+        sink(InputRefused(function="greedy", rules=(f"rule {number}",)))
+        sink(InputRefused(function="modest", rules=(f"rule {number}",)))
+    assert [rule for function, rule in seen if function == "greedy"] == ["rule 0", "rule 1", *["__overflow__"] * 3]
+    assert [rule for function, rule in seen if function == "modest"] == [f"rule {number}" for number in range(5)]
 
 
 def test_opentelemetry_metrics() -> None:
@@ -112,6 +148,7 @@ def test_opentelemetry_metrics() -> None:
     (point,) = found["mlguard_duration_seconds"].data.data_points
     assert (point.count, point.sum) == (2, 2.25)
     assert found["mlguard_duration_seconds"].unit == "s"
+    assert tuple(point.explicit_bounds) == measures.BUCKETS
     outcomes = {p.attributes["outcome"]: p.value for p in found["mlguard_calls"].data.data_points}
     assert outcomes == {"ok": 1, "error": 1}
 
