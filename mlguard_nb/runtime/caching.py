@@ -243,7 +243,7 @@ class CacheGuard(Guard):
         try:
             box = [self.function(*args, **kwargs)]
         except Exception as error:
-            return self._stale_or_raise(before, error)
+            return self._stale_or_raise(key, before, error)
         held, entry = self._keep(key, box)
         if self.backend is not None:
             self.backend.put(self._stored_key(key), entry)
@@ -263,7 +263,7 @@ class CacheGuard(Guard):
         try:
             box = [await self.function(*args, **kwargs)]
         except Exception as error:
-            return self._stale_or_raise(before, error)
+            return self._stale_or_raise(key, before, error)
         held, entry = self._keep(key, box)
         if self.backend is not None:
             await asyncio.to_thread(self.backend.put, self._stored_key(key), entry)
@@ -301,11 +301,13 @@ class CacheGuard(Guard):
             )
         return held, Entry(value, wall, wall + fresh, wall + fresh + extra)
 
-    def _stale_or_raise(self, held: Held | None, error: Exception) -> Held:
+    def _stale_or_raise(self, key: tuple[Any, ...], held: Held | None, error: Exception) -> Held:
         """The last result, found before the call: a call short of memory empties the caches before it fails."""
         until = None if held is None else held[FRESH] + self.policy.stale_if_error
         if held is None or until is None or clock.current().now() >= until:
             raise error
+        if self.shelf.find(key) is None:
+            self.shelf.put(key, held)
         self.stale_hits += 1
         _log.warning("%s failed, its last result is served instead: %s: %s", self.label, type(error).__name__, error)
         if bus.is_heard():

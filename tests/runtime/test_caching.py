@@ -399,7 +399,7 @@ def test_a_call_short_of_memory_is_answered_by_its_last_result() -> None:
         clock.sleep(20)
         machine.ram_used = 15 * 10**9
         devices.shared().tick()
-        assert train(1) == [1]
+        assert [train(1), train(1)] == [[1], [1]]
         with pytest.raises(MemoryPressure):
             train(2)
 
