@@ -36,8 +36,11 @@ def export_saved(session: Session, rest: str, say: Callable[[str], None]) -> Non
     words = rest.split()
     if not words:
         raise PolicyError("name a folder, such as: %guard export build/churn")
-    path = Path(words[1]) if len(words) > 1 and not words[1].startswith("--") else notebook_path(session.namespace)
-    if path is None or not path.is_file():
+    named = len(words) > 1 and not words[1].startswith("--")
+    path = Path(words[1]) if named else notebook_path(session.namespace)
+    if named and path is not None and not path.is_file():
+        raise PolicyError(f"there is no {path}")
+    if path is None:
         raise PolicyError("this kernel does not know its notebook: write %guard export DIR NOTEBOOK.ipynb")
     age = max(0.0, clock.current().wall() - path.stat().st_mtime)
     say(f"exporting {path.name} as saved {_spoken_age(age)} ago")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from tests.notebook.kernels import MIME, Kernel
@@ -250,7 +252,7 @@ def test_refresh_runs_once_more(kernel: Kernel) -> None:
     assert kernel.run("%%guard cache=1h refresh\nfresh_value = 1").view["outcome"] == "ok"
 
 
-def test_a_cached_cell_survives_the_kernel(tmp_path: object, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cached_cell_survives_the_kernel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """store=disk: another kernel restores the names."""
     monkeypatch.setenv("MLGUARD_CACHE_DIR", str(tmp_path))
     cell = "%%guard cache=1h store=disk\nimport numpy as np\nkept = np.arange(5)\nprint('once')"
@@ -319,6 +321,19 @@ def test_chaos_makes_attempts_fail(kernel: Kernel) -> None:
 
     assert answer.error == "TimeoutError" and len(answer.view["attempts"]) == 2
     assert kernel.run("%%guard\n'ran_in_chaos' in globals()").result == "False"
+
+
+def test_export_writes_a_package(kernel: Kernel, tmp_path: Path) -> None:
+    """%guard export runs the converter on the saved file, says how old that is, and where the package is."""
+    import nbformat
+
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("total = 1 + 1\nprint(total)")])
+    nbformat.write(notebook, tmp_path / "tiny.ipynb")
+    answer = kernel.run(f"%guard export {tmp_path / 'out'} {tmp_path / 'tiny.ipynb'}", timeout=120)
+
+    assert "exporting tiny.ipynb as saved" in answer.stdout, answer.stderr
+    assert (tmp_path / "out" / "pyproject.toml").is_file()
+    assert "there is no" in kernel.run(f"%guard export {tmp_path / 'other'} {tmp_path / 'gone.ipynb'}").stderr
 
 
 def test_unknown_commands_name_the_nearest(kernel: Kernel) -> None:
