@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Callable
 from typing import Protocol
@@ -47,6 +46,8 @@ class SystemClock:
 
     async def sleep_async(self, seconds: float) -> None:
         """Let other tasks run."""
+        import asyncio  # half of the time that `from mlguard_nb import retry` would take
+
         await asyncio.sleep(seconds)
 
 

@@ -5,7 +5,6 @@ Used by the retry decorator and by guarded cells, so that both mean the same.
 
 from __future__ import annotations
 
-import email.utils
 import math
 import random
 from collections.abc import Callable
@@ -154,6 +153,8 @@ def retry_after(error: BaseException, clock: Clock) -> float | None:
     text = get("retry-after") or get("Retry-After")
     if (seconds := _number(text, 1.0)) is not None:
         return seconds
+    import email.utils
+
     try:
         date = email.utils.parsedate_to_datetime(str(text)) if text else None
     except (ValueError, TypeError):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import gc
 import inspect
@@ -10,7 +9,7 @@ import traceback
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any, TypeVar, overload
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from mlguard_nb import clock as clocks
 from mlguard_nb.devices import frameworks
@@ -23,6 +22,9 @@ from mlguard_nb.runtime.options import decorate, policy_from
 from mlguard_nb.runtime.wrapping import Guard, Kind
 from mlguard_nb.telemetry import bus
 from mlguard_nb.telemetry.events import RetriesExhausted, RetryScheduled
+
+if TYPE_CHECKING:
+    import asyncio
 
 __all__ = ["RetryGuard", "retry"]
 
@@ -260,10 +262,16 @@ class RetryGuard(Guard):
             if self.policy.hedge_after is not None
             else self.function(*args, **kwargs)
         )
-        return await (asyncio.wait_for(call, min(left)) if left else call)
+        if not left:
+            return await call
+        import asyncio
+
+        return await asyncio.wait_for(call, min(left))
 
     async def _hedged(self, attempts: Attempts, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Ask a second time when the first has not answered after `hedge_after` seconds; the first answer counts."""
+        import asyncio
+
         assert self.policy.hedge_after is not None
         running = {asyncio.ensure_future(self.function(*args, **kwargs))}
         timer: asyncio.Future[Any] = asyncio.ensure_future(attempts.clock.sleep_async(self.policy.hedge_after))

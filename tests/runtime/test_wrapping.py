@@ -8,6 +8,8 @@ import functools
 import gc
 import inspect
 import linecache
+import subprocess
+import sys
 import traceback
 import weakref
 from collections.abc import Callable
@@ -315,3 +317,19 @@ def test_a_misspelt_switch_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
             switches._read("rety")
     finally:
         switches.set_disabled(())
+
+
+@pytest.mark.parametrize("name", ["retry", "monitor", "cache_result", "memory_guard", "validate_input", "guard"])
+def test_importing_a_decorator_loads_nothing_heavy(name: str) -> None:
+    """An exported package starts as fast as Python: numpy, pydantic and the drivers come with their first use."""
+    heavy = ("numpy", "pandas", "pydantic", "psutil", "pynvml", "prometheus_client", "IPython", "tornado", "libcst")
+    program = f"import sys; from mlguard_nb import {name}; print([m for m in {heavy!r} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
+def test_importing_retry_does_not_load_asyncio() -> None:
+    """Which is more than half of the time that it takes."""
+    program = "import sys; from mlguard_nb import retry; print('asyncio' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
