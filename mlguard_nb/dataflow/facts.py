@@ -343,7 +343,9 @@ class _Reader(ast.NodeVisitor):
 
     def visit_Match(self, node: ast.Match) -> None:
         self.visit(node.subject)
-        bodies: list[Sequence[ast.AST]] = [[]]
+        last = node.cases[-1]
+        catches_all = last.guard is None and isinstance(last.pattern, ast.MatchAs) and last.pattern.pattern is None
+        bodies: list[Sequence[ast.AST]] = [] if catches_all else [[]]
         bodies += [[case.pattern, *([case.guard] if case.guard else []), *case.body] for case in node.cases]
         self._branches(*bodies)
 

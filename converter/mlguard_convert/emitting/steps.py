@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Mapping
 
 import libcst as cst
@@ -52,7 +53,9 @@ class Writer:
             passes.append(SaveFigures(self.introduced.name("save_figures", PIPELINE), self.pyplot, figures))
         if "display" in text and self.prints:
             passes.append(PrintDisplays())
-        takes = {name: names for name, names in self.takes.items() if name in text}
+            self.introduced.name("display", "IPython.display")
+        words = set(re.findall(r"\w+", text)) if self.takes else set()
+        takes = {name: self.takes[name] for name in words & self.takes.keys()}
         if takes:
             passes.append(PassVariables(takes))
         return kept(piece).rewritten(*passes)

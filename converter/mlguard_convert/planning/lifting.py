@@ -22,6 +22,7 @@ class _Candidate:
     unit: Unit
     needs: frozenset[str]
     may_take: bool
+    early: frozenset[str] = frozenset()
     takes: frozenset[str] = frozenset()
 
 
@@ -31,7 +32,7 @@ def lift_functions(draft: Draft) -> None:
         return
     fixed = draft.module_names
     found = {
-        unit.node.name: _Candidate(unit, _needs(unit), _may_take(draft, unit))
+        unit.node.name: _Candidate(unit, _needs(unit), _may_take(draft, unit), _early(unit))
         for unit in draft.of_fate("step")
         if isinstance(unit.node, _Def) and _may_move(draft, unit, fixed)
     }
@@ -44,7 +45,10 @@ def lift_functions(draft: Draft) -> None:
             for need in candidate.needs & found.keys():
                 takes |= found[need].takes
             takes -= {name}
-            if takes and not (candidate.may_take and _callable_with(draft, name, takes)):
+            if any(one in variables and one not in found and one not in fixed for one in candidate.early):
+                del found[name]
+                changed = True
+            elif takes and not (candidate.may_take and _callable_with(draft, name, takes)):
                 del found[name]
                 changed = True
             elif takes != candidate.takes:
@@ -118,10 +122,8 @@ def _may_move(draft: Draft, unit: Unit, fixed: frozenset[str]) -> bool:
         return False
     if not all(_may_decorate(one, fixed) for one in node.decorator_list):
         return False
-    outside = [one for one in outside_expressions(node) if one not in node.decorator_list]
-    if any(not _is_quiet(one) for one in outside):
+    if any(not _is_quiet(one) for one in outside_expressions(node) if one not in node.decorator_list):
         return False
-    early = {one.id for part in outside for one in ast.walk(part) if isinstance(one, ast.Name)}
     if isinstance(node, ast.ClassDef):
         quiet = (*_Def, ast.Pass, ast.Assign, ast.AnnAssign)
         for item in node.body:
@@ -131,8 +133,12 @@ def _may_move(draft: Draft, unit: Unit, fixed: frozenset[str]) -> bool:
             parts = outside_expressions(item) if isinstance(item, _Def) else [getattr(item, "value", None)]
             if any(part is not None and not _is_quiet(part) for part in parts):
                 return False
-        early |= unit.facts.reads
-    return all(one in fixed or one in BUILTINS or _is_earlier_definition(draft, unit, one) for one in early)
+    return all(one in fixed or one in BUILTINS or _is_earlier_definition(draft, unit, one) for one in _early(unit))
+
+
+def _early(unit: Unit) -> frozenset[str]:
+    """What is read when the definition itself is executed: defaults, annotations, bases, the body of a class."""
+    return frozenset(unit.facts.reads)
 
 
 def _is_earlier_definition(draft: Draft, unit: Unit, name: str) -> bool:

@@ -63,18 +63,19 @@ def _used_after(units: list[list[Unit]], position: int, name: str, first: int) -
         return True
     names = {bound for unit in here for bound in unit.facts.bound} - {name}
     everything = [unit for cell in units for unit in cell]
-    while True:
-        more = {
-            bound
-            for unit in everything
-            if names & unit.facts.late_reads or (names & unit.facts.uses and not isinstance(unit.node, ast.Expr))
-            for bound in unit.facts.bound
-        } - names
-        if not more or len(names) > 200:
-            break
-        names |= {bound for bound in more if bound != name} if name in more and len(more) == 1 else more
-        if name in names and not (more - {name}):
-            break
+    fresh = set(names)
+    while fresh:  # whoever is built from one of them may call it
+        fresh = (
+            {
+                bound
+                for unit in everything
+                if fresh & (unit.facts.late_reads | unit.facts.uses)
+                for bound in unit.facts.bound
+            }
+            - names
+            - {name}
+        )
+        names |= fresh
     return any(names & (unit.facts.uses | unit.facts.late_reads) for cell in units[first:] for unit in cell)
 
 

@@ -49,12 +49,12 @@ class PrintDisplays(cst.CSTTransformer):
     """`display(x)` becomes `print(x)`, `display(Markdown(text))` becomes `print(text)`."""
 
     def leave_Call(self, original_node: cst.Call, updated_node: cst.Call) -> cst.Call:
-        """Unwrap what only IPython can show; keywords such as display_id mean nothing to print."""
-        if not isinstance(updated_node.func, cst.Name) or updated_node.func.value != "display":
+        """Unwrap what only IPython can show; a call with keywords asks IPython for more and stays."""
+        if not isinstance(original_node.func, cst.Name) or original_node.func.value != "display":
             return updated_node
-        args = [self._unwrapped(one) for one in updated_node.args if one.keyword is None]
-        if args:
-            args[-1] = args[-1].with_changes(comma=cst.MaybeSentinel.DEFAULT)
+        if any(one.keyword is not None for one in updated_node.args):  # a handle that is updated later
+            return updated_node.with_changes(func=cst.Name("display"))
+        args = [self._unwrapped(one) for one in updated_node.args]
         return updated_node.with_changes(func=cst.Name("print"), args=args)
 
     def leave_Name(self, original_node: cst.Name, updated_node: cst.Name) -> cst.Name:

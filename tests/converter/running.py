@@ -1,0 +1,90 @@
+"""Notebooks made of source texts, executed cell by cell in one namespace and as the package that they become."""
+
+from __future__ import annotations
+
+import ast
+import asyncio
+import importlib
+import inspect
+import itertools
+import json
+import sys
+import warnings
+from pathlib import Path
+from typing import Any
+
+from mlguard_convert.emit import emit_modules
+from mlguard_convert.plan import Plan, PlanOptions, make_plan
+from mlguard_convert.reader import read_notebook
+
+__all__ = ["convert", "make_notebook", "notebook_values", "package_values", "sources"]
+
+_count = itertools.count()
+
+
+def make_notebook(folder: Path, *cells: Any, name: str = "nb") -> Path:
+    """A notebook file: texts are code cells, "# ..." headings come as ("markdown", text), tags as (text, [tags])."""
+    made = []
+    for cell in cells:
+        kind, source, tags = "code", cell, []
+        if isinstance(cell, tuple) and cell[0] == "markdown":
+            kind, source = cell
+        elif isinstance(cell, tuple):
+            source, tags = cell
+        one: dict[str, Any] = {"cell_type": kind, "metadata": {"tags": tags} if tags else {}, "source": source}
+        made.append({**one, "outputs": [], "execution_count": None} if kind == "code" else one)
+    path = folder / f"{name}.ipynb"
+    path.write_text(json.dumps({"cells": made, "metadata": {}, "nbformat": 4, "nbformat_minor": 5}))
+    return path
+
+
+def convert(path: Path, **options: Any) -> tuple[Plan, dict[str, str]]:
+    """The plan, and the modules by their file name."""
+    plan = make_plan(read_notebook(path), PlanOptions(**options))
+    return plan, emit_modules(plan)
+
+
+def sources(folder: Path, *cells: Any, **options: Any) -> dict[str, str]:
+    """The modules of a notebook of these cells, by short name such as "steps"."""
+    _, modules = convert(make_notebook(folder, *cells), **options)
+    return {Path(name).stem: text for name, text in modules.items() if "/vendor/" not in name}
+
+
+def notebook_values(*cells: Any) -> dict[str, Any]:
+    """What plain cells leave behind when they are executed in order in one namespace."""
+    namespace: dict[str, Any] = {"__name__": "__main__", "display": print}
+    for cell in cells:
+        source, tags = cell if isinstance(cell, tuple) else (cell, [])
+        if source == "markdown":
+            continue
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                code = compile(source, "<cell>", "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True)
+                value = eval(code, namespace)
+                if inspect.iscoroutine(value):
+                    asyncio.run(value)
+        except Exception:
+            if "raises-exception" not in tags:
+                raise
+    return namespace
+
+
+def package_values(folder: Path, *cells: Any, base_dir: Path | None = None, **options: Any) -> dict[str, Any]:
+    """What `run()` of the converted notebook returns."""
+    path = make_notebook(folder, *cells, name=f"nb_{next(_count)}")
+    plan, modules = convert(path, **options)
+    root = folder / "package"
+    for name, text in modules.items():
+        target = root / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(text, encoding="utf-8")
+        compile(text, name, "exec")
+    sys.path.insert(0, str(root / "src"))
+    try:
+        importlib.invalidate_caches()
+        package = importlib.import_module(plan.package)
+        found = package.run(base_dir=base_dir)
+        return dict(asyncio.run(found) if inspect.iscoroutine(found) else found)
+    finally:
+        sys.path.remove(str(root / "src"))
