@@ -62,11 +62,11 @@ class KeyMaker:
         for parameter in self.chosen:
             name = parameter.name
             if self.is_instance(parameter):
-                parts.append(f"object, _mlguard_guard.keys.instance({name})")
+                parts.append(f"'object', _mlguard_guard.keys.instance({name})")
             elif parameter.kind is parameter.VAR_POSITIONAL:
-                parts.append(f"tuple, _mlguard_guard.keys.several({name})")
+                parts.append(f"'tuple', _mlguard_guard.keys.several({name})")
             elif parameter.kind is parameter.VAR_KEYWORD:
-                parts.append(f"dict, _mlguard_guard.keys.named({name})")
+                parts.append(f"'dict', _mlguard_guard.keys.named({name})")
             else:
                 plain = f"{name} if {name}.__class__ in _mlguard_plain else _mlguard_guard.keys.mark({name}, {name!r})"
                 parts.append(f"{name}.__class__, {plain}")
@@ -83,11 +83,11 @@ class KeyMaker:
             value = bound.arguments[parameter.name]
             if self.is_instance(parameter):
                 assert self.instance is not None
-                parts += (object, self.instance(value))
+                parts += ("object", self.instance(value))
             elif parameter.kind is parameter.VAR_POSITIONAL:
-                parts += (tuple, self.several(value))
+                parts += ("tuple", self.several(value))
             elif parameter.kind is parameter.VAR_KEYWORD:
-                parts += (dict, self.named(value))
+                parts += ("dict", self.named(value))
             else:
                 parts += (type(value), value if type(value) in self.plain else self.mark(value, parameter.name))
         return tuple(parts)

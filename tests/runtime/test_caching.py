@@ -109,6 +109,18 @@ def test_every_kind_of_parameter_counts() -> None:
     assert all(function.invalidate(*args, **named) for args, named in calls)
 
 
+def test_parameters_may_be_named_like_builtins() -> None:
+    """The generated source names no builtin that a parameter could hide."""
+
+    class Job:
+        @cache_result
+        def run(self, object: Any, *tuple: Any, **dict: Any) -> Any:
+            return [object, tuple, dict]
+
+    job = Job()
+    assert job.run([1], {2}, a=[3]) == job.run([1], {2}, a=[3]) == [[1], ({2},), {"a": [3]}]
+
+
 def test_nan_hits_itself() -> None:
     """NaN is not equal to itself, and still is the same content."""
     function = counted()
