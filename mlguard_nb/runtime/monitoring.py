@@ -113,7 +113,7 @@ class MonitorGuard(Guard):
         self.begun = itertools.count()
         self.waiting: deque[float] = deque()
         self.ended = self.waiting.append
-        self.broken: deque[tuple[float, str]] = deque()
+        self.broken: deque[tuple[float, str, str]] = deque()
         self.lost = self.drained = 0
         self._signature: inspect.Signature | None = None
         self._random = random.Random(0)
@@ -151,8 +151,9 @@ class MonitorGuard(Guard):
         """A call ended with `error`: always counted, and logged with what is known of its inputs and the machine."""
         seconds = clocks.NOW.now() - started
         text = summaries.redacted(f"{type(error).__name__}: {error}")[:500]
-        self.broken.append((seconds, text))
-        if not isinstance(error, Exception):
+        was_cancelled = not isinstance(error, Exception)
+        self.broken.append((seconds, text, "cancelled" if was_cancelled else "error"))
+        if was_cancelled:
             return
         p = self.policy
         inputs = summaries.summaries(
@@ -219,9 +220,9 @@ class MonitorGuard(Guard):
         self.drained += len(ended) + len(broken)
         if self.policy.metrics or self.policy.logs != "errors":
             for seconds in ended:
-                self._tell(seconds, None)
-        for seconds, error in broken:
-            self._tell(seconds, error)
+                self._tell(seconds)
+        for seconds, error, outcome in broken:
+            self._tell(seconds, error, outcome)
         if self.lost:
             bus.emit(CallsLost(function=self.label, calls=self.lost))
             self.drained, self.lost = self.drained + self.lost, 0
@@ -231,9 +232,8 @@ class MonitorGuard(Guard):
             gpus = tuple((uuid, used) for uuid, used in told.get("gpu_used_bytes", {}).items() if used is not None)
             bus.emit(ResourcesMeasured(function=self.label, ram_used_bytes=told.get("ram_used_bytes"), gpus=gpus))
 
-    def _tell(self, seconds: float, error: str | None) -> None:
+    def _tell(self, seconds: float, error: str | None = None, outcome: str = "ok") -> None:
         if bus.is_heard():
-            outcome = "ok" if error is None else "error"
             bus.emit(CallFinished(function=self.label, outcome=outcome, duration_seconds=seconds, error=error))
         if error is not None:
             return

@@ -46,7 +46,9 @@ class Event:
 
 @dataclass(frozen=True, kw_only=True)
 class CallFinished(Event):
-    """A call that the caller sees has ended. `outcome` is "ok" or "error"; `error` is "Class: message", shortened."""
+    """A call that the caller sees has ended. `outcome` is "ok", "error", or "cancelled" where what came out is no
+    Exception (a cancelled task, Ctrl-C, an exit); `error` is "Class: message", shortened.
+    """
 
     outcome: str
     duration_seconds: float

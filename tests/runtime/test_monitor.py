@@ -87,6 +87,25 @@ def test_a_generator_that_is_closed_early_has_ended_well(clock: FakeClock, heard
     assert finished(heard, "closed early") == [("ok", 0)]
 
 
+def test_a_cancelled_call_is_no_error(clock: FakeClock, heard: list[Any], caplog: pytest.LogCaptureFixture) -> None:
+    """A client that hangs up must not wake the person on call."""
+
+    @monitor(name="cancelled")
+    async def answer() -> None:
+        await asyncio.Event().wait()
+
+    async def hang_up() -> None:
+        task = asyncio.ensure_future(answer())
+        await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(hang_up())
+    assert finished(heard, "cancelled") == [("cancelled", 0)]
+    assert not caplog.records
+
+
 def test_retries_below_are_one_call(clock: FakeClock, heard: list[Any]) -> None:
     calls = []
 
