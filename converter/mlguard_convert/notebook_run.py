@@ -81,7 +81,8 @@ def run_notebook(
             command = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}", "--log-level=ERROR"]
             return KernelSpec(argv=command, display_name="Python", language="python", env={})
 
-    notebook: Any = nbformat.read(path, as_version=4)  # type: ignore[no-untyped-call]
+    text = path.read_bytes().decode("utf-8-sig", "replace")
+    notebook: Any = nbformat.reads(text, as_version=4)  # type: ignore[no-untyped-call]
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
     chosen = [number for number in (order or range(1, len(code) + 1)) if number not in skip]
     manager = AsyncKernelManager(kernel_name="python3", kernel_spec_manager=OwnKernel())

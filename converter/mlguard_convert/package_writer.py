@@ -52,7 +52,7 @@ def package_files(package: Package) -> dict[str, bytes]:
         texts["tests/recorded.json"] = package.recorded
     if package.kubernetes:
         texts["kubernetes/job.yaml"] = project.job_manifest(package)
-    files = {path: text.encode("utf-8", "surrogateescape") for path, text in texts.items()}
+    files = {path: text.encode("utf-8", "backslashreplace") for path, text in texts.items()}
     folder = checks.data_folder(package)
     for path, source in package.data:
         files[f"{folder}/{path}"] = source.read_bytes()

@@ -24,6 +24,7 @@ __all__ = ["History", "local_kernels", "picture", "watch"]
 _BAR = 39
 _LINE = "▁▂▃▄▅▆▇█"
 _SPAN = 24
+_MOST_KERNELS = 8
 _SLOWEST_LEDGER_SECONDS = 2.0
 _NAMES = {
     "server": "server           and this command",
@@ -118,7 +119,8 @@ def _gpu_lines(gpu: Gpu, history: History) -> Iterator[str]:
 def _ledger_lines(ledger: Holders, gpus: Sequence[Gpu]) -> Iterator[str]:
     heads = "".join(f"{f'GPU {gpu.index}':>9}" for gpu in gpus)
     yield f"{'HELD BY':<52}{'RAM GiB':>8}{heads}"
-    rows = [("#", f"{kernel.name:<16} {kernel.state}", kernel.ram, kernel.gpus) for kernel in ledger.kernels]
+    largest = sorted(ledger.kernels, key=lambda kernel: kernel.ram.value or 0.0, reverse=True)
+    rows = [("#", f"{kernel.name:<16} {kernel.state}", kernel.ram, kernel.gpus) for kernel in largest[:_MOST_KERNELS]]
     rows += [
         (".", _NAMES[other.who] + (f"  {other.count} processes" if other.count else ""), other.ram, other.gpus)
         for other in ledger.others
@@ -127,6 +129,8 @@ def _ledger_lines(ledger: Holders, gpus: Sequence[Gpu]) -> Iterator[str]:
         on = {one.uuid: one.used for one in held}
         cells = "".join(f"{_gib(on.get(gpu.uuid)):>9}" for gpu in gpus)
         yield f"{mark} {name[:49]:<50}{_gib(ram):>8}{cells}"
+    if len(largest) > _MOST_KERNELS:
+        yield f"  and {len(largest) - _MOST_KERNELS} smaller kernels"
 
 
 def local_kernels() -> tuple[tuple[KernelFacts, ...], int]:

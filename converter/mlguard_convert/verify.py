@@ -226,6 +226,9 @@ def _compare(values: Mapping[str, Portable], found: Mapping[str, Any]) -> list[R
         if other is None:
             if value.get("kind") in _KINDS:  # imports and definitions: the package has those it uses, in its modules
                 continue
+            if str(value["type"]).startswith(("IPython.", "ipywidgets.")):
+                rows.append(Row(name, None, "notebook only", "an object of the notebook itself", _shown(value), ""))
+                continue
             rows.append(Row(name, False, "missing", "the package has no such name", _shown(value), ""))
             continue
         result = compare(value, other)

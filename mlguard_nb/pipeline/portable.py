@@ -57,6 +57,8 @@ class _Capture:
 
     def value(self, value: Any, depth: int) -> Portable:
         self.nodes += 1
+        if type(value).__module__ == "IPython.utils.text":  # what `files = !ls` gives: a list or text with extras
+            value = list(value) if isinstance(value, list) else str(value)
         kind = type(value)
         name = type_name(kind, self.own)
         if kind in _SCALARS:

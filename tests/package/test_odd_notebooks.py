@@ -1,0 +1,108 @@
+"""Notebooks with everything that a file or a cell can hold: exported, run, and equal in every final value."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mlguard_convert.exporting import ExportResult, export
+from mlguard_convert.settings import ExportOptions
+from tests.package.notebooks import write_notebook
+
+pytestmark = pytest.mark.kernel
+
+
+def tagged(source: str, *tags: str) -> dict[str, Any]:
+    return {
+        "cell_type": "code",
+        "metadata": {"tags": list(tags)},
+        "source": source,
+        "outputs": [],
+        "execution_count": None,
+    }
+
+
+def exported(path: Path, **options: Any) -> ExportResult:
+    """The export with --verify; fails with the rows that differ."""
+    result = export(path, path.parent.parent / "out", name="odd", options=ExportOptions(verify=True, **options))
+    assert result.verification is not None
+    assert result.verification.error is None
+    assert [row for row in result.verification.rows if row.equal is False] == []
+    return result
+
+
+def values(result: ExportResult) -> dict[str, bool | None]:
+    assert result.verification is not None
+    return {row.name: row.equal for row in result.verification.rows}
+
+
+def test_await_errors_that_are_meant_and_cells_that_are_left_out(tmp_path: Path) -> None:
+    """A cell tagged raises-exception keeps what it did before; a cell that Python cannot read is skipped in both."""
+    path = write_notebook(
+        tmp_path / "in" / "n.ipynb",
+        "import asyncio\nawait asyncio.sleep(0)\nvalue = 3",
+        tagged("before = value * 2\n1 / 0\nafter = 1", "raises-exception"),
+        "y = = 2",
+        "total = before + 1",
+    )
+    result = exported(path, skip_bad_cells=True)
+    assert values(result) == {"value": True, "before": True, "total": True}
+    assert any(one.cell == 3 for one in result.diagnostics)
+
+
+def test_a_file_with_a_mark_carriage_returns_and_surrogates(tmp_path: Path) -> None:
+    path = write_notebook(tmp_path / "in" / "n.ipynb", "x = 1\nif x:\n    y = 'é'", "lone = '\\ud800'")
+    content = json.loads(path.read_text())
+    for cell in content["cells"]:
+        cell["source"] = cell["source"].replace("\n", "\r\n")
+    path.write_bytes(b"\xef\xbb\xbf" + json.dumps(content).encode())
+    assert values(exported(path)) == {"x": True, "y": True, "lone": True}
+
+
+def test_the_order_of_execution_when_asked_for(tmp_path: Path) -> None:
+    """Both run the cells in the order in which they were run last."""
+    path = write_notebook(tmp_path / "in" / "n.ipynb", "x = [1]", "x = x + [2]", "x = x * 2")
+    content = json.loads(path.read_text())
+    for cell, count in zip(content["cells"], (1, 3, 2), strict=True):
+        cell["execution_count"] = count
+    path.write_text(json.dumps(content))
+    result = exported(path, order="executed")
+    assert result.verification is not None
+    assert list(result.verification.values["x"]["items"]) == [1, 1, 2]
+
+
+def test_shell_lines_magics_and_captured_output(tmp_path: Path) -> None:
+    """Allowed shell lines run in both; what only IPython has is not compared."""
+    path = write_notebook(
+        tmp_path / "in" / "n.ipynb",
+        "!echo hi > made.txt",
+        "files = !cat made.txt\ncount = len(files)",
+        "%%time\nx = 1",
+        "%%capture shown\nprint(3)\nz = 1",
+    )
+    result = exported(path, allow_shell=True)
+    assert values(result) == {"files": True, "count": True, "x": True, "z": True, "shown": None}
+    assert not (path.parent / "made.txt").exists(), "both ran on copies"
+
+
+def test_figures_classes_and_random_names(tmp_path: Path) -> None:
+    """Figures are saved and not compared; objects of the notebook's classes are; a name of chance counts neither way."""
+    path = write_notebook(
+        tmp_path / "in" / "n.ipynb",
+        "import uuid\nimport matplotlib.pyplot as plt\nfrom dataclasses import dataclass",
+        "@dataclass\nclass Point:\n    x: int\n\npoints = [Point(1), Point(2)]",
+        "fig, ax = plt.subplots()\nax.plot([p.x for p in points])\nplt.show()",
+        "token = uuid.uuid4().hex",
+    )
+    result = exported(path)
+    found = values(result)
+    assert found["points"] is True
+    assert found["fig"] is None
+    assert found["token"] is None
+    assert result.folder is not None
+    recorded = json.loads((result.folder / "tests" / "recorded.json").read_text())
+    assert "token" in recorded["unstable"]
+    assert recorded["values"]["token"] == {"type": "str"}
