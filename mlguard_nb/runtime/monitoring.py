@@ -47,6 +47,22 @@ except BaseException as _mlguard_error:
     _mlguard_guard.failed(_mlguard_started, _mlguard_error, <args>, <kwargs>)
     raise
 """
+# The span of a generator is never the current one: between two items other code runs, which is none of its children.
+_OPEN_SPAN = "_mlguard_span = _mlguard_guard.begin_span() if _mlguard_tracing.on else None\n"
+_CLOSE_SPAN = """\
+finally:
+    if _mlguard_span is not None:
+        _mlguard_guard.end_span(_mlguard_span, None)
+"""
+_END_WITH_SPAN = (
+    _END.replace(
+        "    raise\n",
+        "    if _mlguard_span is not None:\n"
+        "        _mlguard_span = _mlguard_guard.end_span(_mlguard_span, _mlguard_error)\n"
+        "    raise\n",
+    )
+    + _CLOSE_SPAN
+)
 # Falls through at the end instead of returning, so that the end is counted.
 _DELEGATED = textwrap.indent(wrapping.DELEGATE.replace("    return\n", "    pass\n"), "    ")
 _TEMPLATES: dict[str, str] = {
@@ -69,23 +85,23 @@ try:
 return _mlguard_result
 """,
     "generator": f"""\
-{_START}_mlguard_started = _mlguard_time.now()
+{_START}{_OPEN_SPAN}_mlguard_started = _mlguard_time.now()
 try:
     _mlguard_result = yield from <call>
 except GeneratorExit:
     _mlguard_guard.ended(_mlguard_time.now() - _mlguard_started)
     raise
-{_END}_mlguard_guard.ended(_mlguard_time.now() - _mlguard_started)
+{_END_WITH_SPAN}_mlguard_guard.ended(_mlguard_time.now() - _mlguard_started)
 return _mlguard_result
 """,
     "asyncgen": f"""\
-{_START}_mlguard_started = _mlguard_time.now()
+{_START}{_OPEN_SPAN}_mlguard_started = _mlguard_time.now()
 try:
 {_DELEGATED}\
 except GeneratorExit:
     _mlguard_guard.ended(_mlguard_time.now() - _mlguard_started)
     raise
-{_END}_mlguard_guard.ended(_mlguard_time.now() - _mlguard_started)
+{_END_WITH_SPAN}_mlguard_guard.ended(_mlguard_time.now() - _mlguard_started)
 """,
 }
 
@@ -204,9 +220,18 @@ class MonitorGuard(Guard):
 
     def _span(self) -> Any:
         wanted = self.policy.traces is not False
-        return (
-            tracing.span(self.label, {**dict(self.policy.labels), "mlguard.run_id": run_id()}) if wanted else _nothing
-        )
+        return tracing.span(self.label, self._span_attributes()) if wanted else _nothing
+
+    def _span_attributes(self) -> dict[str, str]:
+        return {**dict(self.policy.labels), "mlguard.run_id": run_id()}
+
+    def begin_span(self) -> Any:
+        """The span of a generator; None where none is wanted."""
+        return None if self.policy.traces is False else tracing.begin(self.label, self._span_attributes())
+
+    def end_span(self, span: Any, error: BaseException | None) -> None:
+        """End it, with the error that is on its way out."""
+        tracing.end(span, error)
 
     # On the thread.
 

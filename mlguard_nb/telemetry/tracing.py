@@ -7,7 +7,7 @@ from typing import Any
 
 from mlguard_nb.telemetry.libraries import loaded
 
-__all__ = ["SWITCH", "look", "span"]
+__all__ = ["SWITCH", "begin", "end", "look", "span"]
 
 
 class _Switch:
@@ -36,3 +36,20 @@ def span(name: str, attributes: Mapping[str, str]) -> Any:
     from opentelemetry import trace
 
     return trace.get_tracer("mlguard_nb").start_as_current_span(name, attributes=dict(attributes))
+
+
+def begin(name: str, attributes: Mapping[str, str]) -> Any:
+    """A span below the current one that does not become the current one; `end` ends it."""
+    from opentelemetry import trace
+
+    return trace.get_tracer("mlguard_nb").start_span(name, attributes=dict(attributes))
+
+
+def end(span: Any, error: BaseException | None) -> None:
+    """End a span that `begin` gave, with the error that ended the work, if one did."""
+    from opentelemetry import trace
+
+    if isinstance(error, Exception):
+        span.record_exception(error)
+        span.set_status(trace.Status(trace.StatusCode.ERROR, f"{type(error).__name__}: {error}"))
+    span.end()

@@ -185,6 +185,40 @@ def test_opentelemetry_spans_nest_and_record_errors() -> None:
     assert done.stdout == "inner ERROR risk True outer\n", done.stderr
 
 
+GENERATOR_SPANS = (
+    SPANS[: SPANS.index("@monitor")]
+    + """
+@monitor(name="inner")
+def inner(): pass
+@monitor(name="items")
+def items(fails):
+    yield 1
+    if fails: raise ValueError("x")
+@monitor(name="rows")
+async def rows():
+    yield 1
+async def collect():
+    return [row async for row in rows()]
+for item in items(False): inner()
+try: list(items(True))
+except ValueError: list(items(False))
+asyncio.run(collect())
+next(items(False))
+for span in spans.get_finished_spans():
+    print(span.name, span.status.status_code.name, span.parent, len(span.events))
+"""
+)
+
+
+def test_generators_have_spans_that_adopt_nobody() -> None:
+    """Between two items the caller's code runs: its spans are not the generator's children."""
+    pytest.importorskip("opentelemetry.sdk.trace")
+    done = subprocess.run([sys.executable, "-c", GENERATOR_SPANS], capture_output=True, text=True, check=False)
+    assert done.stdout.splitlines() == [
+        "inner UNSET None 0", "items UNSET None 0", "items ERROR None 1", "items UNSET None 0", "rows UNSET None 0", "items UNSET None 0",
+    ], done.stderr  # fmt: skip
+
+
 def test_without_a_tracer_provider_nothing_is_traced() -> None:
     tracing.look()
     assert tracing.SWITCH.on is False
