@@ -1,4 +1,4 @@
-"""A cell as plain Python: magics, shell lines and help lines replaced, the %%guard line read. Each cell stands alone."""
+"""A cell as plain Python: magics, shell and help lines replaced, the %%guard line read. Each cell stands alone."""
 
 from __future__ import annotations
 
@@ -186,7 +186,8 @@ def _transformed(source: str) -> str | Exception:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return str(TransformerManager().transform_cell(source))
+            manager = TransformerManager()  # type: ignore[no-untyped-call]
+            return str(manager.transform_cell(source))
     except _TOO_DEEP as error:
         return error
 
@@ -196,9 +197,16 @@ def _transformed(source: str) -> str | Exception:
 
 def _without_ipython(draft: _Draft, tree: ast.Module) -> ast.Module:
     edits: list[tuple[ast.expr, str]] = []
+    attributes = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
     whole = {id(node.value): node for node in ast.walk(tree) if isinstance(node, ast.Expr)}
     for node in _outermost(tree):
         action = _action(node, assigned=id(node) not in whole)
+        if action is None and id(node) in attributes:
+            draft.refuse(
+                "get-ipython", "get_ipython() is used for more than magics, and there is none outside a notebook",
+                node.lineno, "Write it in Python, or export with --skip-bad-cells.",
+            )  # fmt: skip
+            return tree
         if action is None:
             draft.findings.warning(
                 "get-ipython", draft.cell.number, "get_ipython() is None outside a notebook", line=node.lineno

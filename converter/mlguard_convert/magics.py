@@ -167,7 +167,7 @@ def cell_magic(name: str, rest: str, body: str) -> Action:
         if not words:
             return Action(refusal=f"%%{name} names no file")
         return _written(words[-1], "-a" in words or "--append" in words, body, shown)
-    if name in _SHOWN_CELLS or name in ("guard",):
+    if name in _SHOWN_CELLS or name == "guard":
         return Action(None, f"{shown} dropped: it only shows something")
     if name in _SHELL_CELLS or (name == "script" and rest.split()[:1] in (["bash"], ["sh"])):
         if "--out" in rest or "--err" in rest:
@@ -224,6 +224,7 @@ def _environment(rest: str, shown: str) -> Action:
 
 
 def _written(path: str, append: bool, body: str, shown: str) -> Action:
+    body = body if body.endswith("\n") else f"{body}\n"  # as IPython ends it
     target = f"pathlib.Path({shell_text(path)})"
     if append:
         source = f"{target}.open('a', encoding='utf-8').write({body!r})\n"

@@ -134,8 +134,9 @@ class Step:
     `initial` names get None first, because no path is sure to bind them; `restored` are builtins that the step both
     reads and shadows; `tolerated` cells may raise; `dead` names are bound and read by nobody; `nonlocals` are
     notebook variables that functions inside it bind; `deletes` leave the namespace for good; `fallback` is the
-    notebook's function of a policy with fallback=; `figures` the name plt.show() saves under, None where it draws
-    nothing; `state` marks the one step of a notebook that runs code as text: its names are globals of a module.
+    notebook's function of a policy with fallback=; `guarded` are functions inside it with guards of their own;
+    `figures` the name plt.show() saves under, None where it draws nothing; `state` marks the one
+    step of a notebook that runs code as text: its names are globals of a module.
     """
 
     name: str
@@ -154,6 +155,7 @@ class Step:
     tolerated: tuple[int, ...] = ()
     policy: GuardPolicy | None = None
     fallback: str | None = None
+    guarded: tuple[tuple[str, GuardPolicy], ...] = ()
     figures: str | None = None
     is_async: bool = False
     state: bool = False
@@ -171,9 +173,10 @@ class Change:
 class Plan:
     """Everything that the package's files are written from.
 
-    `results` are the names `run()` returns, in the order the notebook first binds them. `calls` are the functions
-    with `takes`: name to those names. `modules` are the top-level modules that are imported, without those copied to
-    vendor/; `optional` the part of them whose absence the notebook handles; `requirements` what pip lines asked for; `data_files` the literal relative paths that are read.
+    `results` are the names `run()` returns, in the order the notebook first binds them; `names` all names that it
+    uses. `modules` are the top-level modules that are imported, without those copied to vendor/; `optional` the part
+    of them whose absence the notebook handles; `requirements` what pip lines asked for; `data_files` the literal
+    relative paths of files that exist beside it.
     """
 
     package: str

@@ -62,7 +62,8 @@ def read_notebook(path: str | Path) -> Notebook:
         listed = [cell for sheet in data["worksheets"] if isinstance(sheet, dict) for cell in sheet.get("cells") or ()]
     if not isinstance(listed, list) or not all(isinstance(cell, dict) for cell in listed):
         raise refused(path, "not-a-notebook", "not a notebook: it has no list of cells")
-    metadata = data.get("metadata") if isinstance(data.get("metadata"), dict) else {}
+    held = data.get("metadata")
+    metadata: dict[str, Any] = held if isinstance(held, dict) else {}
     _check_language(path, metadata)
     cells, title, prose = _cells(listed)
     return Notebook(

@@ -1,4 +1,4 @@
-"""Names that the package brings along, chosen so that none is a name of the notebook; and the imports a module needs."""
+"""Names that the package brings along, none of them a name of the notebook; and the imports that a module needs."""
 
 from __future__ import annotations
 

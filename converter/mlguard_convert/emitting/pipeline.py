@@ -41,7 +41,8 @@ def pipeline_module(plan: Plan, seen: Mapping[str, str] | None) -> str:
     kind = "async def" if plan.is_async else "def"
     lines.append(f"{kind} run({accepted}base_dir: str | {path} | None = None) -> {'Results' if results else 'dict'}:")
     lines.append(
-        '    """Run every step in the notebook\'s order; relative paths start at `base_dir` (default: the current folder)."""'
+        '    """Run every step in the notebook\'s order; '
+        'relative paths start at `base_dir` (default: the current folder)."""'
     )
     if plan.params:
         lines.append(f"    {given} = params or {params_class}()")

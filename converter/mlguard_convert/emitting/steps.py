@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import libcst as cst
 
@@ -124,8 +124,10 @@ def steps_module(plan: Plan, seen: Mapping[str, str] | None) -> str:
     home = {one.name: "schemas" for one in plan.schemas}
     home |= {one.name: "functions" for one in plan.functions}
     home |= {one.name: "functions" for one in plan.constants} if plan.functions else {}
-    about = '"""The notebook\'s cells as functions: a step reads its arguments and returns what later cells or the caller use."""'
-    return _module(about, import_lines(plan, code, writer.introduced, home, effects=True, keep=_is_state(plan)), code)
+    what = "a step reads its arguments and returns what later cells or the caller use"
+    about = f'"""The notebook\'s cells as functions: {what}."""'
+    imports = import_lines(plan, code, writer.introduced, home, effects=True, keep=_is_state(plan))
+    return _module(about, imports, code)
 
 
 def _is_state(plan: Plan) -> bool:
@@ -142,6 +144,8 @@ def _step(writer: Writer, step: Step) -> str:
         body = writer.body(piece, step.figures)
         if step.dead or "except" in piece.source:
             body = body.rewritten(DropDeadStores(step.dead, _unread_handlers(piece, step)))
+        if step.guarded:
+            body = body.rewritten(AddGuards({name: writer.guards(policy) for name, policy in step.guarded}))
         if step.nonlocals:
             body = body.rewritten(GlobalToNonlocal(step.nonlocals))
         if step.state:
@@ -247,7 +251,7 @@ def _tidy_return(body: Body, step: Step) -> Body:
     return Body([*body.statements[:-2], returned], body.footer)
 
 
-def _may_fold(before: list[object], step: Step) -> bool:
+def _may_fold(before: Sequence[object], step: Step) -> bool:
     """A function inside the step may be closed over the name: then it must stay a variable."""
     return not any(isinstance(one, (cst.FunctionDef, cst.ClassDef)) for one in before) and not step.tolerated
 

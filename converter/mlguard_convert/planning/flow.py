@@ -10,7 +10,7 @@ from mlguard_convert.ipython_syntax import PlainCell
 from mlguard_convert.plan import Piece, Step
 from mlguard_convert.planning.draft import Draft, Unit
 from mlguard_convert.planning.grouping import Group, group_cells
-from mlguard_convert.planning.guarding import step_policy
+from mlguard_convert.planning.guarding import inner_policies, step_policy
 from mlguard_convert.planning.naming import free_name, slug, step_name
 from mlguard_convert.planning.prose import docstring
 from mlguard_convert.planning.purity import is_shown
@@ -178,7 +178,7 @@ def _step(draft: Draft, group: Group, after: _After, known: set[str], fixed: fro
         state=draft.is_dynamic,
     )
     policy, fallback = step_policy(draft, group, step)
-    return replace(step, policy=policy, fallback=fallback)
+    return replace(step, policy=policy, fallback=fallback, guarded=inner_policies(draft, group))
 
 
 def _own_title(draft: Draft, cell: PlainCell) -> str:

@@ -14,7 +14,7 @@ from mlguard_nb.policy.values import GuardPolicy, NameRef
 if TYPE_CHECKING:
     from mlguard_convert.planning.grouping import Group
 
-__all__ = ["function_policies", "step_policy"]
+__all__ = ["function_policies", "inner_policies", "step_policy"]
 
 
 def step_policy(draft: Draft, group: Group, step: Step) -> tuple[GuardPolicy | None, str | None]:
@@ -70,6 +70,20 @@ def _check_references(draft: Draft, policy: GuardPolicy, cell: int) -> None:
                 "guard-name", cell, f"{role}={reference.name}: {top} is not known where the step is defined",
                 "Import or define it at the top of a cell, once.",
             )  # fmt: skip
+
+
+def inner_policies(draft: Draft, group: Group) -> tuple[tuple[str, GuardPolicy], ...]:
+    """The guards of functions that stay inside the step, for a cell that only defines."""
+    found = []
+    for unit in group.units:
+        directive = unit.cell.directive
+        if directive is None or not directive.policy.parts() or not scope_is_defs(unit):
+            continue
+        for name in unit.facts.functions:
+            policy = with_known_schemas(draft, directive.policy, (), unit.number)
+            _check_references(draft, policy, unit.number)
+            found.append((name, policy))
+    return tuple(found)
 
 
 def function_policies(draft: Draft) -> None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import ast
+from dataclasses import replace
 from importlib.machinery import PathFinder
 
+from mlguard_convert.ipython_syntax import PlainCell
 from mlguard_convert.plan import Import, ImportBlock
 from mlguard_convert.planning.draft import Draft, Unit
 from mlguard_convert.planning.stars import star_names
 from mlguard_convert.planning.vendoring import Helpers
+from mlguard_nb.dataflow import ImportedName, statement_facts
 
 __all__ = ["hoist_imports"]
 
@@ -66,27 +69,19 @@ def _split(draft: Draft) -> None:
         draft.forget_tables()
 
 
-def _with_single_imports(cell: object) -> object:
-    from dataclasses import replace
-
-    from mlguard_convert.ipython_syntax import PlainCell
-
-    assert isinstance(cell, PlainCell)
+def _with_single_imports(cell: PlainCell) -> PlainCell:
     lines = cell.source.split("\n")
     for node in reversed(cell.tree.body):
         if isinstance(node, (ast.Import, ast.ImportFrom)) and len(node.names) > 1:
             rows = range(node.lineno - 1, node.end_lineno or node.lineno)
             if any(other is not node and other.lineno - 1 in rows for other in cell.tree.body):
                 continue
-            single = []
-            for alias in node.names:
-                one = (
-                    ast.Import([alias])
-                    if isinstance(node, ast.Import)
-                    else ast.ImportFrom(node.module, [alias], node.level)
-                )
-                single.append(ast.unparse(one))
-            lines[rows.start : rows.stop] = single
+            if isinstance(node, ast.Import):
+                lines[rows.start : rows.stop] = [ast.unparse(ast.Import([alias])) for alias in node.names]
+            else:
+                lines[rows.start : rows.stop] = [
+                    ast.unparse(ast.ImportFrom(node.module, [alias], node.level)) for alias in node.names
+                ]
     source = "\n".join(lines)
     return replace(cell, source=source, tree=ast.parse(source))
 
@@ -95,27 +90,21 @@ def _hoistable(draft: Draft) -> set[str]:
     """Names that only imports bind, always to the same thing, and that live from then on."""
     found: set[str] = set()
     for name, units in draft.binders.items():
-        keys = set()
-        for unit in units:
-            keys |= {
-                (
-                    one.module.partition(".")[0]
-                    if one.attribute is None and "." not in name and name == one.module.partition(".")[0]
-                    else one.module,
-                    one.attribute,
-                )
-                for one in unit.facts.imports
-                if one.name == name
-            }
-            if not isinstance(unit.node, (ast.Import, ast.ImportFrom, ast.Try)) or not any(
-                one.name == name for one in unit.facts.imports
-            ):
-                keys.add((None, None))
-        tries = [unit for unit in units if isinstance(unit.node, ast.Try)]
-        alone = not tries or len(units) == 1 or len(keys) == 1
-        if (len(keys) == 1 or tries) and alone and (None, None) not in keys:
+        keys = {_key(one) for unit in units for one in unit.facts.imports if one.name == name}
+        kinds = (ast.Import, ast.ImportFrom, ast.Try)
+        only_imports = all(
+            isinstance(unit.node, kinds) and any(one.name == name for one in unit.facts.imports) for unit in units
+        )
+        alone_in_try = len(units) == 1 and isinstance(units[0].node, ast.Try)
+        if only_imports and (len(keys) == 1 or alone_in_try):
             found.add(name)
     return found - draft.deleted - draft.written
+
+
+def _key(one: ImportedName) -> tuple[str, str | None]:
+    """What a name means; `import a.b` and `import a` both bind a."""
+    top = one.module.partition(".")[0]
+    return (top if one.attribute is None and one.name == top else one.module), one.attribute
 
 
 def _must_stay(draft: Draft, unit: Unit, helpers: Helpers) -> bool:
@@ -164,7 +153,7 @@ def _resolve_star(draft: Draft, unit: Unit, helpers: Helpers) -> None:
     names = helpers.public_names(module) if helpers.has(module) else star_names(module)
     if names is None:
         draft.findings.error(
-            "star-import", unit.number, f"what `from {module} import *` binds cannot be found out: it is not installed here",
+            "star-import", unit.number, f"what `from {module} import *` binds is not known: it is not installed here",
             "Install it, or import the names one by one.",
         )  # fmt: skip
         return
@@ -201,10 +190,10 @@ def _try_block(draft: Draft, unit: Unit, hoistable: set[str], helpers: Helpers) 
     bound_here = all(draft.binders[name] == [unit] for name in unit.facts.bound)
     tried = {(one.module, one.attribute) for one in _imported(node.body)}
     again = {(one.module, one.attribute) for one in _imported(handled)}
-    if any("depend" in text for text in unit.cell.changes) and all(isinstance(one, imports) for one in handled):
-        if again <= tried and all(name in hoistable for name in unit.facts.bound):
-            _hoist(draft, unit, helpers)
-            return
+    installs = any("depend" in text for text in unit.cell.changes) and all(isinstance(one, imports) for one in handled)
+    if installs and again <= tried and all(name in hoistable for name in unit.facts.bound):
+        _hoist(draft, unit, helpers)
+        return
     plain = (*imports, ast.Assign)
     literal = all(not isinstance(one, ast.Assign) or isinstance(one.value, ast.Constant) for one in handled)
     if bound_here and literal and all(isinstance(one, plain) for one in handled):
@@ -217,9 +206,7 @@ def _try_block(draft: Draft, unit: Unit, hoistable: set[str], helpers: Helpers) 
         draft.blocks.append(ImportBlock(names, unit.piece))
 
 
-def _imported(statements: list[ast.stmt]) -> list[object]:
-    from mlguard_nb.dataflow import statement_facts
-
+def _imported(statements: list[ast.stmt]) -> list[ImportedName]:
     return [one for statement in statements for one in statement_facts(statement).imports]
 
 

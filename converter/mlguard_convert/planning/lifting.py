@@ -45,10 +45,8 @@ def lift_functions(draft: Draft) -> None:
             for need in candidate.needs & found.keys():
                 takes |= found[need].takes
             takes -= {name}
-            if any(one in variables and one not in found and one not in fixed for one in candidate.early):
-                del found[name]
-                changed = True
-            elif takes and not (candidate.may_take and _callable_with(draft, name, takes)):
+            early = any(one in variables and one not in found and one not in fixed for one in candidate.early)
+            if early or (takes and not (candidate.may_take and _callable_with(draft, name, takes))):
                 del found[name]
                 changed = True
             elif takes != candidate.takes:

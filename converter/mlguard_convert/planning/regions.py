@@ -32,27 +32,27 @@ def find_regions(draft: Draft, facts: list[CellFacts]) -> list[int]:
             later = [other for other in binders.get(name, ()) if other > position]
             if later and not _only_passed(units[position], name) and _used_after(units, position, name, later[0]):
                 spans.append((position, _last_use(units, facts, position, name, later)))
-                draft.findings.info(
-                    "late-binding", draft.cells[position].number,
-                    f"a function reads {name}, which cell {draft.cells[later[0]].number} binds again: these cells stay one step",
-                )  # fmt: skip
+                again = draft.cells[later[0]].number
+                message = f"a function reads {name}, bound again in cell {again}: these cells stay one step"
+                draft.findings.info("late-binding", draft.cells[position].number, message)
         for name in one.written_globals:
+            binding = {
+                bound for unit in units[position] if name in unit.facts.written_globals for bound in unit.facts.bound
+            }
             touching = [
-                other for other in range(count)
-                if name in facts[other].uses | facts[other].bound | facts[other].late_reads
-                or (facts[position].bound & (facts[other].uses | facts[other].late_reads)
-                    and any(name in unit.facts.written_globals and unit.facts.bound & (facts[other].uses | facts[other].late_reads)
-                            for unit in units[position]))
-            ]  # fmt: skip
+                other
+                for other, two in enumerate(facts)
+                if name in two.bound or ({name} | binding) & (two.uses | two.late_reads)
+            ]
             spans.append((min([*touching, position]), max([*touching, position])))
     regions = list(range(count))
+    end = start = -1
     for first, last in sorted(spans):
+        if first > end:
+            start = first
+        end = max(end, last)
         for position in range(first, last + 1):
-            regions[position] = min(regions[position], regions[first])
-    for position in range(1, count):  # a span inside another belongs to it
-        covering = [regions[first] for first, last in spans if first <= position <= last]
-        if covering:
-            regions[position] = min(covering)
+            regions[position] = start
     return regions
 
 

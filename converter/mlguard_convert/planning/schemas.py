@@ -10,7 +10,7 @@ from mlguard_convert.plan import Schema
 from mlguard_convert.planning.draft import BUILTINS, Draft
 from mlguard_nb.errors import PolicyError
 from mlguard_nb.policy.render import source_of
-from mlguard_nb.policy.schemas import Array, Col, Frame
+from mlguard_nb.policy.schemas import Col, Frame
 from mlguard_nb.policy.values import GuardPolicy, NameRef
 
 __all__ = ["find_schemas", "with_known_schemas"]
@@ -66,7 +66,7 @@ def _plain_types(value: Any) -> Any:
     if isinstance(value, Frame):
         columns = {name: _plain_types(column) for name, column in value.columns}
         return Frame(columns, extra=value.extra, min_rows=value.min_rows)
-    return value if isinstance(value, Array) else value
+    return value
 
 
 def with_known_schemas(draft: Draft, policy: GuardPolicy, names: tuple[str, ...], cell: int) -> GuardPolicy:

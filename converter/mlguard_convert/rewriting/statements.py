@@ -1,4 +1,4 @@
-"""A cell's statements as libcst nodes, by the same places as in its ast; comments stay with the statement below them."""
+"""A cell's statements as libcst nodes, by the same places as in its ast, each with the comments above it."""
 
 from __future__ import annotations
 
@@ -119,6 +119,7 @@ def code_of(body: Body) -> str:
 def function_of(header: str, body: Body) -> str:
     """The text of a function whose `header` (decorators, def line, docstring) is given, with `body` below it."""
     function = cst.parse_statement(header)
-    assert isinstance(function, cst.FunctionDef) and isinstance(function.body, cst.IndentedBlock)
+    assert isinstance(function, cst.FunctionDef)
+    assert isinstance(function.body, cst.IndentedBlock)
     block = function.body.with_changes(body=[*function.body.body, *body.statements], footer=body.footer)
     return cst.Module(body=[function.with_changes(body=block)]).code
