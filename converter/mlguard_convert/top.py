@@ -156,7 +156,7 @@ def local_kernels() -> tuple[tuple[KernelFacts, ...], int]:
 @contextmanager
 def _keys(*, once: bool) -> Iterator[Callable[[float], str]]:
     """A function that waits up to some seconds for a key; without a terminal it only waits."""
-    if once or not sys.stdin.isatty():
+    if once or sys.platform == "win32" or not sys.stdin.isatty():
 
         def wait(seconds: float) -> str:
             clock.current().sleep(seconds)

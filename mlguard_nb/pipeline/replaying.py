@@ -42,15 +42,15 @@ def replay(package: str, base_dir: str | None) -> dict[str, Any]:
     """
     module = importlib.import_module(package)
     own = ("__main__", package)
-    types: dict[str, str] = {}
-    with step_locals(_step_codes(package), types, own) as seen, files_read(base_dir) as files:
+    types: dict[str, type | None] = {}
+    with step_locals(_step_codes(package), types) as seen, files_read(base_dir) as files:
         found = module.run(base_dir=base_dir)
         results = asyncio.run(found) if inspect.iscoroutine(found) else found
     everything = {**_constants(package), **_parameters(module), **seen}
     return {
         "results": final_names(results or {}, own),
         "locals": final_names(everything, own),
-        "types": types,
+        "types": {place: type_name(kind, own) for place, kind in types.items() if kind is not None},
         "files": sorted(files),
         "modules": sorted({name.partition(".")[0] for name in sys.modules}),
     }
@@ -91,8 +91,8 @@ class _Watcher:
     A Step without cells stands for a plain function: only its types are noted, of its first calls.
     """
 
-    def __init__(self, codes: Mapping[CodeType, Step], types: dict[str, str], own: tuple[str, ...]) -> None:
-        self.codes, self.types, self.own = codes, types, own
+    def __init__(self, codes: Mapping[CodeType, Step], types: dict[str, type | None]) -> None:
+        self.codes, self.types = codes, types
         self.seen: dict[str, Any] = {}
         self.calls: Counter[CodeType] = Counter()
 
@@ -116,21 +116,23 @@ class _Watcher:
             self._note(f"{step.name}.{name}", one)
 
     def _note(self, place: str, value: Any) -> None:
-        """The type at a place; "" once two different ones were there."""
-        found = type_name(type(value), self.own)
-        self.types[place] = found if self.types.get(place, found) == found else ""
+        """The type at a place, the wider of two where one is a kind of the other; None once they differ."""
+        found = type(value)
+        known = self.types.setdefault(place, found)
+        if known is not None and not issubclass(found, known):
+            self.types[place] = found if issubclass(known, found) else None
 
 
 @contextmanager
 def step_locals(
-    codes: Mapping[CodeType, Step], types: dict[str, str] | None = None, own: tuple[str, ...] = ("__main__",)
+    codes: Mapping[CodeType, Step], types: dict[str, type | None] | None = None
 ) -> Iterator[dict[str, Any]]:
     """Collect the local names of every function whose code is in `codes`, each time it returns.
 
-    `types` is filled with the types of arguments, as "step(name)", and of outputs, as "step.name"; types of the
-    modules in `own` go by their bare name.
+    `types` is filled with the types of arguments, as "step(name)", and of outputs, as "step.name"; None where calls
+    differ.
     """
-    watcher = _Watcher(codes, {} if types is None else types, own)
+    watcher = _Watcher(codes, {} if types is None else types)
     stop = _monitor(watcher) if sys.version_info >= (3, 12) else _profile(watcher)
     try:
         yield watcher.seen

@@ -33,10 +33,10 @@ CODES = {add.__wrapped__.__code__: add.__mlguard_step__}  # type: ignore[attr-de
 
 def test_the_names_of_a_step_are_seen_and_nobody_elses() -> None:
     """Also its loop variable and its arguments; functions that it calls keep theirs."""
-    types: dict[str, str] = {}
+    types: dict[str, type | None] = {}
     with step_locals(CODES, types) as seen:
         assert add(1) == 6
-    assert types == {"add(first)": "int", "add.total": "int"}
+    assert types == {"add(first)": int, "add.total": int}
     assert {name: seen[name] for name in ("first", "item", "last", "total")} == {
         "first": 1, "item": 2, "last": 2, "total": 6,
     }  # fmt: skip
@@ -51,6 +51,18 @@ def test_the_last_step_to_bind_a_name_wins() -> None:
         add(1)
         add(7)
     assert seen["first"] == 7
+
+
+def test_types_are_the_widest_seen_and_none_once_they_differ() -> None:
+    """int then bool is int, int then float is float only where one is a kind of the other."""
+    types: dict[str, type | None] = {}
+    with step_locals(CODES, types):
+        add(True)
+        add(1)
+    assert types["add(first)"] is int
+    with step_locals(CODES, types):
+        add(1.5)  # type: ignore[arg-type]
+    assert types["add(first)"] is None
 
 
 def test_files_that_were_there_and_are_read_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
