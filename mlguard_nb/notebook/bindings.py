@@ -13,9 +13,12 @@ _MISSING: Any = object()
 _DYNAMIC = frozenset({"exec", "eval", "globals", "locals", "vars", "get_ipython", "*"})
 
 
-def names_in(code: CodeType) -> frozenset[str]:
-    """Every global name that `code`, or a function or class inside it, mentions: no other can it bind by itself."""
-    return frozenset(_names(code))
+def names_in(code: CodeType) -> tuple[str, ...]:
+    """Every global name that `code`, or a function or class inside it, mentions, in that order.
+
+    No other name can it bind by itself.
+    """
+    return tuple(dict.fromkeys(_names(code)))
 
 
 def _names(code: CodeType) -> Iterator[str]:

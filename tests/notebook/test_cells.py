@@ -38,7 +38,7 @@ def test_a_traceback_points_at_the_line_that_was_typed(kernel: Kernel) -> None:
 
     assert answer.error == "ZeroDivisionError"
     assert "----> 4 x / 0" in answer.traceback
-    assert "1 %%guard retry=2 wait=0s  # note" in answer.traceback
+    assert "1 %%guard name=shown  # note" in kernel.run("%%guard name=shown  # note\n1 / 0").traceback
     assert "mlguard_nb" not in answer.traceback and "__mlguard__" not in answer.traceback
 
 
