@@ -11,7 +11,7 @@ import libcst as cst
 from mlguard_convert.emitting.annotations import Types
 from mlguard_convert.emitting.names import Introduced, import_lines
 from mlguard_convert.magics import SHELL
-from mlguard_convert.plan import Piece, Plan, Step
+from mlguard_convert.plan import Import, Piece, Plan, Step
 from mlguard_convert.rewriting.annotating import AnnotateFunctions
 from mlguard_convert.rewriting.calls import PassVariables
 from mlguard_convert.rewriting.dead_stores import DropDeadStores
@@ -53,7 +53,7 @@ class Writer:
             passes.append(SaveFigures(self.introduced.name("save_figures", PIPELINE), self.pyplot, figures))
         if "display" in text and self.prints:
             passes.append(PrintDisplays())
-            self.introduced.name("display", "IPython.display")
+            self.introduced.imports["display"] = Import("display", "IPython.display", "display")
         words = set(re.findall(r"\w+", text)) if self.takes else set()
         takes = {name: self.takes[name] for name in words & self.takes.keys()}
         if takes:
@@ -239,9 +239,9 @@ def _tidy_return(body: Body, step: Step) -> Body:
     target = assign.targets[0].target
     if len(assign.targets) != 1 or not isinstance(target, cst.Name) or target.value != step.outputs[0]:
         return body
-    if not _may_fold(body.statements[:-2], step):
-        return body
     value = assign.value
+    if not _may_fold(body.statements[:-2], step) or _is_stored_before(body, target.value, value):
+        return body
     spaced = (
         value.with_changes(lpar=[cst.LeftParen()], rpar=[cst.RightParen()])
         if isinstance(value, cst.Tuple) and not value.lpar
@@ -249,6 +249,13 @@ def _tidy_return(body: Body, step: Step) -> Body:
     )
     returned = last.with_changes(body=[cst.Return(spaced)])
     return Body([*body.statements[:-2], returned], body.footer)
+
+
+def _is_stored_before(body: Body, name: str, value: cst.BaseExpression) -> bool:
+    """Whether an earlier store would lose its only reader, the return."""
+    earlier = cst.Module(body=body.statements[:-2]).code
+    stored = re.search(rf"\b{re.escape(name)}\b", earlier) is not None
+    return stored and re.search(rf"\b{re.escape(name)}\b", cst.Module([]).code_for_node(value)) is None
 
 
 def _may_fold(before: Sequence[object], step: Step) -> bool:

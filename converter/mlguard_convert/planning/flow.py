@@ -82,7 +82,13 @@ def build_steps(draft: Draft) -> tuple[list[Step], list[str]]:
         if not step.outputs and not _does_anything(group):
             continue
         steps.append(step)
-    return steps, [*(one.name for one in draft.constants), *alive]
+    chosen = draft.options.outputs
+    constants = [
+        one.name
+        for one in draft.constants
+        if chosen == "all" or (one.name in chosen if isinstance(chosen, tuple) else not one.name.startswith("_"))
+    ]
+    return steps, [*constants, *alive]
 
 
 def _does_anything(group: Group) -> bool:

@@ -84,8 +84,8 @@ _VERBS = {
     "scatter": "plot", "imshow": "plot", "bar": "plot", "barh": "plot", "boxplot": "plot", "show": "plot",
     "read_csv": "read", "read_excel": "read", "read_json": "read", "read_parquet": "read", "load": "load",
     "to_csv": "write", "savefig": "save", "save": "save", "dump": "save", "print": "print", "groupby": "group",
-    "merge": "merge", "join": "join", "concat": "join", "append": "append", "train_test_split": "split",
-    "update": "update", "sort": "sort", "seed": "seed", "set": "set", "use": "set",
+    "merge": "merge", "join": "join", "concat": "join", "train_test_split": "split",
+    "seed": "seed",
 }  # fmt: skip
 
 
@@ -151,8 +151,9 @@ def step_name(
     """A name for a step that no other step has: from its heading, else from its first output and its last call."""
     base = slug(title)
     verb = verb_of(statements)
-    if not base and not outputs and verb in _WHOLE:
-        base = _WHOLE[verb]
+    if verb in _WHOLE:
+        base = base or (_WHOLE[verb] if not outputs else "")
+        verb = ""
     first = next((re.sub(r"_+", "_", name.lower()).strip("_") for name in outputs if name.strip("_").isascii()), "")
     if plots and not outputs:
         subject = _subject(statements)

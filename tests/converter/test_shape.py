@@ -1,0 +1,205 @@
+"""What the emitted modules look like: each rewrite where it applies, and where it must leave things alone."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mlguard_convert.plan import PlanOptions, make_plan
+from mlguard_convert.reader import read_notebook
+from mlguard_nb.errors import ConversionError
+from tests.converter.running import convert, make_notebook, sources
+
+H = "markdown"
+
+# name: (cells, texts that steps.py holds, texts that it does not hold)
+STEPS: dict[str, tuple[tuple[Any, ...], list[str], list[str]]] = {
+    "pure displays go": (("x = [3]\nx", "len(x)", "x.append(1)"), ["x.append(1)"], ["len(x)", "\n    x\n"]),
+    "a print stays": (("x = [3]", "print(x)"), ["print(x)"], []),
+    "a random draw is no display": (("import random\nrandom.random()", "import pandas as pd\ndf = pd.DataFrame()\ndf.sample(1)"), ["random.random()", "df.sample(1)"], []),
+    "markdown shown is printed": (("from IPython.display import Markdown, display\nn = len('a')\ndisplay(Markdown(f'**{n}**'))",), ["print(f'**{n}**')"], ["Markdown", "IPython"]),
+    "a handle of display stays one": (("n = len('a')\nhandle = display(n, display_id=True)\nhandle.update(2)",), ["display(n, display_id=True)", "from IPython.display import display"], []),
+    "plt.show saves": (((H, "## The figure"), "import matplotlib.pyplot as plt\nplt.plot([1, 2])\nplt.show()"), ['save_figures("figure")', "import save_figures, step"], ["plt.show", "plt.close"]),
+    "a figure's own show is left alone": (("import matplotlib.pyplot as plt\nfig, ax = plt.subplots()\nfig.show()",), ["fig.show()"], ["save_figures"]),
+    "shell lines are off": (("folder = str('out')", "!ls {folder}/*.csv\nfiles = !ls"), ["shell(f'ls {folder}/*.csv')", "shell('ls', show=False)"], ["allowed=True", "get_ipython"]),
+    "pip lines are requirements": (("!pip install -q numpy", "x = [1]"), [], ["pip", "shell"]),
+    "literals bound once are constants": (("rate = 0.2  # a share", "x = [rate]\nx.append(1)"), ["rate = 0.2  # a share", "def make_x():"], ["def make_x(rate"]),
+    "a literal bound twice is none": (("rate = 0.2", "rate = 0.3", (H, "## Use"), "x = [rate]"), ["rate = 0.3", "def use(rate)"], ["\nrate = 0.2"]),
+    "dead stores go": (("hits = 0\nimport io\nbuffer = io.StringIO()", (H, "## Count"), "hits = len('abc')\nbuffer = hits"), ["io.StringIO()"], ["hits = 0", "buffer = io"]),
+    "unused imports go": (("import os, json\nfrom math import pi, tau", "x = [tau]\ny = json.dumps(x)"), ["import json", "from math import tau"], ["import os", "import pi"]),
+    "imports with an effect stay": (("from mpl_toolkits.mplot3d import Axes3D", "x = [1]"), ["Axes3D  # noqa: F401"], []),
+    "a comment stays with its statement": (("x = [1]\n# grow it\nx.append(2)  # twice\n# the end",), ["    # grow it\n    x.append(2)  # twice", "# the end"], []),
+    "the only output is returned at once": (("import json", "table = json.loads('[1]')"), ["return json.loads('[1]')"], ["table ="]),
+    "an output that the step changes is not": (("xs = list('ab')\nxs.append('c')",), ["xs = list('ab')", "return xs"], []),
+    "global becomes nonlocal": (("count = 0\ndef tick():\n    global count\n    count += 1\ntick()", "x = [count]"), ["nonlocal count"], ["global count"]),
+    "timed lines keep their statement": (("%time x = list('a')\n%matplotlib inline\n%config A.b = 1", "%%time\ny = x + [2]"), ["x = list('a')", "y = x + [2]"], ["%", "get_ipython", "pass"]),
+    "merged cells name a range": (((H, "## Load data"), "a = list('x')", "b = a + ['y']", "c = b + a"), ['cell="1-3"', "def load_data():"], []),
+    "cells under other headings do not merge": (((H, "## One thing"), "a = list('x')", (H, "## Other thing"), "b = a + ['y']"), ["cell=1", "cell=2", "def one_thing():", "def other_thing(a):"], []),
+    "drawing cells stand alone": (((H, "## Ages"), "import matplotlib.pyplot as plt\nages = list(range(3))", "plt.hist(ages)"), ["def ages_step():", "def plot_ages(ages) -> None:"], []),
+    "raises-exception is caught and shown": ((("x = 1 / 0", ["raises-exception"]),), ["except Exception as error:", "print(f"], []),
+    "await makes the step async": (("import asyncio\nx = await asyncio.sleep(0, 3)",), ["async def "], []),
+    "sympy's var is an assignment": (("from sympy import var\nvar('P V')\ngas = [P, V]",), ["P, V = ", "symbols('P V')"], []),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", STEPS)
+def test_steps_hold_what_they_should(name: str, tmp_path: Path) -> None:
+    """Each construct in steps.py: what must stand there, and what must not."""
+    cells, present, absent = STEPS[name]
+    text = sources(tmp_path, *cells)["steps"]
+    for one in present:
+        assert one in text, text
+    for one in absent:
+        assert one not in text, text
+
+
+def test_functions_take_the_variables_they_read(tmp_path: Path) -> None:
+    """A function that reads a notebook variable gets it by keyword, and each call passes the value of that moment."""
+    made = sources(tmp_path, "def score(x):\n    return x * rate", "rate = float('2')", "a = score(3)")
+    assert "def score(x, *, rate):" in made["functions"]
+    assert "score(3, rate=rate)" in made["steps"]
+
+
+def test_guards_become_decorators(tmp_path: Path) -> None:
+    """A guarded cell is a step with the line's decorators; a cell that only defines gives them to its functions."""
+    made = sources(
+        tmp_path,
+        "%%guard retry=3 cache=1h\nxs = list('ab')",
+        "%%guard monitor\ndef last(x):\n    return x[-1]",
+        "def small():\n    return {'y': [0]}",
+        "%%guard mem=0.8 fallback=small name=grow\ny = xs + [last(xs)]",
+    )
+    assert "@cache_result(ttl=3600.0, watch_files=True)\n@retry(attempts=3)\ndef make_xs():" in made["steps"]
+    assert "@monitor()\ndef last(x):" in made["functions"]
+    assert "fallback=grow_on_pressure" in made["steps"]
+    assert 'return given["y"]' in made["steps"]
+
+
+def test_a_guarded_function_that_stays_inside_keeps_its_guard(tmp_path: Path) -> None:
+    """It reads a variable and is handed on, so it cannot move; its decorator goes with it."""
+    made = sources(tmp_path, "k = int('2')", "%%guard retry=2\ndef f(x):\n    return x * k", "ys = list(map(f, [1]))")
+    assert "    @retry(attempts=2)\n    def f(x):" in made["steps"]
+
+
+def test_parameters_become_a_model(tmp_path: Path) -> None:
+    """Types and comments of the tagged cell; steps get the values as arguments."""
+    made = sources(tmp_path, ("n_trees = 50  # trees\nname = 'a'", ["parameters"]), "x = [n_trees]")
+    assert 'n_trees: int = Field(default=50, description="trees")' in made["params"]
+    assert "steps.make_x(params.n_trees)" in made["pipeline"]
+
+
+def test_results_are_what_the_notebook_ends_with(tmp_path: Path) -> None:
+    """Assigned names, not loop targets, imports, functions or private ones; `outputs` changes that."""
+    cells = ("import os\ntotal = 0\nfor i in range(3):\n    total += i\n_tmp = [1]\ndef f():\n    return 1",)
+    path = make_notebook(tmp_path, *cells)
+    assert make_plan(read_notebook(path)).results == ("total",)
+    assert set(make_plan(read_notebook(path), PlanOptions(outputs="all")).results) == {"total", "i", "_tmp"}
+
+
+def test_helper_modules_travel(tmp_path: Path) -> None:
+    """A .py beside the notebook is copied to vendor/, with the helpers it imports, and the sys.path line goes."""
+    (tmp_path / "lib").mkdir()
+    (tmp_path / "lib" / "cleaning.py").write_text("import shapes\ndef tidy(x):\n    return shapes.SIDES * x\n")
+    (tmp_path / "lib" / "shapes.py").write_text("SIDES = 4\n")
+    cells = (
+        "import sys\nsys.path.append('lib')\nfrom cleaning import tidy\nfrom shapes import *",
+        "x = tidy(len('ab')) + SIDES",
+    )
+    _, modules = convert(make_notebook(tmp_path, *cells, name="helped"))
+    assert "from helped.vendor import shapes" in modules["src/helped/vendor/cleaning.py"]
+    assert "from helped.vendor.cleaning import tidy" in modules["src/helped/steps.py"]
+    assert "from helped.vendor.shapes import SIDES" in modules["src/helped/steps.py"]
+    assert "sys.path" not in modules["src/helped/steps.py"]
+
+
+REFUSED = {
+    "x = 1\nreturn x": (1, 2, "return"),
+    "print 'x'": (1, 1, "not valid Python"),
+    "%%R\nx <- 1": (1, 1, "%%R"),
+    "%undefined_magic 3": (1, 1, "%undefined_magic"),
+    "%%guard rety=3\nx = 1": (1, 1, "rety"),
+    "x = 'unterminated": (1, 1, "not valid Python"),
+    "h = get_ipython().history_manager": (1, 1, "get_ipython"),
+}
+
+
+@pytest.mark.parametrize("source", REFUSED)
+def test_what_cannot_be_converted_is_refused_by_cell_and_line(source: str, tmp_path: Path) -> None:
+    """One line that names the cell; other cells are looked at all the same."""
+    cell, line, words = REFUSED[source]
+    with pytest.raises(ConversionError) as raised:
+        make_plan(read_notebook(make_notebook(tmp_path, source, "y = (")))
+    first, second = raised.value.diagnostics
+    assert (first.cell, first.line) == (cell, line)
+    assert words in first.message
+    assert second.cell == 2
+    assert "\n" not in str(first)
+
+
+def test_bad_cells_can_be_skipped(tmp_path: Path) -> None:
+    """--skip-bad-cells leaves them out and says so."""
+    plan = make_plan(read_notebook(make_notebook(tmp_path, "x = [1]", "y = (")), PlanOptions(skip_bad_cells=True))
+    assert plan.skipped == (2,)
+    assert any(one.cell == 2 and one.severity == "warning" for one in plan.diagnostics)
+
+
+def test_findings_name_cells_and_never_a_secret(tmp_path: Path) -> None:
+    """Secrets are warned of without their value; a name that nobody binds is named."""
+    plan = make_plan(read_notebook(make_notebook(tmp_path, "api_key = 'abcd1234efgh'", "x = [nowhere, api_key]")))
+    text = "\n".join(str(one) for one in plan.diagnostics)
+    assert "cell 1, line 1: a literal looks like a secret" in text
+    assert "abcd1234" not in text
+    assert "nowhere is bound by no cell" in text
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"[1]",
+        b"{",
+        b"\xff\xfe\x00",
+        b"{}",
+        b'{"cells": 3}',
+        b'{"cells": [], "metadata": {"language_info": {"name": "R"}}}',
+    ],
+)
+def test_files_that_are_no_python_notebook_are_refused_in_one_line(raw: bytes, tmp_path: Path) -> None:
+    """Truncated, of another shape, of another language."""
+    path = tmp_path / "odd.ipynb"
+    path.write_bytes(raw)
+    with pytest.raises(ConversionError) as raised:
+        read_notebook(path)
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "cells", [(), ("",), ("# only a comment",), ("x = 1\r\ny = [x]\r\n",), ("x = [1]\n\x0cy = x",)]
+)
+def test_odd_notebooks_still_become_packages(cells: tuple[str, ...], tmp_path: Path) -> None:
+    """No cells, empty cells, CRLF, form feeds."""
+    _, modules = convert(make_notebook(tmp_path, *cells))
+    for name, text in modules.items():
+        compile(text, name, "exec")
+
+
+ALL_CELLS = [cell for cells, *_ in STEPS.values() for cell in cells]
+
+
+@pytest.mark.parametrize("name", STEPS)
+def test_what_is_emitted_is_lint_clean(name: str, tmp_path: Path) -> None:
+    """ruff finds no fault (F, E9) with the modules of any of these notebooks."""
+    pytest.importorskip("ruff")
+    _, modules = convert(make_notebook(tmp_path, *STEPS[name][0]))
+    for path, text in modules.items():
+        target = tmp_path / "out" / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        ast.parse(text)
+        target.write_text(text)
+    command = [sys.executable, "-m", "ruff", "check", "--isolated", "--select", "F,E9", str(tmp_path / "out")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
