@@ -13,6 +13,7 @@ export interface DeviceContext {
   readonly model: LiveModel;
   readonly trans: TranslationBundle;
   readonly chosen: string;
+  readonly isWide: boolean;
   readonly running: CellRow | null;
 }
 
@@ -184,7 +185,7 @@ function gpuTable(gpus: readonly Device[], context: DeviceContext): Child[] {
 }
 
 function gpuRow(device: Device, context: DeviceContext): HTMLElement {
-  const { model, trans, chosen } = context;
+  const { model, trans, chosen, isWide } = context;
   const gpu = device.gpu;
   const level = model.level(device);
   const isChosen = device.key === chosen;
@@ -220,7 +221,7 @@ function gpuRow(device: Device, context: DeviceContext): HTMLElement {
     h('td', {}, value(percent(gpu?.utilisation.value ?? null), gpu?.utilisation.reason ?? null, trans)),
     h('td', { class: 'not-narrow' }, value(whole(gpu?.temperature.value ?? null), gpu?.temperature.reason ?? null, trans)),
     h('td', { class: 'only-wide' }, value(whole(gpu?.power.value ?? null), gpu?.power.reason ?? null, trans)),
-    h('td', { class: 'only-wide' }, sparkline(model.readings(device.key, 60), device.limit.value, 48, 14))
+    h('td', { class: 'only-wide' }, isWide && sparkline(model.readings(device.key, 60), device.limit.value, 48, 14))
   );
 }
 

@@ -68,6 +68,11 @@ export function patch(parent: Element, wanted: readonly Node[]): void {
   present.slice(wanted.length).forEach(node => parent.removeChild(node));
 }
 
+/** What stands for a part of the page that is as it was drawn in `edition`: `patch` leaves everything in it alone. */
+export function unchanged(key: string, edition: string): HTMLElement {
+  return h('div', { 'data-key': key, 'data-edition': edition });
+}
+
 function isSame(old: Node, node: Node): boolean {
   return (
     old.nodeName === node.nodeName &&
@@ -81,6 +86,10 @@ function update(old: Node, node: Node): boolean {
     if (old.nodeValue !== node.nodeValue) {
       old.nodeValue = node.nodeValue;
     }
+    return true;
+  }
+  const edition = node.getAttribute('data-edition');
+  if (edition !== null && edition === old.getAttribute('data-edition')) {
     return true;
   }
   for (const name of old.getAttributeNames()) {

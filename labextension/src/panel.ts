@@ -7,16 +7,17 @@ import { Message } from '@lumino/messaging';
 import { Widget } from '@lumino/widgets';
 import { chart, ChartContent, chartTable } from './chart';
 import { deviceBlocks } from './devices';
-import { h, patch, type Child } from './dom';
-import { mainDevice, NotebookInFront, stopOf } from './front';
+import { h, patch, unchanged, type Child } from './dom';
+import { CellRow, mainDevice, NotebookInFront, stopOf } from './front';
 import { cellTable, ledger } from './ledger';
 import { LiveModel } from './model';
-import { sign, type Sign } from './signs';
+import { notices } from './notices';
+import { sign } from './signs';
 import type { Stream } from './stream';
-import { age, timeOfDay } from './words';
+import { timeOfDay } from './words';
 
 const DRAW_MILLISECONDS = 240;
-const ENABLE = 'jupyter server extension enable mlguard_nb';
+const WIDE_PIXELS = 420;
 
 /** What the panel may ask the application for. */
 export interface PanelActions {
@@ -27,10 +28,10 @@ export interface PanelActions {
 
 /** What a reader chose; kept in the settings. */
 export interface PanelChoices {
-  historyView: 'chart' | 'table';
-  historyMinutes: number;
-  showOthers: boolean;
-  interval: number | null;
+  readonly historyView: 'chart' | 'table';
+  readonly historyMinutes: number;
+  readonly showOthers: boolean;
+  readonly interval: number | null;
 }
 
 export class GuardPanel extends Widget {
@@ -45,17 +46,19 @@ export class GuardPanel extends Widget {
     this.node.addEventListener('keydown', this);
     parts.model.changed.connect(this.soon, this);
     parts.front.changed.connect(this.tell, this);
-    parts.front.changed.connect(this.soon, this);
-    this._resize = new ResizeObserver(() => this.soon());
+    parts.front.changed.connect(this.renew, this);
+    this._resize = new ResizeObserver(() => this.renew());
     this._resize.observe(this.node);
   }
 
-  choices: PanelChoices = {
-    historyView: 'chart',
-    historyMinutes: 10,
-    showOthers: true,
-    interval: null
-  };
+  get choices(): PanelChoices {
+    return this._choices;
+  }
+
+  set choices(choices: PanelChoices) {
+    this._choices = choices;
+    this.renew();
+  }
 
   /** The device that the chart shows. */
   get chosen(): string {
@@ -120,6 +123,19 @@ export class GuardPanel extends Widget {
     }
   }
 
+  /** Something else than the readings has changed: every part is drawn anew. */
+  private renew(): void {
+    this._changes += 1;
+    this.soon();
+  }
+
+  /** Names what the slow parts were drawn from: they follow the readings once a second, the devices four times. */
+  private get edition(): string {
+    const { model } = this.parts;
+    const second = Math.floor(Date.now() / 1000);
+    return [second, this._changes, model.connection, model.isStale].join(' ');
+  }
+
   /** At most four times a second, and not while hidden. */
   private soon(): void {
     if (!this.isVisible || document.hidden || this._timer) {
@@ -136,6 +152,10 @@ export class GuardPanel extends Widget {
       return;
     }
     const { model, trans, front } = this.parts;
+    const edition = this.edition;
+    if (edition !== this._drawn) {
+      this._rows = front.rows;
+    }
     this.toggleClass('is-stale', model.isStale);
     patch(this.node, [
       h(
@@ -154,21 +174,22 @@ export class GuardPanel extends Widget {
           sign('more')
         )
       ),
-      h('div', { class: 'mlguard-Panel-message', 'data-key': 'message' }, ...this.messages()),
+      h('div', { class: 'mlguard-Panel-message', 'data-key': 'message' }, ...notices(model, trans)),
       ...(model.sample === null ? [] : this.live()),
       ...this.cells(),
       h('div', { class: 'mlguard-Foot', 'data-key': 'foot' }, h('span', {}, this.foot()))
     ]);
-    this.node.setAttribute('data-notebook', front.name);
+    this._drawn = edition;
   }
 
   private live(): Node[] {
-    const { model, trans, front } = this.parts;
-    const rows = front.rows;
+    const { model, trans } = this.parts;
+    const rows = this._rows;
     const context = {
       model,
       trans,
       chosen: this.chosen,
+      isWide: this.node.clientWidth >= WIDE_PIXELS,
       running: rows.find(row => row.isRunning) ?? null
     };
     const device = model.device(this.chosen);
@@ -180,7 +201,7 @@ export class GuardPanel extends Widget {
       cells: rows
     };
     return [
-      h('div', { 'data-key': 'devices' }, ...deviceBlocks(context)),
+      h('div', { class: 'mlguard-DeviceList', 'data-key': 'devices' }, ...deviceBlocks(context)),
       ...this.section('history', this.historyTitle(), this.historyButtons(), () =>
         content === null
           ? []
@@ -196,7 +217,7 @@ export class GuardPanel extends Widget {
 
   private cells(): Node[] {
     const { model, trans, front } = this.parts;
-    const rows = front.rows;
+    const rows = this._rows;
     if (front.panel === null) {
       return [];
     }
@@ -241,7 +262,13 @@ export class GuardPanel extends Widget {
         ),
         ...buttons
       ),
-      h('div', { 'data-key': key, class: 'mlguard-Section' }, ...(isOpen ? body() : []))
+      this.edition === this._drawn
+        ? unchanged(key, this._drawn)
+        : h(
+            'div',
+            { 'data-key': key, 'data-edition': this.edition, class: 'mlguard-Section' },
+            ...(isOpen ? body() : [])
+          )
     ];
   }
 
@@ -305,83 +332,6 @@ export class GuardPanel extends Widget {
     );
   }
 
-  /** What is missing, why, and what to do next. */
-  private messages(): Child[] {
-    const { model, trans } = this.parts;
-    const found: Child[] = [];
-    if (model.connection === 'missing' && model.sample === null) {
-      found.push(this.missingMessage());
-    } else if (model.isStale || model.connection === 'lost' || model.connection === 'missing') {
-      found.push(this.staleMessage());
-    } else if (model.sample === null) {
-      found.push(message('waiting', trans.__('Connecting to the server.'), ''));
-    }
-    const elsewhere = model.kernel?.elsewhere ?? null;
-    if (elsewhere !== null) {
-      found.push(
-        message(
-          'note',
-          '',
-          trans.__('This kernel runs on another host. The devices below are those of the Jupyter server; what the cell itself used is in the view below it.')
-        )
-      );
-    }
-    for (const device of model.devices) {
-      if (device.gpu !== null && device.used.value === null && !device.gpu.mig) {
-        found.push(
-          message(
-            'critical',
-            device.lost
-              ? trans.__('%1 was lost at %2.', device.label, timeOfDay(device.lost.wall))
-              : trans.__('%1 gives no reading.', device.label),
-            trans.__('%1. Trying again every 5 s.', capital(device.used.reason ?? ''))
-          )
-        );
-      }
-    }
-    return found;
-  }
-
-  private missingMessage(): HTMLElement {
-    const { trans } = this.parts;
-    return message(
-      'note',
-      trans.__('The server part of mlguard-nb is not running.'),
-      trans.__('Live readings need it; guarded cells work without it.'),
-      h('p', {}, trans.__('Next: run this where the server runs, then restart it:')),
-      h(
-        'p',
-        {},
-        h('code', {}, ENABLE),
-        ' ',
-        h('button', { type: 'button', class: 'mlguard-link', 'data-do': 'copy', 'data-with': ENABLE }, trans.__('Copy'))
-      )
-    );
-  }
-
-  private staleMessage(): HTMLElement {
-    const { model, trans } = this.parts;
-    const wait =
-      model.nextTry === null
-        ? ''
-        : trans.__('next try in %1.', age(Math.max(0, (model.nextTry - Date.now()) / 1000)));
-    const head =
-      model.sample === null
-        ? trans.__('No sample yet.')
-        : trans.__('Last sample %1 ago', age(model.age ?? 0));
-    const when = model.sample === null ? '' : `(${timeOfDay(model.sample.wall)}). `;
-    const cause =
-      model.connection === 'live'
-        ? trans.__('The server has not sent one since.')
-        : trans.__('The connection to the server was lost; %1', wait);
-    return message(
-      'stale',
-      head,
-      when + cause,
-      h('p', {}, h('button', { type: 'button', class: 'mlguard-link', 'data-do': 'reconnect' }, trans.__('Try now')))
-    );
-  }
-
   private foot(): string {
     const { model, trans } = this.parts;
     if (model.sample === null) {
@@ -395,6 +345,7 @@ export class GuardPanel extends Widget {
 
   private act(action: string, argument: string, event: MouseEvent): void {
     const { model, front, actions } = this.parts;
+    this._changes += 1;
     const acts: Record<string, () => void> = {
       fold: () => this.fold(argument),
       choose: () => this.choose(argument),
@@ -424,6 +375,7 @@ export class GuardPanel extends Widget {
   }
 
   private choose(key: string): void {
+    this._changes += 1;
     this._chosen = key;
     this.draw();
   }
@@ -436,12 +388,21 @@ export class GuardPanel extends Widget {
   }
 
   private showAs(view: 'chart' | 'table'): void {
-    this.choices.historyView = view;
+    this.choices = { ...this.choices, historyView: view };
     void this._settings?.set('historyView', view);
     this.draw();
   }
 
   private _settings: ISettingRegistry.ISettings | null = null;
+  private _choices: PanelChoices = {
+    historyView: 'chart',
+    historyMinutes: 10,
+    showOthers: true,
+    interval: null
+  };
+  private _changes = 0;
+  private _drawn = '';
+  private _rows: readonly CellRow[] = [];
   private _chosen: string | null = null;
   private _timer = 0;
   private readonly _closed = new Set<string>();
@@ -455,24 +416,4 @@ export interface PanelParts {
   readonly front: NotebookInFront;
   readonly actions: PanelActions;
   readonly trans: TranslationBundle;
-}
-
-/** The reasons of the server are parts of sentences; here they begin one. */
-function capital(sentence: string): string {
-  return sentence.charAt(0).toUpperCase() + sentence.slice(1);
-}
-
-function message(
-  mark: Sign,
-  strong: string,
-  rest: string,
-  ...more: Child[]
-): HTMLElement {
-  return h(
-    'div',
-    { class: 'mlguard-Message' },
-    sign(mark),
-    h('p', {}, strong ? h('b', { class: 'mlguard-strong' }, strong) : null, strong && rest ? ' ' : '', rest),
-    ...more
-  );
 }

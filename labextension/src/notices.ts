@@ -1,0 +1,103 @@
+/** What is missing, why, and what to do next: the lines above the devices. */
+
+import type { TranslationBundle } from '@jupyterlab/translation';
+import { h, type Child } from './dom';
+import type { LiveModel } from './model';
+import { sign, type Sign } from './signs';
+import { age, timeOfDay } from './words';
+
+const ENABLE = 'jupyter server extension enable mlguard_nb';
+
+/** What is missing, why, and what to do next; nothing when all is well. */
+export function notices(model: LiveModel, trans: TranslationBundle): Child[] {
+  const found: Child[] = [];
+  if (model.connection === 'missing' && model.sample === null) {
+    found.push(missing(trans));
+  } else if (model.isStale || model.connection === 'lost' || model.connection === 'missing') {
+    found.push(stale(model, trans));
+  } else if (model.sample === null) {
+    found.push(notice('waiting', trans.__('Connecting to the server.'), ''));
+  }
+  const elsewhere = model.kernel?.elsewhere ?? null;
+  if (elsewhere !== null) {
+    found.push(
+      notice(
+        'note',
+        '',
+        trans.__('This kernel runs on another host. The devices below are those of the Jupyter server; what the cell itself used is in the view below it.')
+      )
+    );
+  }
+  for (const device of model.devices) {
+    if (device.gpu !== null && device.used.value === null && !device.gpu.mig) {
+      found.push(
+        notice(
+          'critical',
+          device.lost
+            ? trans.__('%1 was lost at %2.', device.label, timeOfDay(device.lost.wall))
+            : trans.__('%1 gives no reading.', device.label),
+          trans.__('%1. Trying again every 5 s.', capital(device.used.reason ?? ''))
+        )
+      );
+    }
+  }
+  return found;
+}
+
+function missing(trans: TranslationBundle): HTMLElement {
+  return notice(
+    'note',
+    trans.__('The server part of mlguard-nb is not running.'),
+    trans.__('Live readings need it; guarded cells work without it.'),
+    h('p', {}, trans.__('Next: run this where the server runs, then restart it:')),
+    h(
+      'p',
+      {},
+      h('code', {}, ENABLE),
+      ' ',
+      h('button', { type: 'button', class: 'mlguard-link', 'data-do': 'copy', 'data-with': ENABLE }, trans.__('Copy'))
+    )
+  );
+}
+
+function stale(model: LiveModel, trans: TranslationBundle): HTMLElement {
+  const wait =
+    model.nextTry === null
+      ? ''
+      : trans.__('next try in %1.', age(Math.max(0, (model.nextTry - Date.now()) / 1000)));
+  const head =
+    model.sample === null
+      ? trans.__('No sample yet.')
+      : trans.__('Last sample %1 ago', age(model.age ?? 0));
+  const when = model.sample === null ? '' : `(${timeOfDay(model.sample.wall)}). `;
+  const cause =
+    model.connection === 'live'
+      ? trans.__('The server has not sent one since.')
+      : trans.__('The connection to the server was lost; %1', wait);
+  return notice(
+    'stale',
+    head,
+    when + cause,
+    h('p', {}, h('button', { type: 'button', class: 'mlguard-link', 'data-do': 'reconnect' }, trans.__('Try now')))
+  );
+}
+
+/** The reasons of the server are parts of sentences; here they begin one. */
+function capital(sentence: string): string {
+  return sentence.charAt(0).toUpperCase() + sentence.slice(1);
+}
+
+function notice(
+  mark: Sign,
+  strong: string,
+  rest: string,
+  ...more: Child[]
+): HTMLElement {
+  return h(
+    'div',
+    { class: 'mlguard-Message' },
+    sign(mark),
+    h('p', {}, strong ? h('b', { class: 'mlguard-strong' }, strong) : null, strong && rest ? ' ' : '', rest),
+    ...more
+  );
+}
