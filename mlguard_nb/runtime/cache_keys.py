@@ -129,9 +129,7 @@ def _signature(function: Any) -> inspect.Signature:
 
 def settled(key: tuple[Any, ...]) -> tuple[Any, ...]:
     """The key under which a result is kept. 0.0 equals -0.0 and NaN does not equal itself, so both are spelt out."""
-    odd = [
-        at + 1 for at in range(0, len(key), 2) if key[at] is float and (key[at + 1] == 0 or key[at + 1] != key[at + 1])
-    ]
+    odd = [at + 1 for at in range(0, len(key), 2) if key[at] is float and _is_odd(key[at + 1])]
     if not odd:
         return key
     parts = list(key)
