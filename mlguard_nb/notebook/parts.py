@@ -6,6 +6,7 @@ from types import CodeType
 from typing import TYPE_CHECKING, Any
 
 from mlguard_nb.devices.frameworks import is_out_of_memory
+from mlguard_nb.devices.readings import known
 from mlguard_nb.errors import Holder, MemoryPressure, MemoryStop, PolicyError, add_note
 from mlguard_nb.notebook import cell_memory, device_shares
 from mlguard_nb.notebook.facts import CacheFacts
@@ -45,6 +46,7 @@ class CellParts:
         self._cache: CellCache | None = None
         self._watchdog: Watchdog | None = None
         self._reclaimed = False
+        self._stop = 0
         self._shares: tuple[device_shares.Lowered, ...] = ()
         self._counts: dict[str, int] = {}
         self._unsubscribe: Callable[[], None] = _nothing
@@ -114,6 +116,7 @@ class CellParts:
         self._shares = device_shares.lower(devices)
         ram = next((device for device in devices if device.key == "ram"), None)
         if ram is not None and ram.stop is not None:
+            self._stop = ram.stop
             self._watchdog = self._session.watch(self._run, ram.stop)
 
     def attempt_ends(self, error: BaseException | None) -> BaseException | None:
@@ -125,7 +128,7 @@ class CellParts:
             return self._of_device(error, shares)
         if watchdog is None:
             return error
-        fired = watchdog.disarm(failed=error is not None)
+        fired = watchdog.disarm(failed=error is not None, near=self._is_near())
         if error is None:
             if watchdog.fired:
                 self._run.notes.append("the stop was reached, but the cell caught MemoryPressure and went on")
@@ -137,6 +140,11 @@ class CellParts:
         ):
             return self._explained(error)
         return error
+
+    def _is_near(self) -> bool:
+        """Whether host memory is, or was a moment ago, close to the stop."""
+        used = known(self._session.sampler().latest.ram.used_bytes)
+        return used is None or used >= 0.8 * self._stop
 
     def _of_device(self, error: BaseException, shares: tuple[device_shares.Lowered, ...]) -> MemoryPressure:
         """The framework's own error as the pressure on the device that it ran out of."""

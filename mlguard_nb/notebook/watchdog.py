@@ -105,6 +105,7 @@ class Watchdog:
         self._parachute: tuple[int, int] | None = None
         self._restore: tuple[int, int] | None = None
         self._threads: frozenset[int] = frozenset()
+        self._unanswered = 0
         self.fired = 0
 
     @property
@@ -115,6 +116,7 @@ class Watchdog:
     def arm(self, run: Watched, plan: Plan) -> None:
         """Watch `run` until `disarm`."""
         sentinel = self._started()
+        self._answers()
         self.fired = 0
         self._threads = frozenset(sys._current_frames())
         soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
@@ -134,17 +136,26 @@ class Watchdog:
             self._parachute = (ceiling + room // 8, hard)
             resource.setrlimit(resource.RLIMIT_DATA, (ceiling, hard))
 
-    def disarm(self, *, failed: bool) -> int:
-        """No longer watch; the number of times the stop was signalled. Room for the way out is made first."""
-        if self._restore is not None:
-            resource.setrlimit(resource.RLIMIT_DATA, self._restore)
+    def disarm(self, *, failed: bool, near: bool = True) -> int:
+        """No longer watch; the number of times the stop was signalled. Room for the way out is made first.
+
+        Where the cell went well and use is not `near` the stop, the sentinel's answer is not waited for.
+        """
+        limits = self._restore
+        if limits is not None:
+            resource.setrlimit(resource.RLIMIT_DATA, limits)
         self._restore = self._parachute = None
         plan, self._plan, self._run = self._plan, None, None
         if plan is None:
             return 0
         if failed or self.fired:
             self._end_new_threads()
-        told = self._ask_off()
+        self._say_off()
+        if not (failed or self.fired or near):
+            return 0
+        told = self._answers()
+        if limits is not None:  # the sentinel may have lowered it while it did not yet know that the cell was over
+            resource.setrlimit(resource.RLIMIT_DATA, limits)
         return max(self.fired, told)
 
     def pressure(self) -> MemoryPressure:
@@ -185,6 +196,7 @@ class Watchdog:
             )  # fmt: skip
             assert sentinel.stdout is not None
             sentinel.stdout.readline()
+            self._unanswered = 0
         return sentinel
 
     def _handle(self, _number: int, frame: FrameType | None) -> None:
@@ -201,17 +213,25 @@ class Watchdog:
             raise self.pressure()
         raise MemoryStop("the cell caught MemoryPressure and went on allocating")
 
-    def _ask_off(self) -> int:
+    def _say_off(self) -> None:
         sentinel = self._sentinel
-        if sentinel is None or sentinel.stdin is None or sentinel.stdout is None:
-            return 0
+        if sentinel is None or sentinel.stdin is None:
+            return
         try:
             sentinel.stdin.write(b"off\n")
             sentinel.stdin.flush()
-            words = sentinel.stdout.readline().split()
+            self._unanswered += 1
         except OSError:  # it was killed: the next arm starts another
-            return 0
-        return int(words[1]) if len(words) == 3 else 0
+            self._unanswered = 0
+
+    def _answers(self) -> int:
+        """Read what the sentinel has still to say; how often it fired in the last cell."""
+        fired = 0
+        while self._unanswered and self._sentinel is not None and self._sentinel.stdout is not None:
+            words = self._sentinel.stdout.readline().split()
+            self._unanswered -= 1
+            fired = int(words[1]) if len(words) == 3 else 0
+        return fired
 
     def _end_new_threads(self) -> None:
         """Threads that the cell started go on allocating after it: end those that still run Python code.
