@@ -16,7 +16,7 @@ class _Flight:
 
     def __init__(self) -> None:
         self.leader = threading.get_ident()
-        self.result: concurrent.futures.Future[Any] = concurrent.futures.Future()
+        self.result: concurrent.futures.Future[Any] | None = None  # made by the first who waits
 
 
 class Flights:
@@ -38,11 +38,14 @@ class Flights:
                 if flight is None:
                     mine = self._flights[key] = _Flight()
                     break
-            if flight.leader == threading.get_ident():
+                if flight.leader != threading.get_ident() and flight.result is None:
+                    flight.result = concurrent.futures.Future()
+                result = flight.result
+            if flight.leader == threading.get_ident() or result is None:
                 return compute(), True
-            error = flight.result.exception()
+            error = result.exception()
             if error is None:
-                return flight.result.result(), False
+                return result.result(), False
             if isinstance(error, Exception):
                 raise error
         return self._lead(key, mine, compute), True
@@ -56,10 +59,12 @@ class Flights:
             value = compute()
         except BaseException as error:
             self._land(key)
-            flight.result.set_exception(error)
+            if flight.result is not None:
+                flight.result.set_exception(error)
             raise
         self._land(key)
-        flight.result.set_result(value)
+        if flight.result is not None:
+            flight.result.set_result(value)
         return value
 
     def _land(self, key: Hashable) -> None:

@@ -54,7 +54,8 @@ class MemoryStore:
             self.drop(key)
             return False
         with self._lock:
-            self.drop(key)
+            if key in self.front:
+                self.drop(key)
             self._shelf[key] = held
             if key in self._shelf:
                 self.front[key] = held
