@@ -137,6 +137,8 @@ def line_magic(name: str, rest: str, *, assigned: bool = False) -> Action:
         return Action(
             f"os.chdir({shell_text(path)})", f"{shown} kept, undone at the end of run()", before=("import os",)
         )
+    if name == "run":
+        return _script(rest, shown)
     if name in ("system", "sx"):
         return Action(shell_call(rest, show=name == "system"), f"{shown} runs only with --allow-shell")
     if name == "mkdir":
@@ -212,6 +214,18 @@ def _installed(command: str, shown: str) -> Action:
     needs = requirements_of_pip_line(command)
     what = f"{', '.join(needs)} became a dependency" if len(needs) == 1 else f"{', '.join(needs)} became dependencies"
     return Action(None, f"{shown} dropped" if not needs else f"{shown}: {what}", needs=needs)
+
+
+def _script(rest: str, shown: str) -> Action:
+    words = [word for word in shlex.split(rest) if not word.startswith("-")] if rest.count("'") % 2 == 0 else []
+    if not words or not words[0].endswith(".py") or len(words) > 1:
+        return Action(refusal=f"{shown} runs what is no single .py file", next_step="Import what the cell needs.")
+    return Action(
+        f"runpy.run_path({words[0]!r}, run_name='__main__')",
+        f"{shown} runs the file below `base_dir`; the names that it gives are taken from there",
+        before=("import runpy",),
+        warning=f"{words[0]} does not travel with the package: import from it instead",
+    )
 
 
 def _environment(rest: str, shown: str) -> Action:

@@ -7,11 +7,12 @@ import sys
 
 from mlguard_convert.diagnostics import Findings
 from mlguard_convert.ipython_syntax import PlainCell, plain_cell
-from mlguard_convert.plan import Change, Plan, PlanOptions
+from mlguard_convert.plan import Change, Plan, PlanOptions, Step
 from mlguard_convert.planning.binders import bind_known_names
 from mlguard_convert.planning.checks import check_names, check_order, check_secrets, data_files
 from mlguard_convert.planning.constants import find_constants, find_params
 from mlguard_convert.planning.draft import Draft
+from mlguard_convert.planning.explaining import explain
 from mlguard_convert.planning.flow import build_steps, drop_displays
 from mlguard_convert.planning.guarding import function_policies
 from mlguard_convert.planning.hoisting import hoist_imports
@@ -56,6 +57,7 @@ def assemble(notebook: Notebook, options: PlanOptions) -> Plan:
     check_names(draft)
     steps, results = build_steps(draft)
     findings.refuse_if_errors(notebook.path)
+    explain(draft, steps)
     return _plan(draft, steps, results)
 
 
@@ -88,7 +90,7 @@ def _package(draft: Draft) -> str:
     return package_name(draft.options.name, draft.notebook.path.stem, imported | {"mlguard_nb"})
 
 
-def _plan(draft: Draft, steps: list, results: list[str]) -> Plan:  # type: ignore[type-arg]
+def _plan(draft: Draft, steps: list[Step], results: list[str]) -> Plan:
     notebook = draft.notebook
     title = notebook.title or draft.package.replace("_", " ").capitalize()
     first = re.split(r"(?<=[.!?])\s", plain_text(notebook.prose).replace("\n", " "))[0]
@@ -149,4 +151,18 @@ def _merged(changes: list[Change]) -> tuple[Change, ...]:
     for change in changes:
         found.setdefault(change.text, []).extend(change.cells)
     merged = [Change(tuple(sorted(set(cells))), text) for text, cells in found.items()]
-    return tuple(sorted(merged, key=lambda change: change.cells[:1]))
+    merged.sort(key=lambda change: change.cells[:1])
+    return tuple(_with_one_drop_a_cell(merged))
+
+
+def _with_one_drop_a_cell(changes: list[Change]) -> list[Change]:
+    """ "`%a` dropped", "`%b` dropped" of the same cells as one line."""
+    found: list[Change] = []
+    for change in changes:
+        before = found[-1] if found and found[-1].cells == change.cells else None
+        if before is not None and before.text.endswith(" dropped") and change.text.endswith(" dropped"):
+            both = f"{before.text.removesuffix(' dropped').replace(' and ', ', ')} and {change.text}"
+            found[-1] = Change(change.cells, both)
+            continue
+        found.append(change)
+    return found

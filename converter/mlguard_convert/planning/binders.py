@@ -7,12 +7,14 @@ import re
 from dataclasses import replace
 
 from mlguard_convert.planning.draft import Draft
+from mlguard_nb.dataflow import combine, statement_facts
 
 __all__ = ["bind_known_names"]
 
 
 def bind_known_names(draft: Draft) -> None:
-    """`var("P V")` of sympy becomes `P, V = symbols("P V")`."""
+    """`var("P V")` of sympy becomes `P, V = symbols("P V")`; a script that is run gives the names that are read."""
+    _bind_scripts(draft)
     made = {
         one.name: (one.module, one.attribute)
         for unit in draft.units
@@ -39,6 +41,35 @@ def bind_known_names(draft: Draft) -> None:
     if changed:
         draft.fill()
         draft.forget_tables()
+
+
+def _bind_scripts(draft: Draft) -> None:
+    """`runpy.run_path("tools.py")`, from %run, gets the names that the script binds and only it can bind."""
+    for position, cell in enumerate(draft.cells):
+        for node in cell.tree.body:
+            text = ast.get_source_segment(cell.source, node) or ""
+            path = re.fullmatch(r"runpy\.run_path\('(.+)', run_name='__main__'\)", text)
+            if path is None:
+                continue
+            names = _names_of_script(draft, path[1])
+            if names:
+                shown = ", ".join(repr(name) for name in names)
+                getter = f"operator.itemgetter({shown})({text})"
+                source = cell.source.replace(text, f"{', '.join(names)} = {getter}", 1)
+                source = f"import operator\n{source}"
+                draft.cells[position] = replace(cell, source=source, tree=ast.parse(source))
+                draft.fill()
+                draft.forget_tables()
+            break
+
+
+def _names_of_script(draft: Draft, path: str) -> list[str]:
+    try:
+        tree = ast.parse((draft.notebook.path.parent / path).read_text(encoding="utf-8"))
+    except (OSError, SyntaxError, ValueError):
+        return []
+    facts = combine(statement_facts(statement) for statement in tree.body)
+    return sorted(name for name in facts.bound if name in draft.readers and name not in draft.binders)
 
 
 def _written_out(node: ast.stmt, made: dict[str, tuple[str, str | None]], star: bool) -> str | None:

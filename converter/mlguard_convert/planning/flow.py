@@ -31,7 +31,12 @@ class _After:
 
 def drop_displays(draft: Draft) -> None:
     """Pure expressions only showed a value: they go, unless displays are kept."""
-    shadowed = frozenset(name for name in draft.binders if hasattr(builtins, name))
+    acting = {
+        one.name
+        for one in draft.imports.values()
+        if one.module.partition(".")[0] not in ("numpy", "pandas", "math", "statistics", "IPython", "scipy", "polars")
+    }
+    shadowed = frozenset(name for name in draft.binders if hasattr(builtins, name)) | acting
     where: dict[int, list[str]] = {}
     for unit in draft.of_fate("step"):
         if not is_shown(unit.node, shadowed) or unit.cell.may_raise:
@@ -159,7 +164,8 @@ def _step(draft: Draft, group: Group, after: _After, known: set[str], fixed: fro
     )
     if directive is not None and directive.policy.name:
         wanted = slug(directive.policy.name) or wanted
-    taken = draft.names | used | fixed | set(dir(builtins)) | {"step", "steps", "run"}
+    used.add(wanted)
+    taken = draft.names | (used - {wanted}) | fixed | set(dir(builtins)) | {"step", "steps", "run"}
     name = free_name(wanted, taken)
     if draft.is_dynamic:
         inputs = [param.name for param in draft.params if param.name in one.uses | one.late_reads | one.bound]

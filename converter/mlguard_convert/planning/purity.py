@@ -13,7 +13,7 @@ _METHODS = frozenset({
     "tolist", "transpose", "unique", "value_counts", "var", "lower", "upper", "strip", "split", "format", "join",
     "startswith", "endswith", "get", "index", "groupby", "size", "sort_values", "sort_index", "astype", "reset_index",
     "to_frame", "pivot_table", "crosstab", "isin", "cumsum", "diff", "abs", "get_params", "select_dtypes", "copy",
-    "equals", "is_integer", "most_common", "title", "total_seconds", "date", "isoformat", "background_gradient",
+    "equals", "is_integer", "most_common", "total_seconds", "isoformat", "background_gradient",
 })  # fmt: skip
 _FUNCTIONS = frozenset({
     "abs", "all", "any", "bool", "callable", "chr", "complex", "dict", "display", "divmod", "enumerate", "float",
@@ -32,7 +32,7 @@ _SAFE = (
 def is_pure(node: ast.AST, shadowed: frozenset[str] = frozenset()) -> bool:
     """Whether evaluating `node` changes nothing and draws no random number, as far as its text can tell.
 
-    `shadowed` are builtins that the notebook binds itself: their calls are not known any more.
+    `shadowed` are names whose calls are not known: builtins that the notebook binds itself, modules that act.
     """
     if isinstance(node, ast.Lambda):
         return True
@@ -43,8 +43,16 @@ def is_pure(node: ast.AST, shadowed: frozenset[str] = frozenset()) -> bool:
             known = isinstance(node.func, ast.Attribute) and node.func.attr in _METHODS
             known = known and not any(one.arg in ("inplace", "out", None) for one in node.keywords)
             known = known and is_pure(node.func.value, shadowed) if isinstance(node.func, ast.Attribute) else False
+            known = known and _root_name(node.func) not in shadowed
         return known and all(is_pure(part, shadowed) for part in (*node.args, *(one.value for one in node.keywords)))
     return isinstance(node, _SAFE) and all(is_pure(child, shadowed) for child in ast.iter_child_nodes(node))
+
+
+def _root_name(node: ast.AST) -> str:
+    """The name at the bottom of `a.b[c].d`."""
+    while isinstance(node, (ast.Attribute, ast.Subscript, ast.Call)):
+        node = node.func if isinstance(node, ast.Call) else node.value
+    return node.id if isinstance(node, ast.Name) else ""
 
 
 def is_shown(node: ast.stmt, shadowed: frozenset[str] = frozenset()) -> bool:

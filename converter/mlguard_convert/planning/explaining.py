@@ -1,0 +1,46 @@
+"""The README's lines about what the steps do differently: paths, figures, names that stay inside."""
+
+from __future__ import annotations
+
+import ast
+
+from mlguard_convert.plan import Step
+from mlguard_convert.planning.checks import data_files
+from mlguard_convert.planning.draft import Draft
+
+__all__ = ["explain"]
+
+
+def explain(draft: Draft, steps: list[Step]) -> None:
+    """Note, with its cells, each change that follows from how steps are made."""
+    _paths(draft)
+    _figures(draft)
+    _inner_names(draft, steps)
+
+
+def _paths(draft: Draft) -> None:
+    found = data_files(draft)
+    for path in found:
+        cells = [
+            cell.number
+            for cell in draft.cells
+            if any(isinstance(node, ast.Constant) and node.value == path for node in ast.walk(cell.tree))
+        ]
+        draft.change(cells, f"names `{path}`, a relative path: found below `base_dir`")
+
+
+def _figures(draft: Draft) -> None:
+    cells = [unit.number for unit in draft.units if unit.text.rstrip(";") in ("plt.show()", "pyplot.show()")]
+    if cells:
+        draft.change(cells, "`plt.show()` saves the figure")
+
+
+def _inner_names(draft: Draft, steps: list[Step]) -> None:
+    """Targets of loops that no later cell reads."""
+    given = {name for step in steps for name in step.outputs}
+    for unit in draft.of_fate("step"):
+        node = unit.node
+        if isinstance(node, (ast.For, ast.AsyncFor)) and isinstance(node.target, ast.Name):
+            name = node.target.id
+            if name not in given and not name.startswith("_"):
+                draft.change((unit.number,), f"`{name}`, the loop's variable, stays inside the step")

@@ -1,0 +1,5 @@
+"""Guards."""
+
+from guards.pipeline import Results, run
+
+__all__ = ["Results", "run"]

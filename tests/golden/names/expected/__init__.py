@@ -1,0 +1,5 @@
+"""Результат."""
+
+from names.pipeline import Results, run
+
+__all__ = ["Results", "run"]

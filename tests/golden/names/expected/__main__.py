@@ -1,0 +1,10 @@
+"""`names`, or `python -m names`: `run` the pipeline."""
+
+from names.pipeline import run
+
+from mlguard_nb.pipeline import command_line
+
+main = command_line(run)
+
+if __name__ == "__main__":
+    raise SystemExit(main())
