@@ -15,16 +15,23 @@ from mlguard_nb.notebook.facts import DeviceFacts
 from mlguard_nb.notebook.holders import who_holds
 from mlguard_nb.policy.values import MemoryPolicy
 
-__all__ = ["fall_back", "halved", "pressure", "reclaim", "trim"]
+__all__ = ["fall_back", "halved", "is_needed_on", "ledger_key", "pressure", "reclaim", "trim"]
 
 
-def pressure(policy: MemoryPolicy, devices: Iterable[DeviceFacts], *, gpu_too: bool) -> MemoryPressure | None:
-    """The first device that is at its stop, or would be with what the policy needs; None where there is room."""
+def pressure(
+    policy: MemoryPolicy, devices: Iterable[DeviceFacts], promised: Mapping[str, int] | None = None
+) -> MemoryPressure | None:
+    """The first device that is at its stop, or would be with what the policy needs; None where there is room.
+
+    `promised` holds what other guarded calls were promised and have not taken yet, by device. `need=` is memory of
+    the GPUs where the policy names one, else of the host.
+    """
     need = policy.need if isinstance(policy.need, int) else 0
+    promised = promised or {}
     for device in devices:
         if device.stop is None or device.used is None or device.limit is None:
             continue
-        asked = need if device.key == "ram" or gpu_too else 0
+        asked = (need if is_needed_on(policy, device) else 0) + promised.get(ledger_key(device), 0)
         if device.used + asked < device.stop:
             continue
         holders = who_holds(device)
@@ -39,6 +46,17 @@ def pressure(policy: MemoryPolicy, devices: Iterable[DeviceFacts], *, gpu_too: b
             holders=holders, used=device.used, next_step=step,
         )  # fmt: skip
     return None
+
+
+def is_needed_on(policy: MemoryPolicy, device: DeviceFacts) -> bool:
+    """Whether the policy's `need` is memory of this device."""
+    on_gpu = policy.gpu is not None or policy.device is not None
+    return (device.key != "ram") == on_gpu
+
+
+def ledger_key(device: DeviceFacts) -> str:
+    """The name of a device in the ledger of promises."""
+    return "RAM" if device.key == "ram" else device.key
 
 
 def reclaim() -> None:

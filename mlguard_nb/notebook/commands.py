@@ -52,6 +52,7 @@ def set_profile(session: Session, rest: str) -> None:
         raise PolicyError("write a name and its options, such as: %guard set train retry=3 mem=0.8")
     session.read(line)
     session.profiles[name] = line.strip()
+    session.directives.clear()
     session.keep({"set": {"name": name, "line": line.strip()}}, f"%%guard {name} now means: {line.strip()}")
 
 

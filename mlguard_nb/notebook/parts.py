@@ -12,7 +12,8 @@ from mlguard_nb.notebook import cell_memory, device_shares
 from mlguard_nb.notebook.facts import CacheFacts
 from mlguard_nb.notebook.holders import who_holds
 from mlguard_nb.policy.switches import disabled
-from mlguard_nb.telemetry import bus, events
+from mlguard_nb.runtime.admission import LEDGER
+from mlguard_nb.telemetry import bus, events, sinks
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,6 +48,9 @@ class CellParts:
         self._watchdog: Watchdog | None = None
         self._reclaimed = False
         self._stop = 0
+        self._promised: list[tuple[str, int]] = []
+        if run.policy.monitor is not None:
+            sinks.attach_configured()
         self._shares: tuple[device_shares.Lowered, ...] = ()
         self._counts: dict[str, int] = {}
         self._unsubscribe: Callable[[], None] = _nothing
@@ -80,11 +84,12 @@ class CellParts:
             return None
         if "memory_guard" in disabled():
             return None
-        found = cell_memory.pressure(memory, self._run.meter.devices(), gpu_too=memory.gpu is not None)
+        promised = LEDGER.outstanding(self._session.sampler().latest)
+        found = cell_memory.pressure(memory, self._run.meter.devices(), promised)
         if found is not None and not self._reclaimed:
             self._reclaimed = True
             cell_memory.reclaim()
-            found = cell_memory.pressure(memory, self._run.meter.devices(fresh=True), gpu_too=memory.gpu is not None)
+            found = cell_memory.pressure(memory, self._run.meter.devices(fresh=True), promised)
         self._holders = found.holders if found is not None else ()
         return found
 
@@ -104,6 +109,13 @@ class CellParts:
     def run_begins(self, code: CodeType) -> None:
         """The cell's first attempt is about to begin."""
         self._unsubscribe = bus.subscribe(self._heard)
+        memory = self._run.policy.memory
+        if memory is not None and isinstance(memory.need, int):
+            reading = self._session.sampler().latest
+            for device in self._run.meter.devices():
+                if cell_memory.is_needed_on(memory, device):
+                    LEDGER.force(cell_memory.ledger_key(device), memory.need, reading)
+                    self._promised.append((cell_memory.ledger_key(device), memory.need))
         if self._cache is not None:
             self._cache.record()
 
@@ -216,6 +228,9 @@ class CellParts:
                 self._run.notes.append(f"worked with {name}={worked}; {name} is {before} again")
             self._run.namespace[name] = before
         self._halved = {}
+        for device, need in self._promised:
+            LEDGER.release(device, need, self._session.sampler().latest)
+        self._promised = []
         bus.flush()
         self._unsubscribe()
         if self._cache is not None:

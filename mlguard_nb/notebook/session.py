@@ -44,6 +44,7 @@ class Session:
     running: list[CellRun] = field(default_factory=list)
     watchdog: Watchdog | None = None
     told_unsupported: bool = False
+    directives: dict[str, Directive] = field(default_factory=dict)  # the last line read
 
     def sampler(self) -> Sampler:
         """The process's one sampler of the machine."""
@@ -55,7 +56,11 @@ class Session:
         """The directive of a line; DirectiveError for a bad one. Profiles of `%guard set` count."""
         from mlguard_nb.policy.directive import parse
 
-        return parse(line, profiles=self.profiles)
+        found = self.directives.get(line)  # a cell's line is read by the transformer and again by the marker
+        if found is None:
+            found = parse(line, profiles=self.profiles)
+            self.directives = {line: found}
+        return found
 
     def begin(self, line: str, filename: str) -> CellRun:
         """A new run for the cell in `filename`. Raises PolicyError for a bad line or an unbound name."""

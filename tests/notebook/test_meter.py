@@ -126,19 +126,27 @@ def test_own_peaks_are_exact_on_linux() -> None:
 
 def test_pressure_names_the_device_and_the_next_step() -> None:
     """The first device over its stop, who holds it, and what to do."""
-    found = cell_memory.pressure(MemoryPolicy(gpu=0.9), [gpu(72.5, 2.1)], gpu_too=True)
+    found = cell_memory.pressure(MemoryPolicy(gpu=0.9), [gpu(72.5, 2.1)])
 
     assert found is not None and found.device == "GPU 0" and found.limit == gib(72)
     assert "GPU 0 is short" in str(found) and "Next:" in str(found)
-    assert cell_memory.pressure(MemoryPolicy(gpu=0.9), [gpu(71.9, 2.1)], gpu_too=True) is None
+    assert cell_memory.pressure(MemoryPolicy(gpu=0.9), [gpu(71.9, 2.1)]) is None
 
 
 def test_need_counts_before_the_cell_begins() -> None:
     """What the cell will ask for must fit below the stop."""
     policy = MemoryPolicy(gpu=0.9, need="10GiB")  # type: ignore[arg-type]
 
-    assert cell_memory.pressure(policy, [gpu(65, 1)], gpu_too=True) is not None
-    assert cell_memory.pressure(policy, [gpu(61, 1)], gpu_too=True) is None
+    assert cell_memory.pressure(policy, [gpu(65, 1)]) is not None
+    assert cell_memory.pressure(policy, [gpu(61, 1)]) is None
+
+
+def test_what_others_were_promised_counts() -> None:
+    """A device with room is full where its room is promised to another guarded call."""
+    policy = MemoryPolicy(gpu=0.9)
+
+    assert cell_memory.pressure(policy, [gpu(60, 1)]) is None
+    assert cell_memory.pressure(policy, [gpu(60, 1)], {"GPU-1": gib(13)}) is not None
 
 
 @pytest.mark.parametrize(("value", "expected"), [(64, 32), (3, 1), (1, None), (0, None)])

@@ -351,6 +351,28 @@ def test_calls_of_guarded_functions_are_counted(kernel: Kernel) -> None:
     assert kernel.run("%%guard\nfetch()").view["calls_inside"]["retries"] == 2
 
 
+def test_a_cell_tells_its_events(kernel: Kernel) -> None:
+    """A monitored cell is a call, its retries and refusals are events under its name."""
+    kernel.run("from mlguard_nb.telemetry import bus\nheard = []\nstop = bus.subscribe(heard.append)\ntries = []")
+    kernel.run("%%guard monitor retry=2 wait=0s name=told\ntries.append(1)\nif len(tries) < 2: raise ConnectionError")
+    kernel.run("%%guard mem=1MB name=short\n1")
+    told = kernel.run("stop()\n[(type(e).__name__, e.function) for e in heard]").result or ""
+
+    assert "('RetryScheduled', 'told')" in told and "('CallFinished', 'told')" in told
+    assert "('MemoryRefused', 'short')" in told
+
+
+def test_need_is_promised_while_the_cell_runs(kernel: Kernel) -> None:
+    """What a cell will ask for is spoken for: other guarded calls see it, and afterwards it is free again."""
+    kernel.run("from mlguard_nb.runtime.admission import LEDGER\nfrom mlguard_nb import devices")
+    ask = "LEDGER.outstanding(devices.shared().latest)"
+    during = kernel.run(f"%%guard mem=0.95 need=512MiB\n{ask}").result or ""
+
+    assert "RAM" in during
+    assert kernel.run(ask).result == "{}"
+    assert kernel.run("%%guard mem=0.95 need=900TB\n1").error == "MemoryPressure"
+
+
 def test_view_off_and_line(kernel: Kernel) -> None:
     """view=off shows nothing, view=line one sentence."""
     assert kernel.run("%%guard view=off\n1").shown == []
