@@ -201,8 +201,25 @@ def _named_by_guards(draft: Draft, name: str) -> bool:
 
 
 def _callable_with(draft: Draft, name: str, takes: set[str]) -> bool:
-    """Whether at every call those names mean the notebook's variables: no local one hides them."""
-    return not any(_hidden(unit.node, name, takes, set()) for unit in draft.readers.get(name, ()))
+    """Whether at every call those names mean the notebook's variables, surely bound by then and never deleted."""
+    if takes & draft.deleted:
+        return False
+    given = {param.name for param in draft.params}
+    for unit in draft.readers.get(name, ()):
+        if _hidden(unit.node, name, takes, set()):
+            return False
+        if name in unit.facts.uses and not all(one in given or _is_bound_before(draft, unit, one) for one in takes):
+            return False
+    return True
+
+
+def _is_bound_before(draft: Draft, unit: Unit, name: str) -> bool:
+    """Whether an earlier statement binds the name on every path."""
+    here = (unit.position, unit.place)
+    return any(
+        name in one.facts.definite and not one.cell.may_raise and (one.position, one.place) < here
+        for one in draft.binders.get(name, ())
+    )
 
 
 def _hidden(node: ast.AST, name: str, takes: set[str], local: set[str]) -> bool:
