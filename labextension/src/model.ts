@@ -260,7 +260,8 @@ export class LiveModel implements IDisposable {
 
   private remember(sample: Sample): void {
     const last = this.points[this.points.length - 1];
-    if (last !== undefined && sample.wall - last.wall < POINT_SECONDS) {
+    const gone = last === undefined ? Infinity : sample.wall - last.wall;
+    if (gone >= 0 && gone < POINT_SECONDS) {
       return;
     }
     this.points.push({

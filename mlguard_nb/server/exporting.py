@@ -5,16 +5,19 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import signal
+import subprocess
 import sys
-from collections.abc import AsyncIterator
+import tempfile
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 __all__ = ["ExportRefused", "ExportRequest", "lines_of", "read_request"]
 
-_LONGEST_LINE = 1 << 24
 _KEPT_ERRORS = 4000
+_PATIENCE_SECONDS = 5.0
 
 
 class ExportRefused(Exception):
@@ -72,36 +75,48 @@ def _inside(text: Any, root: Path, what: str) -> Path:
     return path
 
 
-async def lines_of(request: ExportRequest, root: Path) -> AsyncIterator[dict[str, Any]]:
+async def lines_of(request: ExportRequest, root: Path) -> AsyncGenerator[dict[str, Any], None]:
     """The converter's messages as they come; the last one holds "result" or "error". Closing this ends the process."""
-    process = await asyncio.create_subprocess_exec(
-        *request.command(),
-        cwd=request.notebook.parent,
-        env={**os.environ, "PYTHONUNBUFFERED": "1"},
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-        limit=_LONGEST_LINE,
-    )
-    assert process.stdout is not None
-    assert process.stderr is not None
-    errors = asyncio.ensure_future(process.stderr.read())
-    ended = False
+    with tempfile.TemporaryFile() as errors:
+        # A plain process read from a thread: the event loop of a Jupyter server on Windows cannot start one itself.
+        process = subprocess.Popen(
+            request.command(),
+            cwd=request.notebook.parent,
+            env={**os.environ, "PYTHONUNBUFFERED": "1"},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+        )
+        assert process.stdout is not None
+        ended = False
+        try:
+            while line := await asyncio.to_thread(process.stdout.readline):
+                message = _message(line)
+                if message is not None:
+                    ended = ended or "result" in message or "error" in message
+                    yield _relative(message, root)
+            status = await asyncio.to_thread(process.wait)
+            if not ended:
+                errors.seek(0)
+                said = errors.read().decode(errors="replace").strip()[-_KEPT_ERRORS:]
+                yield {"error": {"message": said or f"the converter ended with status {status} and said nothing"}}
+        finally:
+            await _end(process)
+
+
+async def _end(process: subprocess.Popen[bytes]) -> None:
+    """Interrupt the process, so that it ends its kernel; kill it when it does not listen."""
+    if process.poll() is not None:
+        return
+    if os.name == "posix":
+        process.send_signal(signal.SIGINT)
+    else:
+        process.terminate()
     try:
-        async for line in process.stdout:
-            message = _message(line)
-            if message is not None:
-                ended = ended or "result" in message or "error" in message
-                yield _relative(message, root)
-        status = await process.wait()
-        if not ended:
-            said = (await errors).decode(errors="replace").strip()[-_KEPT_ERRORS:]
-            yield {"error": {"message": said or f"the converter ended with status {status} and said nothing"}}
-    finally:
-        errors.cancel()
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
+        await asyncio.to_thread(process.wait, _PATIENCE_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        await asyncio.to_thread(process.wait)
 
 
 def _message(line: bytes) -> dict[str, Any] | None:

@@ -120,9 +120,9 @@ class Feed:
         """Remember `reading`, and send it to every page whose time has come."""
         now = sample(reading)
         last = self._points[-1].wall if self._points else float("-inf")
-        if now.wall - last >= _POINT_SECONDS * _EARLY:
+        if _is_due(now.wall, last, _POINT_SECONDS):
             self._points.append(point(now, self._holders))
-        due = [page for page, sent in self._pages.items() if now.wall - sent >= pace(page) * _EARLY]
+        due = [page for page, sent in self._pages.items() if _is_due(now.wall, sent, pace(page))]
         text = _text(now) if due else ""
         for page in due:
             self._pages[page] = now.wall
@@ -175,6 +175,11 @@ def pace(page: Page) -> float:
     """Seconds between two samples for `page`: what it asked for, but never faster than the server allows."""
     floor = SHOWN_SECONDS if page.panel else HIDDEN_SECONDS
     return max(floor, page.interval or floor)
+
+
+def _is_due(now: float, last: float, seconds: float) -> bool:
+    """Whether `seconds` have gone since `last`; after the clock was set back, too."""
+    return not 0 <= now - last < seconds * _EARLY
 
 
 def _text(message: object) -> str:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from jupyter_server.auth.decorator import authorized
 from jupyter_server.base.handlers import APIHandler
@@ -67,6 +68,7 @@ class ExportHandler(APIHandler):
         """`root` is the folder that this server shows; nothing outside it is read or written."""
         self._root = Path(root)
         self._gone = False
+        self._work: asyncio.Task[Any] | None = None
 
     @web.authenticated
     @authorized
@@ -78,20 +80,23 @@ class ExportHandler(APIHandler):
             raise web.HTTPError(400, str(refused)) from None
         self.set_header("Content-Type", "application/x-ndjson")
         messages = lines_of(request, self._root)
+        self._work = asyncio.current_task()
         try:
             async for message in messages:
-                if self._gone:
-                    return
                 self.write(json.dumps(message) + "\n")
                 await self.flush()
-        except StreamClosedError:
-            return
+        except (StreamClosedError, asyncio.CancelledError):
+            if not self._gone:
+                raise
         finally:
-            await messages.aclose()  # type: ignore[attr-defined]
+            self._work = None
+            await messages.aclose()
 
     def on_connection_close(self) -> None:
-        """The page was closed or its reader pressed stop."""
+        """The page was closed or its reader pressed stop: end the converter now, not at its next message."""
         self._gone = True
+        if self._work is not None:
+            self._work.cancel()
         super().on_connection_close()
 
 

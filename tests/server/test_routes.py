@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
 from typing import Any
 
 import nbformat
+import psutil
 import pytest
 from tornado.httpclient import HTTPClientError
 
@@ -160,3 +162,36 @@ async def test_a_notebook_that_cannot_be_converted_says_where(jp_fetch: Any, jp_
     last = (await export(jp_fetch, path="work.ipynb", check=True))[-1]
     findings = (last.get("error") or last["result"])["findings"]
     assert any(finding["cell"] == 2 and finding["level"] == "error" for finding in findings)
+
+
+def converters() -> list[psutil.Process]:
+    found = []
+    for child in psutil.Process().children():
+        try:
+            found += [child] if "mlguard_convert" in child.cmdline() else []
+        except psutil.Error:
+            continue  # it has just ended
+    return found
+
+
+async def test_a_page_that_goes_away_ends_its_export(
+    jp_serverapp: Any, jp_http_port: int, jp_base_url: str, http_server: Any, jp_root_dir: Path
+) -> None:
+    """Stop means stop: the converter ends although it is in the middle of a cell that never does."""
+    write_notebook(jp_root_dir, "while True: pass")
+    body = json.dumps({"path": "work.ipynb", "output": "exports/work", "verify": True}).encode()
+    head = (
+        f"POST {jp_base_url}mlguard/export HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: {len(body)}\r\n"
+        f"Authorization: token {jp_serverapp.identity_provider.token}\r\n\r\n"
+    )
+    reader, writer = await asyncio.open_connection("127.0.0.1", jp_http_port)
+    writer.write(head.encode() + body)
+    assert b"200" in await reader.readline()
+    assert converters()
+    writer.close()
+    await asyncio.wait_for(until(lambda: not converters()), 60)
+
+
+async def until(claim: Any) -> None:
+    while not claim():
+        await asyncio.sleep(0)

@@ -95,6 +95,16 @@ async def test_samples_in_between_are_not_sent(machine: FakeDevices) -> None:
         feed.stop()
 
 
+async def test_a_clock_that_is_set_back_does_not_silence_the_page(machine: FakeDevices) -> None:
+    feed, page = Feed(no_kernels, machine), FakePage()
+    feed.join(page)
+    feed.stop()
+    reading = machine.read()
+    for wall in (5000.0, 1000.0, 1001.0):
+        feed.publish(type(reading)(wall, reading.ram, reading.gpus))
+    assert [sample["wall"] for sample in page.kinds("sample")] == [5000.0, 1000.0, 1001.0]
+
+
 async def test_a_page_that_reconnects_gets_the_history(machine: FakeDevices) -> None:
     """The last readings survive the moment without any page."""
     feed, first = Feed(no_kernels, machine), FakePage()
