@@ -34,7 +34,7 @@ class Publisher(Protocol):
         ...
 
     def listen(self, listener: Callable[[dict[str, Any]], None] | None) -> None:
-        """Tell `listener` of everything that the user's code displays; None ends that."""
+        """Tell `listener` of everything that the user's code displays or echoes; None ends that."""
         ...
 
 
@@ -66,18 +66,24 @@ class ShellPublisher:
 
     def listen(self, listener: Callable[[dict[str, Any]], None] | None) -> None:
         """Hear of displays where they are sent: a function is put over the method of this one publisher."""
-        display_pub = self._shell.display_pub
+        display_pub, hook = self._shell.display_pub, self._shell.displayhook
         if listener is None:
             display_pub.__dict__.pop("publish", None)
+            hook.__dict__.pop("write_format_data", None)
             return
-        original = display_pub.publish
+        publish_one, write_result = display_pub.publish, hook.write_format_data
 
         def publish(data: dict[str, Any], *arguments: Any, **options: Any) -> None:
             if not options.get("update"):
                 listener(data)
-            original(data, *arguments, **options)
+            publish_one(data, *arguments, **options)
+
+        def write_format_data(data: dict[str, Any], *arguments: Any, **options: Any) -> None:
+            listener(data)
+            write_result(data, *arguments, **options)
 
         display_pub.__dict__["publish"] = publish
+        hook.__dict__["write_format_data"] = write_format_data
 
 
 def _nothing() -> None:

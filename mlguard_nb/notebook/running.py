@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from mlguard_nb import clock as clocks
 from mlguard_nb.devices.frameworks import is_out_of_memory
-from mlguard_nb.errors import InputRejected, MemoryPressure, MemoryStop, add_note
+from mlguard_nb.errors import InputRejected, MemoryPressure, MemoryStop, PolicyError, add_note
 from mlguard_nb.notebook.bindings import Bindings
 from mlguard_nb.notebook.facts import AttemptFacts, RunFacts
 from mlguard_nb.notebook.interrupts import AttemptTimeout, Interrupted, in_one_line, is_on_stack, shown_from, time_limit
@@ -169,7 +169,13 @@ class CellRun:
             self.notes.append(str(rejected))
             self.end("rejected")
             raise in_one_line(rejected) from None
-        if self._cell.restore_cached():
+        except PolicyError as error:
+            raise self._impossible(error) from None
+        try:
+            hit = self._cell.restore_cached()
+        except PolicyError as error:
+            raise self._impossible(error) from None
+        if hit:
             self.end("cached")
             return False
         if not self._admit():
@@ -182,6 +188,13 @@ class CellRun:
         if retry is not None and retry.attempts > 1 and "retry" not in disabled():
             self._decisions = Attempts(retry, clock=self.clock, name=self.policy.name or "cell")
         return True
+
+    def _impossible(self, error: PolicyError) -> PolicyError:
+        """The line asks for what cannot be done with this cell: nothing runs, and there is nothing to view."""
+        self._ended, self.phase = True, "rejected"
+        self.meter.stop()
+        self.session.dropped(self)
+        return in_one_line(error)
 
     def _show(self) -> None:
         if self._view is None:

@@ -82,10 +82,14 @@ class Session:
 
     def ended(self, run: CellRun, facts: RunFacts) -> None:
         """Remember how a run ended."""
-        self.running = [other for other in self.running if other is not run]
+        self.dropped(run)
         # The curve is the bulk of it, and no report shows it.
         slim = tuple(replace(device, history=()) for device in facts.devices)
         self.history.append(replace(facts, devices=slim))
+
+    def dropped(self, run: CellRun) -> None:
+        """The run is over."""
+        self.running = [other for other in self.running if other is not run]
 
     def show(self, facts: RunFacts) -> None:
         """Show a view that does not change."""

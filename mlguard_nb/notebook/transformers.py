@@ -38,11 +38,11 @@ def guard_line(lines: list[str]) -> list[str]:
 
 
 def only_defines(body: Sequence[ast.stmt]) -> bool:
-    """Whether these statements define functions or classes and do nothing else worth trying again."""
+    """Whether these statements define functions (and perhaps classes) and do nothing else worth trying again."""
     kinds = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
     neutral = (ast.Import, ast.ImportFrom, ast.Pass)
     texts = [item for item in body if isinstance(item, ast.Expr) and isinstance(item.value, ast.Constant)]
-    return any(isinstance(item, kinds) for item in body) and all(
+    return any(isinstance(item, kinds[:2]) for item in body) and all(
         isinstance(item, (*kinds, *neutral)) or item in texts for item in body
     )
 

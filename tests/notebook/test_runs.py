@@ -229,6 +229,7 @@ def test_a_cached_cell_restores_names_and_output(kernel: Kernel) -> None:
     again = kernel.run(cell + "  # a comment changes nothing")
 
     assert first.stdout == again.stdout == "computing\n"
+    assert first.result == "np.int64(33)" and again.shown[0]["text/plain"] == "np.int64(33)"
     assert again.view["outcome"] == "cached" and again.view["cache"]["hit"] is True
     assert kernel.run("made.tolist()").result == "[10, 11, 12]"
 
@@ -273,7 +274,8 @@ def test_an_input_without_content_is_named(kernel: Kernel) -> None:
     kernel.run("handle = open('/dev/null')")
     answer = kernel.run("%%guard cache=1h\nread = handle.name")
 
-    assert "handle" in answer.stderr + answer.traceback
+    assert "handle" in answer.traceback and len(answer.traceback.splitlines()) == 1
+    assert "cannot be seen" in kernel.run("%%guard cache=1h\nexec('hidden = 1')").traceback
 
 
 def test_a_learned_schema_rejects_another_structure(kernel: Kernel) -> None:

@@ -104,11 +104,12 @@ def test_everywhere_guards_unmarked_cells_but_not_its_own_switch() -> None:
         ('"""Doc."""\ndef f(): pass', True),
         ("def f(): pass\nx = 1", False),
         ("import os", False),
+        ("class A: pass", False),
         ("f()", False),
     ],
 )
 def test_cells_that_only_define(source: str, expected: bool) -> None:
-    """Definitions and imports only; an import alone defines nothing to guard."""
+    """Definitions and imports only; imports and classes alone have no function to guard."""
     assert only_defines(ast.parse(source).body) is expected
 
 
