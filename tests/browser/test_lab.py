@@ -86,3 +86,67 @@ def test_a_guarded_cell_is_watched_and_the_notebook_exported(lab: Lab, page: Pag
     package = lab.root / "exports" / "churn"
     assert (package / "pyproject.toml").is_file()
     assert "fill" in next(package.rglob("steps.py")).read_text()
+
+
+def test_the_form_writes_line_one_and_nothing_else(lab: Lab, page: Page) -> None:
+    """What the parser refuses cannot be written; Escape gives the focus back; the rest of the cell stays as it is."""
+    from playwright.sync_api import expect
+
+    write_notebook(lab, "form.ipynb", ("%%guard retry=3  # often enough\nx = 1\ny = 2",))
+    open_notebook(page, lab, "form.ipynb")
+    badge = cell(page, 1).locator(".mlguard-Badge")
+    badge.click()
+    form = page.locator("dialog.mlguard-Form")
+    form.get_by_label("RAM stop").fill("12")
+    expect(form.get_by_role("alert")).to_contain_text("12 has no unit")
+    expect(form.get_by_role("button", name="Write line")).to_be_disabled()
+    keep(page, "form-mistake")
+    page.keyboard.press("Escape")
+    expect(form).to_have_count(0)
+    expect(badge).to_be_focused()
+    badge.click()
+    form.get_by_label("RAM stop").fill("0.7")
+    expect(form).to_contain_text(re.compile(r"\d+\.\d of \d+\.\d GiB"))
+    form.get_by_role("button", name="Write line").click()
+    source = "window.jupyterapp.shell.currentWidget.content.widgets[0].model.sharedModel.getSource()"
+    assert page.evaluate(source) == "%%guard retry=3 mem=0.7\nx = 1\ny = 2"
+    expect(badge).to_contain_text("3 attempts · RAM stop 70 %")
+
+
+def test_the_readings_can_be_saved(lab: Lab, page: Page) -> None:
+    """A CSV with one line a second; what nobody read is empty, not 0."""
+    write_notebook(lab, "save.ipynb", ("x = 1",))
+    open_notebook(page, lab, "save.ipynb")
+    page.locator(".mlguard-Status").click()
+    with page.expect_download() as download:
+        page.locator("#mlguard-panel").get_by_role("button", name="Export", exact=True).click()
+    lines = download.value.path().read_text().splitlines()
+    assert download.value.suggested_filename == "ram-readings.csv"
+    assert lines[0] == "time,used_bytes,notebook_bytes,utilisation"
+    assert len(lines) > 1
+    time, used, _, utilisation = lines[1].split(",")
+    assert time.endswith("Z")
+    assert int(used) > 2**20
+    assert utilisation == ""
+
+
+def test_a_finding_leads_to_its_cell_and_back(lab: Lab, page: Page) -> None:
+    """A jump closes the dialog and keeps the plan; one line above the notebook leads back. Nothing is written."""
+    from playwright.sync_api import expect
+
+    write_notebook(lab, "refused.ipynb", ("x = 1", "y = 2\nreturn y"))
+    open_notebook(page, lab, "refused.ipynb")
+    page.get_by_text("Export as package").first.click()
+    dialog = page.locator("dialog.mlguard-Dialog")
+    finding = dialog.get_by_role("button", name=re.compile("cell 2, line 2"))
+    expect(finding).to_be_visible()
+    keep(page, "export-refused")
+    finding.click()
+    expect(dialog).to_have_count(0)
+    assert page.evaluate("window.jupyterapp.shell.currentWidget.content.activeCellIndex") == 1
+    page.get_by_text("Back to the export").click()
+    expect(finding).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(dialog).to_have_count(0)
+    expect(page.locator(".mlguard-Back")).to_have_count(0)
+    assert not (lab.root / "exports" / "refused").exists()
