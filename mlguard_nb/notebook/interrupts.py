@@ -48,7 +48,7 @@ def shown_from(error: E, trace: TracebackType | None) -> E:
         shell: Any = get_ipython()
         # For cells, which have no file, IPython shows the line a frame is at now (the `with` around the attempt), not
         # the line in the traceback, unless it is told that the source is there and short. It is: in linecache.
-        names: dict[str, Any] = vars(ultratb)
+        names: dict[str, Any] = ultratb.__dict__
         before = names.get("get_line_number_of_frame")
         if before is not None:
             names["get_line_number_of_frame"] = lambda _frame: 1

@@ -14,6 +14,7 @@ import subprocess
 import sys
 import threading
 import time
+import weakref
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -97,6 +98,7 @@ class Watchdog:
     """One for a kernel. `arm` before an attempt, `disarm` after it; between cells it costs nothing."""
 
     def __init__(self) -> None:
+        _ALL.add(self)
         self._sentinel: subprocess.Popen[bytes] | None = None
         self._signal = 0
         self._handler_before: Any = None
@@ -183,6 +185,14 @@ class Watchdog:
             signal.signal(self._signal, self._handler_before)
             self._handler_before = None
 
+    def forget_in_child(self) -> None:
+        """In a forked child: it is nobody's guarded cell, and a pool that outlives the cell must not stay limited."""
+        if self._restore is not None:
+            resource.setrlimit(resource.RLIMIT_DATA, self._restore)
+        self._restore = self._parachute = None
+        self._run = self._plan = self._sentinel = None
+        self._unanswered = 0
+
     def _started(self) -> subprocess.Popen[bytes]:
         if self._handler_before is None:
             self._signal = signal.SIGRTMIN + 8
@@ -253,3 +263,15 @@ def _own_threads() -> set[int]:
     """Threads of this package and of the kernel, which a cell may have been the first to start."""
     ours = ("mlguard-", "IPythonHistory", "Heartbeat", "IOPub", "Control", "asyncio_")
     return {thread.ident or 0 for thread in threading.enumerate() if thread.name.startswith(ours)}
+
+
+_ALL: weakref.WeakSet[Watchdog] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    for watchdog in list(_ALL):
+        watchdog.forget_in_child()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

@@ -375,6 +375,19 @@ def test_need_is_promised_while_the_cell_runs(kernel: Kernel) -> None:
     assert kernel.run("%%guard mem=0.95 need=900TB\n1").error == "MemoryPressure"
 
 
+def test_a_forked_child_is_not_limited(kernel: Kernel) -> None:
+    """The limit on allocations is the cell's own: a process forked in it, which may outlive it, has none."""
+    kernel.run("import os, resource")
+    answer = kernel.run(
+        "%%guard mem=0.9\nown = resource.getrlimit(resource.RLIMIT_DATA)[0]\npid = os.fork()\n"
+        "if pid == 0: os._exit(resource.getrlimit(resource.RLIMIT_DATA)[0] == resource.RLIM_INFINITY)\n"
+        "(own != resource.RLIM_INFINITY, os.waitpid(pid, 0)[1] >> 8)"
+    )
+
+    assert answer.result == "(True, 1)"
+    assert kernel.run("resource.getrlimit(resource.RLIMIT_DATA)[0] == resource.RLIM_INFINITY").result == "True"
+
+
 def test_view_off_and_line(kernel: Kernel) -> None:
     """view=off shows nothing, view=line one sentence."""
     assert kernel.run("%%guard view=off\n1").shown == []
