@@ -110,7 +110,7 @@ def _device_row(facts: RunFacts, device: DeviceFacts) -> str:
     here = "" if own is None else f"{gib(own)} here"
     return _row(
         f'{label} {bar} <span style="width:112px;display:inline-block;text-align:right">{number}</span> {_cell(4)}'
-        f'<span style="width:164px;display:inline-block;{noted}">{note}</span> '
+        f'<span style="width:184px;display:inline-block;{noted}">{note}</span> '
         f'<span style="width:60px;display:inline-block;text-align:right;opacity:.75">{here}</span> {_cell(8)}'
         f"{_line(facts, device)}",
         ellipsis=False,

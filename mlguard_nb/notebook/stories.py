@@ -302,8 +302,9 @@ def _rejected(facts: RunFacts) -> Story:
     lines = [line.strip(" -") for line in message.splitlines() if line.strip()]
     first = lines[1] if len(lines) > 1 else (lines[0] if lines else "input rejected")
     more = f" and {len(lines) - 2} more" if len(lines) > 2 else ""
+    count = f", {len(lines) - 1} violations" if len(lines) > 2 else ""
     return Story(
-        "failed", (("strong", "InputRejected"), ("", f" · before the first line{more and ','}{more}"), _moment(facts)),
+        "failed", (("strong", "InputRejected"), ("", f" · before the first line{count}"), _moment(facts)),
         (("code", first),), ((_QUIET, "Nothing ran. Fix the input, or the schema that it breaks."),),
         f"✕ InputRejected before the first line: {first}{more} · nothing ran",
     )  # fmt: skip
