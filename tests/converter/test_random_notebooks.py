@@ -37,7 +37,7 @@ def statement(draw: random.Random, known: set[str], functions: set[str]) -> str:
         f"def {draw.choice(FUNCTIONS)}(v):\n    return total(v) + total({x})",
         f"def {draw.choice(FUNCTIONS)}(v):\n    return {call} if total(v) > 99 else total(v) * 2",
         f"def {draw.choice(FUNCTIONS)}(v):\n    global {target}\n    {target} = total(v)\n    return {target} + 1",
-        f"kept = {sorted(functions)[0]}\n{target} = kept({x})" if functions else f"{target} = total({x})",
+        f"kept = {min(functions)}\n{target} = kept({x})" if functions else f"{target} = total({x})",
         f"isinstance({x}, list) and {x}.append(1)",
         call,
     ]  # fmt: skip

@@ -46,7 +46,7 @@ def bind_known_names(draft: Draft) -> None:
 def _bind_scripts(draft: Draft) -> None:
     """`runpy.run_path("tools.py")`, from %run, gets the names that the script binds and only it can bind."""
     for position, cell in enumerate(draft.cells):
-        for node in cell.tree.body:
+        for node in cell.tree.body if "runpy.run_path" in cell.source else ():
             text = ast.get_source_segment(cell.source, node) or ""
             path = re.fullmatch(r"runpy\.run_path\('(.+)', run_name='__main__'\)", text)
             if path is None:

@@ -30,7 +30,11 @@ def _paths(draft: Draft) -> None:
 
 
 def _figures(draft: Draft) -> None:
-    cells = [unit.number for unit in draft.units if unit.text.rstrip(";") in ("plt.show()", "pyplot.show()")]
+    cells = [
+        unit.number
+        for unit in draft.units
+        if "show()" in unit.cell.source and unit.text.rstrip(";") in ("plt.show()", "pyplot.show()")
+    ]
     if cells:
         draft.change(cells, "`plt.show()` saves the figure")
 

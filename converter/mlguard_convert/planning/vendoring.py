@@ -23,6 +23,8 @@ class Helpers:
         self.path_changes_at_run_time = False
         self._copied: dict[Path, str] = {}
         for unit in draft.units:
+            if "path" not in unit.cell.source:
+                continue
             entry = self._entry(unit)
             if entry is not None:
                 self._roots.append((folder / entry).resolve())
