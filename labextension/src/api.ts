@@ -78,6 +78,7 @@ export interface ExportOptions {
   readonly verify?: boolean;
   readonly check?: boolean;
   readonly force?: boolean;
+  readonly skip_bad_cells?: boolean;
 }
 
 /** How far the converter is. */
@@ -130,8 +131,12 @@ export class Api {
   }
 
   /** The plan of an export; nothing is run or written. */
-  async plan(path: string): Promise<ExportPlan> {
-    const result = await this.export({ path, check: true });
+  async plan(path: string, skipBadCells: boolean): Promise<ExportPlan> {
+    const result = await this.export({
+      path,
+      check: true,
+      skip_bad_cells: skipBadCells
+    });
     return {
       name: text(result.package),
       steps: list(result.steps).map(step => ({

@@ -108,7 +108,7 @@ function gpuFacts(device: Device, trans: TranslationBundle): Child[] {
   }
   if (lost) {
     return [
-      h('span', { class: 'mlguard-quiet mlguard-cut' }, trans.__('last reading %1 GiB at %2', gib(lost.used), timeOfDay(lost.wall)))
+      h('span', { class: 'mlguard-quiet' }, trans.__('last reading %1 GiB at %2', gib(lost.used), timeOfDay(lost.wall)))
     ];
   }
   const { utilisation, temperature, power, power_limit } = gpu;

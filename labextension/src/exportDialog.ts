@@ -144,6 +144,10 @@ export class ExportDialog implements IDisposable {
       export: () => void this.write(),
       stop: () => this._stop?.abort(),
       again: () => void this.read(),
+      skip: () => {
+        this._skipsBadCells = true;
+        void this.read();
+      },
       all: () =>
         this._state.kind === 'result' &&
         this.be({ ...this._state, all: !this._state.all }),
@@ -196,7 +200,7 @@ export class ExportDialog implements IDisposable {
   private async read(): Promise<void> {
     this.be({ kind: 'reading' });
     try {
-      const plan = await this.api.plan(this.path);
+      const plan = await this.api.plan(this.path, this._skipsBadCells);
       if (plan.name && this.form.name === packageName(this.file)) {
         this.form.folder = this.form.folder.replace(/[^/]*$/, plan.name);
         this.form.name = plan.name;
@@ -221,7 +225,8 @@ export class ExportDialog implements IDisposable {
           path: this.path,
           output: this.form.folder,
           name: this.form.name,
-          verify: this.form.verify
+          verify: this.form.verify,
+          skip_bad_cells: this._skipsBadCells
         },
         progress => this.hear(progress),
         this._stop.signal
@@ -273,6 +278,7 @@ export class ExportDialog implements IDisposable {
   }
 
   private _state: ExportState = { kind: 'reading' };
+  private _skipsBadCells = false;
   private _isRead = false;
   private _isDisposed = false;
   private _stop: AbortController | null = null;

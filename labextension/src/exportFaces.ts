@@ -1,7 +1,7 @@
 /** The faces of the export dialog, each drawn from its state. */
 
 import type { TranslationBundle } from '@jupyterlab/translation';
-import type { ComparedValue, ExportPlan, ExportResult, Finding } from './api';
+import type { ComparedValue, ExportPlan, ExportRefused, ExportResult, Finding } from './api';
 import { h, type Child } from './dom';
 import type { ExportDialog } from './exportDialog';
 import { sign, type Sign } from './signs';
@@ -50,18 +50,7 @@ export function face(dialog: ExportDialog, trans: TranslationBundle): Node[] {
     case 'result':
       return resultFace(dialog, state.result, state.all, trans);
     case 'refused':
-      return page(
-        trans.__('%1 cannot be exported', dialog.file),
-        [
-          h('p', { class: 'mlguard-Refusal' }, sign('critical', trans.__('error')), h('b', { class: 'mlguard-strong' }, state.refusal.message)),
-          findings(state.refusal.findings, trans)
-        ],
-        [
-          '',
-          button('close', trans.__('Close'), 'reject'),
-          button('again', trans.__('Try again'), 'accept')
-        ]
-      );
+      return refusedFace(dialog, state.refusal, trans);
   }
 }
 
@@ -146,6 +135,27 @@ function planFace(dialog: ExportDialog, plan: ExportPlan, trans: TranslationBund
       isFilled ? trans.__('Nothing has been run or written yet.') : trans.__('The name must be one that Python can import, and the folder is needed.'),
       button('close', trans.__('Cancel'), 'reject'),
       button('export', trans.__('Export'), 'accept', '', stops > 0 || !isFilled)
+    ]
+  );
+}
+
+/** The findings say it all; without any there is only the message. */
+function refusedFace(dialog: ExportDialog, { message, findings: found }: ExportRefused, trans: TranslationBundle): Node[] {
+  const bad = found.flatMap(finding => (finding.nextStep?.includes('--skip-bad-cells') && finding.cell !== null ? [finding.cell] : []));
+  const reason = found.length
+    ? trans._n('%1 finding stops the export. Nothing was written.', '%1 findings stop the export. Nothing was written.', found.length)
+    : message;
+  return page(
+    trans.__('%1 cannot be exported', dialog.file),
+    [
+      h('p', { class: 'mlguard-Refusal' }, sign('critical', trans.__('error')), h('b', { class: 'mlguard-strong' }, reason)),
+      found.length > 0 && findings(found, trans)
+    ],
+    [
+      '',
+      button('close', trans.__('Close'), 'reject'),
+      bad.length > 0 && button('skip', trans._n('Leave out cell %2', 'Leave out cells %2', bad.length, bad.join(', ')), 'reject'),
+      button('again', trans.__('Try again'), 'accept')
     ]
   );
 }

@@ -34,6 +34,7 @@ class ExportRequest:
     verify: bool
     check: bool
     force: bool
+    skip_bad_cells: bool = False
 
     def command(self) -> list[str]:
         """The converter's command line; everything after `--` in argv is a path or an option of our own."""
@@ -45,6 +46,7 @@ class ExportRequest:
             words += ["--name", self.name]
         words += ["--verify"] if self.verify and not self.check else []
         words += ["--force"] if self.force and not self.check else []
+        words += ["--skip-bad-cells"] if self.skip_bad_cells else []
         return [sys.executable, "-m", "mlguard_convert", *words, "--json"]
 
 
@@ -62,7 +64,15 @@ def read_request(body: Any, root: Path) -> ExportRequest:
     output = None if check else _inside(body.get("output"), root, "the folder")
     if output is not None and output == root.resolve():
         raise ExportRefused("the package needs a folder of its own, not the server's")
-    return ExportRequest(notebook, output, name, body.get("verify") is True, check, body.get("force") is True)
+    return ExportRequest(
+        notebook=notebook,
+        output=output,
+        name=name,
+        verify=body.get("verify") is True,
+        check=check,
+        force=body.get("force") is True,
+        skip_bad_cells=body.get("skip_bad_cells") is True,
+    )
 
 
 def _inside(text: Any, root: Path, what: str) -> Path:

@@ -146,6 +146,8 @@ def test_a_finding_leads_to_its_cell_and_back(lab: Lab, page: Page) -> None:
     assert page.evaluate("window.jupyterapp.shell.currentWidget.content.activeCellIndex") == 1
     page.get_by_text("Back to the export").click()
     expect(finding).to_be_visible()
+    dialog.get_by_role("button", name="Leave out cell 2").click()
+    expect(dialog).to_contain_text("2 cells become")
     page.keyboard.press("Escape")
     expect(dialog).to_have_count(0)
     expect(page.locator(".mlguard-Back")).to_have_count(0)

@@ -162,6 +162,8 @@ async def test_a_notebook_that_cannot_be_converted_says_where(jp_fetch: Any, jp_
     last = (await export(jp_fetch, path="work.ipynb", check=True))[-1]
     findings = (last.get("error") or last["result"])["findings"]
     assert any(finding["cell"] == 2 and finding["level"] == "error" for finding in findings)
+    without = (await export(jp_fetch, path="work.ipynb", check=True, skip_bad_cells=True))[-1]
+    assert "result" in without
 
 
 def converters() -> list[psutil.Process]:
