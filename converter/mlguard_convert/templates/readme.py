@@ -72,6 +72,11 @@ def _tests(package: Package) -> str:
         lines.append(
             f"{names} did not travel with the package: put it below `tests/data`, or export with `--pack-data`."
         )
+    lines.append("")
+    lines.append(
+        f"`docker build -t {package.name.replace('_', '-')} .` builds an image; `wheels/` takes what no index has, "
+        "such as a local wheel of mlguard-nb."
+    )
     return "\n".join(lines) + "\n"
 
 
