@@ -72,7 +72,7 @@ lint: $(TEST)/.stamp  ## ruff, mypy, pyright, import contracts, tsc
 	$(TEST)/bin/ruff check .
 	$(TEST)/bin/ruff format --check .
 	$(TEST)/bin/mypy
-	$(TEST)/bin/pyright --pythonpath $(TEST)/bin/python
+	$(TEST)/bin/pyright --project pyproject.toml --pythonpath $(TEST)/bin/python
 	$(TEST)/bin/lint-imports
 	$(TEST)/bin/python -m pytest -q tests/test_contracts.py
 	$(TEST)/bin/python hatch_build.py typecheck
