@@ -298,7 +298,7 @@ def trimmed(error: BaseException) -> str:
     """The traceback without our own frames."""
     report = traceback.TracebackException.from_exception(error)
     kept = [frame for frame in report.stack if not frame.filename.startswith(("<mlguard ", _OURS))]
-    report.stack = traceback.StackSummary.from_list(kept or list(report.stack))
+    report.stack = traceback.StackSummary.from_list(kept)
     return "".join(report.format()).rstrip()
 
 
