@@ -23,6 +23,7 @@ _LOG = logging.getLogger(__name__)
 _NEAR = 0.1  # less than this share of the limit is left: sample faster
 _FASTER = 5.0
 _NO_ANSWER_SECONDS = 3.0
+_NOT_READ = Unknown("the devices have not been read yet")
 
 
 class Sampler:
@@ -41,7 +42,8 @@ class Sampler:
         self._subscribers: tuple[Callable[[Reading], None], ...] = ()
         self._stop = threading.Event()
         self._threads: tuple[threading.Thread, ...] = ()
-        self._gpus: tuple[Gpu, ...] | Unknown = Unknown("the devices have not been read yet")
+        self._gpus: tuple[Gpu, ...] | Unknown = _NOT_READ
+        self._gpus_read = threading.Event()
         self._gpus_asked: float | None = None
         self._watch_gpus = True
         self._starting = threading.Lock()
@@ -80,7 +82,18 @@ class Sampler:
         self._gpus_asked = time.monotonic()
         self._gpus = self._source().gpus()
         self._gpus_asked = None
+        self._gpus_read.set()
         return self._gpus
+
+    def with_devices(self) -> Reading:
+        """`latest`, once the devices were read for the first time: that is awaited for three seconds at most."""
+        if self.latest.gpus is not _NOT_READ:
+            return self.latest
+        if self.is_running:
+            self._gpus_read.wait(_NO_ANSWER_SECONDS)
+        else:
+            self.tick_gpus()
+        return self.tick()
 
     def _fresh_gpus(self) -> tuple[Gpu, ...] | Unknown:
         asked = self._gpus_asked
@@ -138,6 +151,7 @@ class Sampler:
 
     def _restart(self) -> None:
         self._starting = threading.Lock()
+        self._gpus_read = threading.Event()
         self._threads = ()
         self._gpus_asked = None
         self.start()

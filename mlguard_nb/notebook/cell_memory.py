@@ -41,6 +41,8 @@ def pressure(
             step = f"shut down {others[0].name}, then run again"
         elif device.own is not None and device.own < device.used / 2:
             step = "wait for the other processes (at=wait), or raise the stop"
+        if need > device.stop and is_needed_on(policy, device):
+            step = f"ask for less (need=): this can never fit below the stop of {device.stop / 2**30:.1f} GiB"
         return MemoryPressure(
             device.label, needed=asked or None, free=max(0, device.limit - device.used), limit=device.stop,
             holders=holders, used=device.used, next_step=step,

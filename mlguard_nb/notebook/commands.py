@@ -30,13 +30,14 @@ def status(session: Session, _rest: str) -> None:
     _say(f"guards: {everywhere}")
     for name, line in sorted(session.profiles.items()):
         _say(f"profile {name}: {line}")
+    reading = session.sampler().with_devices()
     meter = Meter(session.sampler(), None)
     for device in meter.devices():
         _say(
             f"{device.label}: {gib(device.used)} of {gib(device.limit)} GiB, {gib(device.own)} here "
             f"({device.binds or device.key})"
         )
-    gpus = session.sampler().latest.gpus
+    gpus = reading.gpus
     if isinstance(gpus, Unknown):
         _say(f"GPU: – ({gpus.reason})")
     if session.chaos is not None:

@@ -66,7 +66,8 @@ class Meter:
         self._began = self._now()
         self._exact = peaks.reset_peak()
         self._children_before = _children_peak()
-        self._take(self._sampler.latest)
+        # A limit on devices must hold from the first guarded cell on, when nobody has asked the driver yet.
+        self._take(self._sampler.with_devices() if self._asks_devices() else self._sampler.latest)
         self._unsubscribe = self._sampler.subscribe(self._take)
 
     def stop(self) -> None:
@@ -143,6 +144,9 @@ class Meter:
             reason=unknown.reason if unknown is not None else None, asked=self._asked("gpu"),
             is_over=over in (label, gpu.uuid, gpu.name),
         )  # fmt: skip
+
+    def _asks_devices(self) -> bool:
+        return self._policy is not None and (self._policy.gpu is not None or self._policy.device is not None)
 
     def _asked(self, field: str) -> str | None:
         limit = getattr(self._policy, field, None)

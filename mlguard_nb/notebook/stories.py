@@ -167,6 +167,12 @@ def _over(facts: RunFacts) -> DeviceFacts | None:
     return next((device for device in facts.devices if device.is_over), None)
 
 
+def _lack(device: DeviceFacts | None) -> str:
+    if device is None or device.used is None or device.stop is None or device.used >= device.stop:
+        return "is over its stop"
+    return "has no room for what the cell needs"
+
+
 def _waiting_for_memory(facts: RunFacts) -> Story:
     over = _over(facts)
     patience = facts.policy.memory.wait_timeout if facts.policy.memory is not None else 0.0
@@ -289,7 +295,7 @@ def _refused(facts: RunFacts) -> Story:
         "stop",
         (
             ("strong", "MemoryPressure"),
-            ("", f" before the first line{after}: {label} is over its stop"),
+            ("", f" before the first line{after}: {label} {_lack(over)}"),
             _moment(facts),
         ),
         held, (("", f"Next: {coming}."), (_QUIET, " Nothing ran; kernel intact.")),
@@ -323,7 +329,7 @@ def _skipped(facts: RunFacts) -> Story:
     over = _over(facts)
     label = over.label if over is not None else "memory"
     return Story(
-        "warning", (("strong", "skipped"), ("", f" · {label} is over its stop (at=skip)"), _moment(facts)),
+        "warning", (("strong", "skipped"), ("", f" · {label} {_lack(over)} (at=skip)"), _moment(facts)),
         (), ((_QUIET, "Nothing ran; no name was bound."),),
         f"guard: skipped{_use_of(over)} · nothing ran",
     )  # fmt: skip

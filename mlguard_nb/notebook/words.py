@@ -90,7 +90,7 @@ def device_note(facts: RunFacts, device: DeviceFacts) -> Span:
     stop = "no stop" if device.stop is None else f"stop {gib(device.stop)}"
     used, start = device.used, device.start_used
     if facts.phase in ("waiting_memory", "refused") and device.is_over and device.stop is not None and used is not None:
-        return "strong", f"{stop} exceeded by {gib(max(0, used - device.stop))}"
+        return "strong", f"{stop} exceeded by {gib(used - device.stop)}" if used >= device.stop else f"{stop}, no room"
     if device.is_over and facts.phase in ("failed", "degraded"):
         return "strong", f"{stop} reached"
     if facts.phase in ("ok", "failed", "interrupted", "degraded"):

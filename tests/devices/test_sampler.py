@@ -58,6 +58,27 @@ def test_a_tick_publishes_memory_and_the_devices_as_last_read() -> None:
     assert sampler.latest is reading
 
 
+def test_whoever_asks_for_devices_waits_for_the_first_answer() -> None:
+    """The first guarded cell of a kernel sees the cards, or why there are none, and not that nobody has looked."""
+    machine = Scripted()
+    machine.cards = (Gpu("GPU-1", 0, "card"),)
+    machine.answers.clear()
+    sampler = Sampler(machine, period=30).start()
+    threading.Timer(0.01, machine.answers.set).start()
+    try:
+        assert sampler.with_devices().gpus == machine.cards
+        assert sampler.latest.gpus == machine.cards
+    finally:
+        sampler.stop()
+
+
+def test_devices_are_read_at_once_where_no_thread_does_it() -> None:
+    """A sampler that was not started answers as well."""
+    machine = Scripted()
+    machine.cards = (Gpu("GPU-1", 0, "card"),)
+    assert Sampler(machine).with_devices().gpus == machine.cards
+
+
 def test_the_thread_keeps_reading_until_it_is_stopped() -> None:
     """Once started the machine is asked again and again; stopped, `latest` stays."""
     machine = Scripted()

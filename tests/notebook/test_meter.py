@@ -31,6 +31,9 @@ class _Sampler:
     def tick(self) -> Reading:
         return self.latest
 
+    def with_devices(self) -> Reading:
+        return self.latest
+
     def next(self, reading: Reading) -> None:
         self.latest = reading
         if self._told is not None:
@@ -139,6 +142,13 @@ def test_need_counts_before_the_cell_begins() -> None:
 
     assert cell_memory.pressure(policy, [gpu(65, 1)]) is not None
     assert cell_memory.pressure(policy, [gpu(61, 1)]) is None
+
+
+def test_what_never_fits_asks_for_less() -> None:
+    """Nobody is asked to free memory where the whole device is too small for what is needed."""
+    found = cell_memory.pressure(MemoryPolicy(gpu=0.9, need="100TB"), [gpu(1, 1)])  # type: ignore[arg-type]
+
+    assert found is not None and found.next_step.startswith("ask for less (need=)") and "72.0 GiB" in str(found)
 
 
 def test_what_others_were_promised_counts() -> None:
