@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
+import math
 import os
 import weakref
 from collections.abc import Callable, Mapping
+from sys import getsizeof
+from threading import get_ident
 from typing import Any, NamedTuple, TypeVar, overload
 
 from mlguard_nb import clock
@@ -15,14 +17,14 @@ from mlguard_nb.policy.values import CachePolicy
 from mlguard_nb.runtime import fingerprint
 from mlguard_nb.runtime.behind import Behind
 from mlguard_nb.runtime.cache_keys import KeyMaker, settled
-from mlguard_nb.runtime.handing_out import kept_and_hand
+from mlguard_nb.runtime.handing_out import ATOMS, kept_and_hand
 from mlguard_nb.runtime.hit_counts import HitCounts
 from mlguard_nb.runtime.identity import Identities
 from mlguard_nb.runtime.options import decorate, policy_from
-from mlguard_nb.runtime.single_flight import Flights, TaskFlights
+from mlguard_nb.runtime.single_flight import Flight, Flights, TaskFlights
 from mlguard_nb.runtime.stores.choosing import backend_of, shelf_of
 from mlguard_nb.runtime.stores.entry import Entry
-from mlguard_nb.runtime.stores.memory import FRESH, HAND, HITS, Held, size_of
+from mlguard_nb.runtime.stores.memory import FRESH, HAND, HITS, KEPT, Held, MemoryStore, size_of
 from mlguard_nb.runtime.surroundings import Surroundings
 from mlguard_nb.runtime.wrapping import Guard, Kind, guards_of, wrap
 from mlguard_nb.telemetry import bus
@@ -122,9 +124,12 @@ class CacheGuard(Guard):
 
     def reset(self) -> None:
         """An empty cache: results do not travel with the function."""
+        policy = self.policy
+        self._ttl = math.inf if policy.ttl is None else policy.ttl
+        self._stale_seconds = max(policy.stale_while_revalidate, policy.stale_if_error)
         self.shelf = shelf_of(self.policy, self._tell_evicted)
         self.front: dict[Any, Held] = self.shelf.front
-        self.is_constant = False
+        self.is_constant = self._is_direct = False
         self.misses = self.stale_hits = 0
         self._flights, self._task_flights = Flights(), TaskFlights()
         self._identities = Identities()
@@ -178,6 +183,7 @@ class CacheGuard(Guard):
             if self._around.look():
                 self.shelf.clear()
             self.is_constant = self._around.is_constant
+            self._is_direct = self.is_constant and self.backend is None and isinstance(self.shelf, MemoryStore)
         extra = self._around.part_of_key()
         return (*settled(key), extra) if extra else settled(key)
 
@@ -187,7 +193,35 @@ class CacheGuard(Guard):
     # Calls that the hit path did not answer.
 
     def call(self, key: tuple[Any, ...], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """Answer from what is kept, fresh or stale, else compute; sync."""
+        """Answer from what is kept, fresh or stale, else compute; sync.
+
+        First the miss of a key that nobody has, where nothing but the arguments counts and memory is the only store:
+        written out here, since what a miss costs comes on top of every computation.
+        """
+        if self._is_direct and (float not in key or settled(key) is key) and key not in self.front:
+            flight = Flight()
+            flight.leader = get_ident()
+            flights = self._flights
+            if flights.under_way.setdefault(key, flight) is flight:
+                try:
+                    held = self.front.get(key)
+                    if held is None:
+                        self.misses += 1
+                        if bus._subscribers:
+                            bus.emit(CacheMiss(function=self.label))
+                        held = self._keep(key, [self.function(*args, **kwargs)])
+                    else:  # another leader has just landed
+                        held[HITS] += 1
+                        self.tell_hit()
+                except BaseException as error:
+                    flights.land(key, flight, None, error)
+                    raise
+                flights.land(key, flight, held)
+                return held[0] if held[3] is None else held[3](held[0])
+        return self._call(key, args, kwargs)
+
+    def _call(self, key: tuple[Any, ...], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """The same where more than the arguments may count, or something is kept already."""
         key = self._whole_key(key)
         held = self.shelf.find(key)
         answer = self._answer(held)
@@ -244,9 +278,9 @@ class CacheGuard(Guard):
             box = [self.function(*args, **kwargs)]
         except Exception as error:
             return self._stale_or_raise(key, before, error)
-        held, entry = self._keep(key, box)
+        held = self._keep(key, box)
         if self.backend is not None:
-            self.backend.put(self._stored_key(key), entry)
+            self.backend.put(self._stored_key(key), _entry(held))
         return held
 
     async def _fill_async(
@@ -254,6 +288,8 @@ class CacheGuard(Guard):
     ) -> Held:
         stored = None
         if self.backend is not None and not again:
+            import asyncio
+
             stored = await asyncio.to_thread(self._read_backend, key)
         found = None if again else self._found_meanwhile(key, stored)
         if found is not None:
@@ -264,9 +300,11 @@ class CacheGuard(Guard):
             box = [await self.function(*args, **kwargs)]
         except Exception as error:
             return self._stale_or_raise(key, before, error)
-        held, entry = self._keep(key, box)
+        held = self._keep(key, box)
         if self.backend is not None:
-            await asyncio.to_thread(self.backend.put, self._stored_key(key), entry)
+            import asyncio
+
+            await asyncio.to_thread(self.backend.put, self._stored_key(key), _entry(held))
         return held
 
     def _read_backend(self, key: tuple[Any, ...]) -> Entry | None:
@@ -280,26 +318,30 @@ class CacheGuard(Guard):
         wall = clock.current().wall()
         if stored is None or stored.kept_until <= wall:
             return None
-        held, _entry = self._keep(key, [stored.value], stored.fresh_until - wall)
+        held = self._keep(key, [stored.value], stored.fresh_until - wall)
         if stored.fresh_until <= wall:
             return None  # kept, in case that computing it anew fails
         held[HITS] += 1
         self.tell_hit()
         return held
 
-    def _keep(self, key: tuple[Any, ...], box: list[Any], fresh_seconds: float | None = None) -> tuple[Held, Entry]:
-        policy = self.policy
-        ttl = float("inf") if policy.ttl is None else policy.ttl
-        fresh = ttl if fresh_seconds is None else min(ttl, fresh_seconds)
-        extra = max(policy.stale_while_revalidate, policy.stale_if_error)
-        value, hand = kept_and_hand(box, policy.hand_out)
-        now, wall = clock.current().now(), clock.current().wall()
-        held = [value, now + fresh, 0, hand, now + fresh + extra, size_of(value), 0]
-        if not self.shelf.put(key, held):
+    def _keep(self, key: tuple[Any, ...], box: list[Any], fresh_seconds: float | None = None) -> Held:
+        fresh = self._ttl if fresh_seconds is None else min(self._ttl, fresh_seconds)
+        now = clock._current.now()
+        value = box[0]
+        if type(value) in ATOMS:
+            held = [value, now + fresh, 0, None, now + fresh + self._stale_seconds, getsizeof(value), 0]
+        else:
+            del value
+            value, hand = kept_and_hand(box, self.policy.hand_out)
+            held = [value, now + fresh, 0, hand, now + fresh + self._stale_seconds, size_of(value), 0]
+        if not self.shelf.put(key, held, now):
             _log.warning(
-                "cache of %s: a result is larger than max_bytes (%d) and is not kept", self.label, policy.max_bytes
+                "cache of %s: a result is larger than max_bytes (%d) and is not kept",
+                self.label,
+                self.policy.max_bytes,
             )
-        return held, Entry(value, wall, wall + fresh, wall + fresh + extra)
+        return held
 
     def _stale_or_raise(self, key: tuple[Any, ...], held: Held | None, error: Exception) -> Held:
         """The last result, found before the call: a call short of memory empties the caches before it fails."""
@@ -392,6 +434,14 @@ class CacheGuard(Guard):
 
 
 _FRESH, _STALE = "fresh", "stale"
+
+
+def _entry(held: Held) -> Entry:
+    """What a backend keeps: the same, by the time of day, which other processes know too."""
+    ticking = clock.current()
+    wall = ticking.wall()
+    to_wall = wall - ticking.now()
+    return Entry(held[0], wall, held[FRESH] + to_wall, held[KEPT] + to_wall)
 
 
 def _handed(held: Held) -> Any:

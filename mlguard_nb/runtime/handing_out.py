@@ -14,10 +14,10 @@ import uuid
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ["kept_and_hand"]
+__all__ = ["ATOMS", "kept_and_hand"]
 
 _log = logging.getLogger("mlguard.cache")
-_ATOMS: frozenset[type] = frozenset(
+ATOMS: frozenset[type] = frozenset(
     {int, float, complex, bool, str, bytes, type(None), range, dt.date, dt.datetime, dt.time, dt.timedelta}
     | {decimal.Decimal, fractions.Fraction, uuid.UUID, pathlib.PosixPath, pathlib.WindowsPath, type(Ellipsis)}
 )
@@ -32,7 +32,7 @@ def kept_and_hand(box: list[Any], mode: str) -> tuple[Any, Hand | None]:
     kept without a copy.
     """
     value = box.pop()
-    if mode == "same" or type(value) in _ATOMS or _is_constant(value):
+    if mode == "same" or type(value) in ATOMS or _is_constant(value):
         return value, None
     if mode == "copy":
         return _copied(value), _copied
@@ -47,7 +47,7 @@ def kept_and_hand(box: list[Any], mode: str) -> tuple[Any, Hand | None]:
 
 def _is_constant(value: Any) -> bool:
     if type(value) in (tuple, frozenset):
-        return all(type(item) in _ATOMS or _is_constant(item) for item in value)
+        return all(type(item) in ATOMS or _is_constant(item) for item in value)
     return isinstance(value, type) or (
         type(value).__module__ == "numpy" and hasattr(value, "dtype") and not _is_array(value)
     )
@@ -79,7 +79,7 @@ _CONTAINERS = (list, dict, tuple)
 
 def _frozen(value: Any) -> Any:
     """What is kept: nobody outside holds any part of it that can be changed."""
-    if type(value) in _ATOMS:
+    if type(value) in ATOMS:
         return value
     if _is_array(value):
         own = value.copy()
@@ -90,7 +90,7 @@ def _frozen(value: Any) -> Any:
 
 def _guarded(value: Any) -> Any:
     """A hit: read-only views of arrays, new containers and frames."""
-    if type(value) in _ATOMS:
+    if type(value) in ATOMS:
         return value
     if _is_array(value):
         return value.view()
@@ -99,7 +99,7 @@ def _guarded(value: Any) -> Any:
 
 def _copied(value: Any) -> Any:
     """A copy that may be written to."""
-    if type(value) in _ATOMS or _is_constant(value):
+    if type(value) in ATOMS or _is_constant(value):
         return value
     if _is_array(value):
         return value.copy(order="K")

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-import asyncio
-import concurrent.futures
 import threading
 from collections.abc import Awaitable, Callable, Hashable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["Flights", "TaskFlights"]
+if TYPE_CHECKING:
+    import asyncio
+    import concurrent.futures
+
+__all__ = ["Flight", "Flights", "TaskFlights"]
 
 
-class _Flight:
-    __slots__ = ("leader", "result")
+class Flight:
+    """A computation that is under way. Its Future is made by the first who waits."""
 
-    def __init__(self) -> None:
-        self.leader = threading.get_ident()
-        self.result: concurrent.futures.Future[Any] | None = None  # made by the first who waits
+    leader = 0
+    result: concurrent.futures.Future[Any] | None = None
+    has_landed = False
 
 
 class Flights:
@@ -24,52 +26,65 @@ class Flights:
 
     An Exception is everybody's; when the leader is interrupted otherwise (KeyboardInterrupt), a follower takes over.
     A function that asks for the key it is computing itself computes it, instead of waiting for itself for ever.
+
+    A leader takes no lock, since nearly every flight has nobody else on board: it enters `under_way` by one atomic
+    setdefault, and at the end says that it has landed before it looks for a Future. A follower makes the Future before
+    it looks whether the flight has landed. So one of the two always sees the other.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._flights: dict[Hashable, _Flight] = {}
+        self.under_way: dict[Hashable, Flight] = {}
 
     def run(self, key: Hashable, compute: Callable[[], Any]) -> tuple[Any, bool]:
         """(the result, whether this caller computed it)."""
         while True:
-            with self._lock:
-                flight = self._flights.get(key)
-                if flight is None:
-                    mine = self._flights[key] = _Flight()
-                    break
-                if flight.leader != threading.get_ident() and flight.result is None:
-                    flight.result = concurrent.futures.Future()
-                result = flight.result
-            if flight.leader == threading.get_ident() or result is None:
+            mine = Flight()
+            mine.leader = threading.get_ident()
+            flight = self.under_way.setdefault(key, mine)
+            if flight is mine:
+                break
+            if flight.leader == mine.leader:
                 return compute(), True
+            result = self._boarded(flight)
+            if result is None:
+                continue  # it has landed since
             error = result.exception()
             if error is None:
                 return result.result(), False
             if isinstance(error, Exception):
                 raise error
-        return self._lead(key, mine, compute), True
-
-    def is_under_way(self, key: Hashable) -> bool:
-        """Whether somebody is computing `key` now."""
-        return key in self._flights
-
-    def _lead(self, key: Hashable, flight: _Flight, compute: Callable[[], Any]) -> Any:
         try:
             value = compute()
         except BaseException as error:
-            self._land(key)
-            if flight.result is not None:
-                flight.result.set_exception(error)
+            self.land(key, mine, None, error)
             raise
-        self._land(key)
-        if flight.result is not None:
-            flight.result.set_result(value)
-        return value
+        self.land(key, mine, value)
+        return value, True
 
-    def _land(self, key: Hashable) -> None:
+    def is_under_way(self, key: Hashable) -> bool:
+        """Whether somebody is computing `key` now."""
+        return key in self.under_way
+
+    def land(self, key: Hashable, flight: Flight, value: Any, error: BaseException | None = None) -> None:
+        """The leader's last act: hand `value` or `error` to those who wait."""
+        self.under_way.pop(key, None)
+        flight.has_landed = True
+        result = flight.result
+        if result is None:
+            return
+        if error is None:
+            result.set_result(value)
+        else:
+            result.set_exception(error)
+
+    def _boarded(self, flight: Flight) -> concurrent.futures.Future[Any] | None:
         with self._lock:
-            self._flights.pop(key, None)
+            if flight.result is None:
+                from concurrent.futures import Future
+
+                flight.result = Future()
+            return None if flight.has_landed else flight.result
 
 
 class TaskFlights:
@@ -84,6 +99,8 @@ class TaskFlights:
 
     async def run(self, key: Hashable, compute: Callable[[], Awaitable[Any]]) -> tuple[Any, bool]:
         """(the result, whether this caller began the computation)."""
+        import asyncio
+
         place = (id(asyncio.get_running_loop()), key)
         under_way = self._flights.get(place)
         if under_way is not None and under_way[0] is asyncio.current_task():

@@ -58,8 +58,8 @@ class GivenStore:
                 self.hits += 1
             return held
 
-    def put(self, key: Hashable, held: Held) -> bool:
-        """Keep it; False where the cache says that it is too large."""
+    def put(self, key: Hashable, held: Held, now: float | None = None) -> bool:
+        """Keep it; False where the cache says that it is too large. What time it is, the cache knows itself."""
         held[HITS] = 0
         with self._lock:
             try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import pickle
 import sys
@@ -20,24 +21,30 @@ __all__ = ["Held", "MemoryStore", "evict_all", "size_of"]
 # [value, fresh until, hits, how a hit is handed out (None: as it is), kept until, bytes, hits when last passed over]
 Held = list[Any]
 FRESH, HITS, HAND, KEPT, SIZE, PASSED = 1, 2, 3, 4, 5, 6
+_SWEEP_SECONDS = 1.0
 
 
 class MemoryStore:
     """At most `max_bytes` and `max_entries` results; those not used for longest go first.
 
-    `front` is what callers look into without a lock. Its entries are exactly those of the shelf behind it, which is
-    changed under a lock. A hit only counts in its entry; the eviction reads that as "used since".
+    `front` is what callers look into without a lock. A hit only counts in its entry; the eviction reads that as "used
+    since". While there is room for all, nothing but the bytes is counted. When there is no more, all entries go to a
+    shelf behind the front, which knows whom to evict: a place there costs more than many a call.
+    What is over is dropped by a `put`, at most once a second.
     """
 
     def __init__(
         self, max_bytes: int, max_entries: int | None = None, evicted: Callable[[int, str], None] | None = None
     ) -> None:
-        self.max_bytes, self.max_entries = max_bytes, max_entries
+        self.max_bytes = max_bytes
+        self.max_entries = sys.maxsize if max_entries is None else max_entries
         self.front: dict[Hashable, Held] = {}
         self.past_hits = self.evictions = 0
         self._lock = threading.RLock()
         self._told = evicted
-        self._shelf = _Shelf(self)
+        self._shelf: _Shelf | None = None
+        self._bytes = 0  # where there is a shelf, it counts
+        self._sweep_at = -math.inf
         _ALL.add(self)
 
     def find(self, key: Hashable) -> Held | None:
@@ -48,27 +55,69 @@ class MemoryStore:
         """A lock held in the parent is not held here."""
         self._lock = threading.RLock()
 
-    def put(self, key: Hashable, held: Held) -> bool:
-        """Keep `held`; False where it alone is larger than the whole store."""
-        if held[SIZE] > self.max_bytes:
+    def put(self, key: Hashable, held: Held, now: float | None = None) -> bool:
+        """Keep `held`; False where it alone is larger than the whole store. `now` spares a look at the clock."""
+        size = held[SIZE]
+        if size > self.max_bytes:
             self.drop(key)
             return False
+        if now is None:
+            now = _now()
         with self._lock:
             if key in self.front:
                 self.drop(key)
-            self._shelf[key] = held
-            if key in self._shelf:
-                self.front[key] = held
-            while self.max_entries is not None and len(self._shelf) > self.max_entries:
-                self._shelf.popitem()
+            self.front[key] = held
+            if self._shelf is not None:
+                self._shelve(self._shelf, key, held)
+            else:
+                self._bytes += size
+                if self._bytes > self.max_bytes or len(self.front) > self.max_entries:
+                    self._make_room()
+            if now >= self._sweep_at:
+                self._sweep(now)
         return True
 
     def drop(self, key: Hashable) -> bool:
-        """Forget `key`; whether it was there."""
+        """Forget `key`; whether it was there and not over."""
         with self._lock:
-            held = self._shelf.pop(key, None)
+            held = self.front.get(key)
+            if held is None:
+                return False
+            now = _now()
+            if self._shelf is not None:
+                self._shelf.expire(now)  # or what is over would stay there, beside a new result of this key
+                self._shelf.pop(key, None)
             self.forgotten(key, held)
-            return held is not None
+            return bool(held[KEPT] > now)
+
+    def _shelve(self, shelf: _Shelf, key: Hashable, held: Held) -> None:
+        shelf[key] = held
+        if key not in shelf:
+            self.gave_way(key, held, "ttl")
+        while len(shelf) > self.max_entries:
+            shelf.popitem()
+
+    def _make_room(self) -> None:
+        """From now on with a shelf, which lets go of those not used for longest."""
+        self._shelf = shelf = _Shelf(self)
+        for key, held in list(self.front.items()):
+            self._shelve(shelf, key, held)
+
+    def _sweep(self, now: float) -> None:
+        """Drop what is over. Without a shelf entries stand nearly in the order in which they end; the rest waits."""
+        self._sweep_at = now + _SWEEP_SECONDS
+        if self._shelf is not None:
+            self._shelf.expire(now)
+            if not self.front:
+                self._shelf, self._bytes = None, 0
+            return
+        over = []
+        for key, held in self.front.items():
+            if held[KEPT] > now:
+                break
+            over.append((key, held))
+        for key, held in over:
+            self.gave_way(key, held, "ttl")
 
     def clear(self) -> int:
         """Forget everything; the bytes given back."""
@@ -76,7 +125,7 @@ class MemoryStore:
             freed = self.used_bytes
             self.past_hits += sum(held[HITS] for held in self.front.values())
             self.front.clear()
-            self._shelf = _Shelf(self)
+            self._shelf, self._bytes = None, 0
             return freed
 
     def evict(self, reason: str = "memory") -> int:
@@ -95,25 +144,28 @@ class MemoryStore:
     @property
     def used_bytes(self) -> int:
         """What all results hold."""
-        return int(self._shelf.currsize)
+        return self._bytes if self._shelf is None else int(self._shelf.currsize)
 
     def __len__(self) -> int:
         return len(self.front)
 
     # What the shelf reports.
 
-    def forgotten(self, key: Hashable, held: Held | None) -> None:
-        """An entry left the shelf."""
-        self.front.pop(key, None)
-        if held is not None:
-            self.past_hits += held[HITS]
+    def forgotten(self, key: Hashable, held: Held) -> bool:
+        """An entry is no longer kept; False where that was known."""
+        if self.front.get(key) is not held:
+            return False
+        del self.front[key]
+        self._bytes -= held[SIZE]
+        self.past_hits += held[HITS]
+        return True
 
     def gave_way(self, key: Hashable, held: Held, reason: str) -> None:
         """An entry left to make room, or because its time was over."""
-        self.forgotten(key, held)
-        self.evictions += 1
-        if self._told is not None:
-            self._told(held[SIZE], reason)
+        if self.forgotten(key, held):
+            self.evictions += 1
+            if self._told is not None:
+                self._told(held[SIZE], reason)
 
 
 class _Shelf(cachetools.TLRUCache):  # type: ignore[type-arg]
