@@ -29,8 +29,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = _parser().parse_args(words)
     act: Callable[[argparse.Namespace], int] | None = getattr(given, "act", None)
     if act is None:
-        _parser().print_help()
-        return DONE
+        _parser().print_help(sys.stderr)
+        sys.stderr.write("mlguard-nb: name a command, for example: mlguard-nb export NOTEBOOK.ipynb\n")
+        return CANNOT
     try:
         return act(given)
     except KeyboardInterrupt:

@@ -170,7 +170,11 @@ def _refuse_syntax(draft: _Draft, error: Exception) -> None:
     )
     line = getattr(error, "lineno", None)
     old = re.search(r"^\s*(print|exec)\s+[^\s(=]", draft.source, re.MULTILINE)
-    hint = "It looks like Python 2: convert it first." if old else "Correct it, or export with --skip-bad-cells."
+    hint = (
+        "It looks like Python 2: convert it first, or export with --skip-bad-cells."
+        if old
+        else "Correct it, or export with --skip-bad-cells."
+    )
     draft.refuse("syntax", f"not valid Python: {reason}", line if isinstance(line, int) else None, hint)
 
 

@@ -60,14 +60,30 @@ def package_files(package: Package) -> dict[str, bytes]:
 
 
 def check_target(target: Path, notebook: str, *, force: bool) -> None:
-    """ConversionError when `target` holds something that this program did not write, unless `force`."""
+    """ConversionError when `target` cannot be written, or holds what this program did not write, unless `force`."""
+    for folder in _nearest_folders(target):
+        if os.path.lexists(folder) and not folder.is_dir():
+            raise _not_there(notebook, f"{folder} is a file")
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise _not_there(notebook, f"{folder} is not writable for you")
     if target.is_dir() and ((target / MANIFEST).is_file() or not any(target.iterdir()) or force):
         return
     if not os.path.lexists(target):
         return
-    what = "exists and was not written by mlguard-nb export" if target.is_dir() else "is a file"
-    step = "Choose another --output, or --force to write into it" if target.is_dir() else "Choose another --output"
-    raise ConversionError(notebook, [Diagnostic("target", "error", None, None, f"{target} {what}", step)])
+    step = "Choose another --output, or --force to write into it."
+    raise _not_there(notebook, f"{target} exists and was not written by mlguard-nb export", step)
+
+
+def _nearest_folders(target: Path) -> tuple[Path, ...]:
+    """What must be a folder to write into: the target where it exists, and its nearest parent that exists."""
+    holder = target.parent
+    while not os.path.lexists(holder):
+        holder = holder.parent
+    return (target, holder) if os.path.lexists(target) else (holder,)
+
+
+def _not_there(notebook: str, message: str, step: str = "Choose another --output.") -> ConversionError:
+    return ConversionError(notebook, [Diagnostic("target", "error", None, None, message, step)])
 
 
 @contextmanager

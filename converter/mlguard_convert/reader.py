@@ -16,6 +16,7 @@ __all__ = ["Cell", "Notebook", "read_notebook"]
 
 VIEW_MIME = "application/vnd.mlguard.view+json"
 _HEADING = re.compile(r"^[ ]{0,3}(#{1,6})[ \t]+(.+?)[ \t]*#*[ \t]*$", re.MULTILINE)
+_AGAIN = "Open it in Jupyter and save it again, or take an earlier copy."
 _FENCE = re.compile(r"^(```|~~~).*?^\1[ \t]*$", re.MULTILINE | re.DOTALL)
 
 
@@ -54,6 +55,10 @@ def read_notebook(path: str | Path) -> Notebook:
     path = Path(path)
     try:
         raw = path.read_bytes()
+    except FileNotFoundError:
+        raise refused(path, "unreadable", "there is no such file", "Check its name and the current folder.") from None
+    except IsADirectoryError:
+        raise refused(path, "unreadable", "this is a folder", "Name a notebook in it.") from None
     except OSError as error:
         raise refused(path, "unreadable", f"cannot be read: {error.strerror or error}") from None
     data = _parsed(path, raw)
@@ -61,7 +66,7 @@ def read_notebook(path: str | Path) -> Notebook:
     if listed is None and isinstance(data.get("worksheets"), list):
         listed = [cell for sheet in data["worksheets"] if isinstance(sheet, dict) for cell in sheet.get("cells") or ()]
     if not isinstance(listed, list) or not all(isinstance(cell, dict) for cell in listed):
-        raise refused(path, "not-a-notebook", "not a notebook: it has no list of cells")
+        raise refused(path, "not-a-notebook", "not a notebook: it has no list of cells", _AGAIN)
     held = data.get("metadata")
     metadata: dict[str, Any] = held if isinstance(held, dict) else {}
     _check_language(path, metadata)
@@ -72,17 +77,19 @@ def read_notebook(path: str | Path) -> Notebook:
 
 
 def _parsed(path: Path, raw: bytes) -> dict[str, Any]:
+    if not raw.strip():
+        raise refused(path, "not-a-notebook", "not a notebook: the file is empty", _AGAIN)
     try:
         data = json.loads(raw.decode("utf-8-sig"))
     except UnicodeDecodeError as error:
-        raise refused(path, "not-a-notebook", f"not a notebook: byte {error.start} is not UTF-8") from None
+        raise refused(path, "not-a-notebook", f"not a notebook: byte {error.start} is not UTF-8", _AGAIN) from None
     except RecursionError:
-        raise refused(path, "not-a-notebook", "not a notebook: its JSON is nested too deeply") from None
+        raise refused(path, "not-a-notebook", "not a notebook: its JSON is nested too deeply", _AGAIN) from None
     except ValueError as error:
-        raise refused(path, "not-a-notebook", f"not a notebook: not JSON ({error})") from None
+        raise refused(path, "not-a-notebook", f"not a notebook: not JSON ({error})", _AGAIN) from None
     if not isinstance(data, dict):
         kind = "list" if isinstance(data, list) else type(data).__name__
-        raise refused(path, "not-a-notebook", f"not a notebook: a JSON {kind}, not an object")
+        raise refused(path, "not-a-notebook", f"not a notebook: a JSON {kind}, not an object", _AGAIN)
     return data
 
 
@@ -96,7 +103,7 @@ def _check_language(path: Path, metadata: Mapping[str, Any]) -> None:
         known = entry("language_info", "name") is not None
         language = language if known or language.lower() in ("ir", "julia", "bash", "scala") else "python"
     if isinstance(language, str) and not language.lower().startswith(("python", "ipython")):
-        raise refused(path, "not-python", f"its language is {language}, not Python")
+        raise refused(path, "not-python", f"its language is {language}, not Python", "Name a Python notebook.")
 
 
 def _text(value: Any) -> str:

@@ -22,7 +22,8 @@ def lookup(reference: NameRef, namespace: Mapping[str, Any], role: str) -> Any:
     elif hasattr(builtins, first):
         found = getattr(builtins, first)
     else:
-        close = difflib.get_close_matches(first, [name for name in namespace if not name.startswith("_")], n=1)
+        own = [name for name in namespace if not name.startswith("_") and not hasattr(builtins, name)]
+        close = difflib.get_close_matches(first, own, n=1)
         raise UnboundName(reference.name, role, close[0] if close else None)
     for piece in rest:
         if not hasattr(found, piece):

@@ -173,14 +173,14 @@ def bad(tmp_path: Path) -> dict[str, tuple[Path, str]]:
 
     r_kernel = {"kernelspec": {"name": "ir", "language": "R", "display_name": "R"}, "language_info": {"name": "R"}}
     return {
-        "missing": (tmp_path / "nothing.ipynb", "nothing.ipynb"),
-        "folder": (tmp_path, str(tmp_path)),
-        "empty": (file("empty.ipynb", b""), "not a notebook"),
+        "missing": (tmp_path / "nothing.ipynb", "nothing.ipynb: there is no such file. Check its name"),
+        "folder": (tmp_path, f"{tmp_path}: this is a folder. Name a notebook"),
+        "empty": (file("empty.ipynb", b""), "the file is empty. Open it in Jupyter"),
         "truncated": (file("truncated.ipynb", b'{"cells": [{"cell_ty'), "not a notebook"),
         "array": (file("array.ipynb", b"[]"), "not a notebook"),
         "latin": (file("latin.ipynb", '{"cells": "é"}'.encode("latin-1")), "not a notebook"),
         "no cells": (file("object.ipynb", b"{}"), "not a notebook"),
-        "R": (cells("r.ipynb", "x <- 1", **r_kernel), "R"),
+        "R": (cells("r.ipynb", "x <- 1", **r_kernel), "its language is R, not Python. Name a Python notebook"),
         "syntax": (cells("syntax.ipynb", "x = 1", "y = = 2"), "cell 2, line 1"),
         "return": (cells("return.ipynb", "x = 1\nreturn x"), "cell 1, line 2"),
         "indent": (cells("indent.ipynb", "  x = 1\n y = 2"), "cell 1"),
@@ -235,6 +235,36 @@ def test_somebody_elses_folder_is_refused(tally: Path, capsys: pytest.CaptureFix
     assert listing(thesis) == ["chapter.md"]
     assert main(["export", str(tally), "--force"]) == 0
     assert (thesis / "chapter.md").read_text() == "1"
+
+
+@pytest.mark.parametrize("output", ["locked", "locked/deep/churn"])
+def test_a_folder_that_may_not_be_written_is_refused_before_anything_is_made(
+    output: str, tally: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One line names the folder and what to do; nothing is left, not even a temporary folder."""
+    locked = Path("locked").absolute()
+    locked.mkdir()
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != locked)
+    assert main(["export", str(tally), "--output", output]) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[-1] == f"{tally}: {locked} is not writable for you. Choose another --output."
+    assert len(lines) == 2
+    assert listing(locked) == []
+
+
+def test_a_file_in_the_way_of_the_folder_is_named(tally: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """--output below a file."""
+    Path("notes.txt").write_text("1")
+    assert main(["export", str(tally), "--output", "notes.txt/churn"]) == 2
+    assert "notes.txt is a file. Choose another --output" in capsys.readouterr().err
+
+
+def test_the_command_alone_is_bad_usage(capsys: pytest.CaptureFixture[str]) -> None:
+    """The commands, and one to begin with."""
+    assert main([]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.splitlines()[-1].endswith("for example: mlguard-nb export NOTEBOOK.ipynb")
 
 
 def test_a_missing_extra_says_what_installs_it(

@@ -104,6 +104,9 @@ def test_an_unbound_name_is_named_with_the_nearest() -> None:
     with pytest.raises(UnboundName, match="did you mean fit_on_cpu") as caught:
         bind(policy, {"fit_on_cpu": print})
     assert caught.value.name == "fit_cpu"
+    with pytest.raises(UnboundName) as caught:  # what Jupyter puts there is nobody's fallback
+        bind(parse("mem=0.8 fallback=nope").policy, {"open": open})
+    assert caught.value.nearest is None
     with pytest.raises(UnboundName):
         bind(parse("retry on=os.nothing").policy, {"os": object()})
     with pytest.raises(PolicyError, match="must name exception types"):
