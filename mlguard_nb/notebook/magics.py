@@ -33,6 +33,8 @@ def register(ip: Any, session: Session) -> None:
         if action is None:
             near = difflib.get_close_matches(command, table, n=1)
             hint = f"; did you mean {near[0]}?" if near else f": use {', '.join(table)}"
+            if "=" in command:  # options, with one % too few
+                hint = f"; to guard one cell, begin it with %%guard {line.strip()}"
             raise UsageError(f"%guard: unknown command {command!r}{hint}")
         try:
             action(session, rest.strip())

@@ -6,7 +6,6 @@ import argparse
 import asyncio
 import inspect
 import sys
-import traceback
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -103,10 +102,20 @@ def _run(package: str, run: Callable[..., Any], params: Any, given: argparse.Nam
             output.failed(f"{type(error).__name__}: {error}", "".join(getattr(error, "__notes__", ())))
             return FAILED
         except Exception as error:  # the user's own code failed: its traceback is the message
-            output.failed(f"{type(error).__name__}: {error}", traceback.format_exc())
+            from mlguard_nb.runtime.monitoring import trimmed
+
+            output.failed(f"{type(error).__name__}: {error}{_where_paths_start(error, base_dir)}", trimmed(error))
             return FAILED
         output.done(len(results), clock.current().now() - started)
     return DONE
+
+
+def _where_paths_start(error: Exception, base_dir: Path | None) -> str:
+    """The next step where a file with a relative path was not found, else nothing."""
+    missing = error.filename if isinstance(error, FileNotFoundError) else None
+    if not isinstance(missing, str) or Path(missing).is_absolute():
+        return ""
+    return f"; relative paths start at {base_dir or Path.cwd()}: name another folder with --base-dir DIR"
 
 
 def _execute(

@@ -226,3 +226,10 @@ def test_unload_leaves_the_kernel_as_it_was() -> None:
         assert own.run("%%guard\n7").result == "7"
     finally:
         own.close()
+
+
+def test_options_after_one_percent_sign_are_told_to_take_two(kernel: Kernel) -> None:
+    """`%guard retry=3` is what people type first; the answer is the line that they meant."""
+    told = kernel.run("%guard retry=3 mem=0.8")
+
+    assert "to guard one cell, begin it with %%guard retry=3 mem=0.8" in told.stderr + told.traceback

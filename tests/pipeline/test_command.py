@@ -134,6 +134,24 @@ def test_a_failed_run_is_status_1_with_the_reason_last(capsys: pytest.CaptureFix
     assert failing(KeyboardInterrupt())(["run"]) == 130
 
 
+def test_a_file_that_is_not_found_asks_for_the_base_dir(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A package that is run from the wrong folder says which option names the right one, below frames of the user."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*, base_dir: Any = None) -> dict[str, Any]:
+        return {"rows": open("data/rows.csv").read()}
+
+    assert command_line(run, name="broken")(["run"]) == 1
+    error = capsys.readouterr().err
+    assert error.splitlines()[-1].endswith(
+        f"relative paths start at {tmp_path}: name another folder with --base-dir DIR"
+    )
+    assert "test_command.py" in error
+    assert 'command.py", line' not in error.replace("test_command.py", "")
+
+
 def test_json_logs_are_one_object_a_line(capsys: pytest.CaptureFixture[str]) -> None:
     """Steps, the notebook's own log records, and the end of the run."""
     assert main(["run", "--json-logs"]) == 0
