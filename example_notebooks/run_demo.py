@@ -36,9 +36,9 @@ TELL = "(_bus.flush(), dict(_demo_events))[1]"
 SHOWN = {
     "attempts that failed and were tried again": ("RetryScheduled",),
     "results taken from the cache": ("CacheHit",),
-    "inputs refused, with every reason": ("InputRefused",),
-    "calls refused for memory": ("MemoryRefused",),
-    "calls measured by monitor": ("CallFinished",),
+    "times bad input was refused, with every reason": ("InputRefused",),
+    "times there was no memory, and the kernel lived on": ("MemoryRefused",),
+    "calls counted and timed by monitor": ("CallFinished",),
 }
 
 
@@ -167,8 +167,8 @@ def compare(package: Path, python: Path) -> bool:
     progress("")
     width = max(len(row.name) for row in done.rows)
     for row in done.rows:
-        sign = {True: "equal", False: "DIFFERS", None: "type only"}[row.equal]
-        say(f"    {row.name:<{width}}  {sign:<9}  {row.notebook:<34}  {row.how}")
+        sign = {True: "equal", False: "DIFFERS", None: "apart"}[row.equal]
+        say(f"    {row.name:<{width}}  {sign:<9}  {row.notebook:<34}  {row.detail if row.equal is None else row.how}")
     return bool(done.ok and done.rows)
 
 
