@@ -170,27 +170,56 @@ class Chaos:
 
     def before(self, label: str = "") -> None:
         """What may go wrong before the body runs: a wait, an out of memory, an error."""
-        draw = self._random.random()
-        if self.slow is not None and (self.fail == 0 or draw < self.fail):
-            clocks.current().sleep(self.slow)
-        if self._random.random() < self.oom:
-            self.injected += 1
-            raise MemoryError(f"injected by chaos{f' into {label}' if label else ''}")
-        if draw < self.fail:
-            self.injected += 1
-            raise self.error(f"injected by chaos{f' into {label}' if label else ''}")
+        delay, error = self._draw(label)
+        if delay:
+            clocks.current().sleep(delay)
+        if error is not None:
+            raise error
+
+    async def before_async(self, label: str = "") -> None:
+        """The same; while one call dawdles, other tasks run."""
+        delay, error = self._draw(label)
+        if delay:
+            await clocks.current().sleep_async(delay)
+        if error is not None:
+            raise error
+
+    def _draw(self, label: str) -> tuple[float, BaseException | None]:
+        """(seconds to wait, what to raise then)."""
+        draw, out_of_memory = self._random.random(), self._random.random() < self.oom
+        delay = self.slow if self.slow is not None and (self.fail == 0 or draw < self.fail) else 0.0
+        if not out_of_memory and draw >= self.fail:
+            return delay, None
+        self.injected += 1
+        kind = MemoryError if out_of_memory else self.error
+        return delay, kind(f"injected by chaos{f' into {label}' if label else ''}")
 
     def after(self, result: Any) -> Any:
-        """The result, with a share of `nan` of its numbers replaced where it is an array of floats."""
-        if not self.nan or getattr(getattr(result, "dtype", None), "kind", "") != "f":
+        """The result, with a share of `nan` of its numbers replaced where it is an array or a tensor of floats, or a
+        pandas frame with columns of floats. What the function returned stays as it was.
+        """
+        if not self.nan:
             return result
-        import numpy as np
+        if type(result).__module__.partition(".")[0] == "pandas" and hasattr(result, "columns"):
+            spoiled = result.copy()
+            for place, kind in enumerate(result.dtypes):
+                if getattr(kind, "kind", "") == "f":
+                    spoiled.isetitem(place, result.iloc[:, place].mask(self._hit(len(result))))
+        elif getattr(getattr(result, "dtype", None), "is_floating_point", False) and hasattr(result, "clone"):
+            spoiled = result.detach().clone()
+            spoiled.view(-1)[self._hit(spoiled.numel())] = float("nan")
+        elif getattr(getattr(result, "dtype", None), "kind", "") == "f":
+            import numpy as np
 
-        spoiled = np.array(result)
-        flat = spoiled.reshape(-1)
-        flat[[self._random.random() < self.nan for _ in range(flat.size)]] = np.nan
+            spoiled = np.array(result)
+            spoiled.reshape(-1)[self._hit(spoiled.size)] = np.nan
+        else:
+            return result
         self.injected += 1
         return spoiled
+
+    def _hit(self, count: int) -> list[bool]:
+        return [self._random.random() < self.nan for _ in range(count)]
 
 
 _chaos: Chaos | None = None
@@ -212,7 +241,8 @@ def chaos(
     pressure: float | None = None,
     seed: int = 0,
 ) -> Iterator[Chaos]:
-    """Within the block every guarded function fails, dawdles or runs out of memory as often as told.
+    """Within the block every guarded function fails, dawdles or runs out of memory as often as told, those that are
+    decorated within it too.
 
     The faults come from inside the guards, where the function itself would fail, so that one sees them work. `pressure`
     pretends that this share of the memory is in use. The same seed gives the same faults. PolicyError where
@@ -224,15 +254,18 @@ def chaos(
     if _chaos is not None:
         raise PolicyError("chaos is in force already; end it first")
     delay = parse_duration(slow) if isinstance(slow, str) else slow
-    _chaos = faults = Chaos(fail, error, delay, oom, nan, pressure, seed)
-    undo = [_inject(wrapper, guard, faults) for wrapper, guard in wrapping.innermost()]
+    faults = Chaos(fail, error, delay, oom, nan, pressure, seed)
     crowded = _crowded(pressure) if pressure is not None else None
+    undo: list[Callable[[], None]] = []
+    _chaos = faults
+    end_reach = wrapping.reach_innermost(lambda wrapper, guard: undo.append(_inject(wrapper, guard, faults)))
     try:
         if crowded is not None:
             crowded.__enter__()
         yield faults
     finally:
         _chaos = None
+        end_reach()
         for restore in undo:
             restore()
         if crowded is not None:
@@ -268,14 +301,14 @@ def _faulty(function: Any, label: str, faults: Chaos) -> Any:
     if kind == "coroutine":
 
         async def faulty_async(*args: Any, **kwargs: Any) -> Any:
-            faults.before(label)
+            await faults.before_async(label)
             return faults.after(await function(*args, **kwargs))
 
         return functools.wraps(function)(faulty_async)
     if kind == "asyncgen":
 
         async def faulty_items(*args: Any, **kwargs: Any) -> Any:
-            faults.before(label)
+            await faults.before_async(label)
             async for item in function(*args, **kwargs):
                 yield item
 

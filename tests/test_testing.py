@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from mlguard_nb import (
@@ -236,6 +237,73 @@ def test_slowness_numbers_that_are_none_and_crowded_memory() -> None:
         with chaos(pressure=0.95), pytest.raises(MemoryPressure):
             guarded()
         assert guarded().size == 1000
+
+
+def test_what_is_decorated_within_the_block_is_reached_too() -> None:
+    """And is as it should be afterwards."""
+    with no_wait(), chaos(fail=1.0):
+
+        @monitor
+        @retry(attempts=2)
+        def late() -> int:
+            return 1
+
+        with pytest.raises(TimeoutError, match="injected by chaos into .*late"):
+            late()
+    assert late() == 1
+    with chaos(fail=1.0), pytest.raises(TimeoutError):
+        late()
+
+
+def test_slow_coroutines_let_other_tasks_run() -> None:
+    """They wait as coroutines do, and never block the loop."""
+
+    class Loop(FakeClock):
+        def sleep(self, seconds: float) -> None:
+            raise AssertionError("blocked the loop")
+
+        async def sleep_async(self, seconds: float) -> None:
+            self.slept.append(seconds)
+            await asyncio.sleep(0)
+
+    @monitor
+    async def dawdling() -> int:
+        return 1
+
+    async def both() -> list[int]:
+        return list(await asyncio.gather(dawdling(), dawdling()))
+
+    with no_wait(Loop()) as clock, chaos(slow="200ms"):
+        assert asyncio.run(both()) == [1, 1]
+    assert clock.slept == [0.2, 0.2]
+
+
+def test_frames_and_tensors_are_spoiled_in_their_floats_only() -> None:
+    frame = pd.DataFrame({"a": np.ones(1000), "n": range(1000), "b": np.ones(1000, "float32")})
+
+    @monitor
+    def make(what: Any) -> Any:
+        return what
+
+    with chaos(nan=0.1, seed=4):
+        spoiled = make(frame)
+        assert make([1.0]) == [1.0]
+    for name in ("a", "b"):
+        assert 50 < spoiled[name].isna().sum() < 150
+        assert spoiled[name].dtype == frame[name].dtype
+    assert (spoiled["n"] == frame["n"]).all()
+    assert not frame.isna().any().any()
+
+
+def test_torch_tensors_are_spoiled() -> None:
+    torch = pytest.importorskip("torch")
+
+    @monitor
+    def make() -> Any:
+        return torch.ones(10, 100)
+
+    with chaos(nan=0.1, seed=4):
+        assert 50 < int(torch.isnan(make()).sum()) < 150
 
 
 def test_cached_results_and_refused_input_stay_what_they_were() -> None:

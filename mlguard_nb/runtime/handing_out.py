@@ -85,6 +85,8 @@ def _frozen(value: Any) -> Any:
         own = value.copy()
         own.flags.writeable = False
         return own
+    if _is_pandas(value):
+        return value.copy()  # deep, since the function may hold the arrays below it
     return _rebuilt(value, _frozen) if type(value) in _CONTAINERS else _copied(value)
 
 
@@ -105,7 +107,7 @@ def _copied(value: Any) -> Any:
         return value.copy(order="K")
     if type(value) in _CONTAINERS:
         return _rebuilt(value, _copied)
-    if type(value).__module__.startswith("pandas.") and hasattr(value, "copy"):
+    if _is_pandas(value):
         return value.copy(deep=not _copies_on_write())
     try:
         return copy.deepcopy(value)
@@ -122,6 +124,11 @@ def _copied(value: Any) -> Any:
 # What deepcopy raises for locks, handles, tensors inside a graph, and whatever else says no.
 _UNCOPYABLE = (TypeError, ValueError, RuntimeError, AttributeError, copy.Error, pickle.PicklingError)
 _told: set[type] = set()
+
+
+def _is_pandas(value: Any) -> bool:
+    """Whether this is a frame, series or index; their module is "pandas" since version 3, and was deeper before."""
+    return type(value).__module__.partition(".")[0] == "pandas" and hasattr(value, "copy")
 
 
 def _copies_on_write() -> bool:

@@ -25,7 +25,7 @@ from mlguard_nb.errors import PolicyError
 from mlguard_nb.policy import switches
 from mlguard_nb.policy.values import PARTS, GuardPolicy
 
-__all__ = ["DELEGATE", "Guard", "Kind", "OrderWarning", "guards_of", "innermost", "kind_of", "wrap"]
+__all__ = ["DELEGATE", "Guard", "Kind", "OrderWarning", "guards_of", "innermost", "kind_of", "reach_innermost", "wrap"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 Kind = Literal["sync", "coroutine", "generator", "asyncgen"]
@@ -168,6 +168,8 @@ def wrap(function: F, guard: Guard) -> F:
     wrapper.__mlguard_guards__ = stack  # type: ignore[attr-defined]
     if not inner:
         _innermost.add(wrapper)
+        for reached in _reached:
+            reached(wrapper, guard)
     return cast("F", wrapper)
 
 
@@ -178,6 +180,23 @@ def innermost() -> Iterator[tuple[types.FunctionType, Guard]]:
     """Every wrapper of this process that stands right around a user's function, with its guard."""
     for wrapper in list(_innermost):
         yield wrapper, guards_of(wrapper)[0]
+
+
+_reached: tuple[Callable[[types.FunctionType, Guard], None], ...] = ()
+
+
+def reach_innermost(reached: Callable[[types.FunctionType, Guard], None]) -> Callable[[], None]:
+    """Call `reached` with what `innermost` gives, now, and with what is decorated later; returns what ends that."""
+    global _reached
+    _reached = (*_reached, reached)
+    for wrapper, guard in innermost():
+        reached(wrapper, guard)
+
+    def end() -> None:
+        global _reached
+        _reached = tuple(other for other in _reached if other is not reached)
+
+    return end
 
 
 def _generate(function: Any, guard: Guard, kind: Kind) -> types.FunctionType:

@@ -304,6 +304,21 @@ def test_an_array_nobody_else_holds_is_kept_without_a_copy() -> None:
     assert peak < 100_000_000
 
 
+def test_a_hit_of_a_frame_copies_nothing_until_somebody_writes() -> None:
+    """Where pandas copies on write; and what the function still holds is not what is kept."""
+    if int(pd.__version__.partition(".")[0]) < 3:
+        pytest.skip("pandas copies on write from version 3 on")
+    held = np.zeros(1000)
+    make = cache_result(lambda: pd.DataFrame({"a": held}, copy=False))
+    make()
+    held[:] = 7
+    first, second = make(), make()
+    assert np.shares_memory(first["a"].to_numpy(), second["a"].to_numpy())
+    first.loc[0, "a"] = 5.0
+    assert second["a"].eq(0).all()
+    assert make()["a"].eq(0).all()
+
+
 def test_copies_may_be_written_to() -> None:
     """hand_out="copy"."""
     make = cache_result(hand_out="copy")(lambda n: np.zeros(n))
