@@ -28,7 +28,7 @@ LISTEN = """
 import collections as _collections
 from mlguard_nb.telemetry import bus as _bus
 _demo_events = _collections.Counter()
-_demo_stop = _bus.subscribe(lambda event: _demo_events.update([type(event).__name__]))
+_demo_stop = _bus.subscribe(lambda event: _demo_events.update({type(event).__name__: getattr(event, "count", 1)}))
 """
 TELL = "(_bus.flush(), dict(_demo_events))[1]"
 
