@@ -43,7 +43,7 @@ class CellCache:
 
     def restore(self, wall: float) -> CacheFacts | None:
         """Bind the names of a hit and show its output again; None on a miss."""
-        entry = self._session.cell_store(self._policy).get(self._key)
+        entry = self._found()
         if entry is None or entry.fresh_until <= wall:
             bus.emit(events.CacheMiss(function=self._label))
             return None
@@ -59,6 +59,16 @@ class CellCache:
             names=tuple(values), inputs=self.inputs, computed_wall=entry.stored,
             computed_seconds=float(kept["seconds"]), good_until_wall=good,
         )  # fmt: skip
+
+    def _found(self) -> Entry | None:
+        """The entry; None as well where the store does not answer: the cell then runs as if there were no cache."""
+        try:
+            found: Entry | None = self._session.cell_store(self._policy).get(self._key)
+        except OSError as error:
+            backend = self._policy.backend.partition(":")[0]
+            bus.emit(events.CacheFailed(function=self._label, backend=backend, error=str(error)))
+            return None
+        return found
 
     def record(self) -> None:
         """From now on what the cell shows is remembered."""
@@ -94,7 +104,7 @@ class CellCache:
         if isinstance(policy.key, tuple):
             missing = [name for name in policy.key if name not in self._namespace]
             if missing:
-                raise PolicyError(f"key={missing[0]}: there is no {missing[0]!r} here")
+                raise PolicyError(f"key={missing[0]}: there is no {missing[0]!r} here. Name what the cell reads.")
             return policy.key
         kept = [name for name in live_ins if name not in policy.ignore]
         return tuple(name for name in kept if not isinstance(self._namespace[name], types.ModuleType))

@@ -253,6 +253,15 @@ def test_refresh_runs_once_more(kernel: Kernel) -> None:
     assert kernel.run("%%guard cache=1h refresh\nfresh_value = 1").view["outcome"] == "ok"
 
 
+def test_a_store_that_is_away_fails_no_cell(kernel: Kernel) -> None:
+    """As behind `cache_result`: the cell runs without its cache, and its view says that nothing was kept."""
+    answer = kernel.run("%%guard cache=1h store=redis://localhost:1\nunkept = 3")
+
+    assert answer.traceback == "" and answer.view["outcome"] == "ok"
+    assert "not kept in the cache" in answer.view["happened"]["text"]
+    assert kernel.run("unkept").result == "3"
+
+
 def test_a_cached_cell_survives_the_kernel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """store=disk: another kernel restores the names."""
     monkeypatch.setenv("MLGUARD_CACHE_DIR", str(tmp_path))
