@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextvars
 import logging
 import threading
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import asyncio
 
 __all__ = ["Behind"]
 
@@ -45,6 +47,8 @@ class Behind:
                 await work()
             except Exception as error:
                 _tell(label, error)
+
+        import asyncio
 
         task = asyncio.ensure_future(refresh())
         self._tasks.add(task)

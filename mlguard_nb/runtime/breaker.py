@@ -13,7 +13,6 @@ from typing import Any
 from mlguard_nb import clock
 from mlguard_nb.errors import CircuitOpen, PolicyError
 from mlguard_nb.telemetry import bus
-from mlguard_nb.telemetry.events import BreakerMoved
 
 __all__ = ["CircuitBreaker"]
 
@@ -136,6 +135,8 @@ class CircuitBreaker:
         if state == "closed":
             self.successes, self._looked_at = 0, clock.current().now()
         if bus.is_heard():
+            from mlguard_nb.telemetry.events import BreakerMoved
+
             bus.emit(BreakerMoved(function=self.name, state=state))
 
     def _settings(self) -> tuple[Any, ...]:

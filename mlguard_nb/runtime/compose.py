@@ -19,24 +19,12 @@ from mlguard_nb.policy.values import (
     RetryPolicy,
     ValidatePolicy,
 )
-from mlguard_nb.runtime.caching import cache_result
-from mlguard_nb.runtime.memory import memory_guard
-from mlguard_nb.runtime.monitoring import monitor
 from mlguard_nb.runtime.options import decorate
-from mlguard_nb.runtime.retrying import retry
-from mlguard_nb.runtime.validation import validate_input
 
 __all__ = ["apply", "guard"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-_DECORATORS: dict[str, Callable[..., Any]] = {
-    "monitor": monitor,
-    "validate": validate_input,
-    "cache": cache_result,
-    "memory": memory_guard,
-    "retry": retry,
-}
 _KINDS: dict[str, type[Any]] = {
     "retry": RetryPolicy,
     "memory": MemoryPolicy,
@@ -44,6 +32,22 @@ _KINDS: dict[str, type[Any]] = {
     "validate": ValidatePolicy,
     "monitor": MonitorPolicy,
 }
+
+
+def _decorator(part: str) -> Callable[..., Any]:
+    """The decorator of one part. Imported when it is asked for: a line with `retry` alone costs what `retry` costs."""
+    decorator: Callable[..., Any]
+    if part == "monitor":
+        from mlguard_nb.runtime.monitoring import monitor as decorator
+    elif part == "validate":
+        from mlguard_nb.runtime.validation import validate_input as decorator
+    elif part == "cache":
+        from mlguard_nb.runtime.caching import cache_result as decorator
+    elif part == "memory":
+        from mlguard_nb.runtime.memory import memory_guard as decorator
+    else:
+        from mlguard_nb.runtime.retrying import retry as decorator
+    return decorator
 
 
 def apply(policy: GuardPolicy, function: F) -> F:
@@ -57,7 +61,7 @@ def apply(policy: GuardPolicy, function: F) -> F:
     for part in reversed(PARTS):
         value = getattr(bound, part)
         if value is not None:
-            guarded = _DECORATORS[part](value, name=policy.name)(guarded)
+            guarded = _decorator(part)(value, name=policy.name)(guarded)
     return guarded  # type: ignore[no-any-return]
 
 

@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 import copy
-import datetime as dt
-import decimal
-import fractions
 import logging
-import pathlib
 import pickle
 import sys
-import uuid
 from collections.abc import Callable
 from typing import Any
 
 __all__ = ["ATOMS", "kept_and_hand"]
 
 _log = logging.getLogger("mlguard.cache")
-ATOMS: frozenset[type] = frozenset(
-    {int, float, complex, bool, str, bytes, type(None), range, dt.date, dt.datetime, dt.time, dt.timedelta}
-    | {decimal.Decimal, fractions.Fraction, uuid.UUID, pathlib.PosixPath, pathlib.WindowsPath, type(Ellipsis)}
-)
+ATOMS: frozenset[type] = frozenset({int, float, complex, bool, str, bytes, type(None), range, type(Ellipsis)})
+# Those of modules that are not imported for this, which would take longer than the rest of the import.
+_OTHER_ATOMS = {
+    "datetime": ("date", "datetime", "time", "timedelta"),
+    "decimal": ("Decimal",),
+    "fractions": ("Fraction",),
+    "uuid": ("UUID",),
+    "pathlib": ("PosixPath", "WindowsPath"),
+    "pathlib._local": ("PosixPath", "WindowsPath"),
+}
 Hand = Callable[[Any], Any]
 
 
@@ -32,7 +33,7 @@ def kept_and_hand(box: list[Any], mode: str) -> tuple[Any, Hand | None]:
     kept without a copy.
     """
     value = box.pop()
-    if mode == "same" or type(value) in ATOMS or _is_constant(value):
+    if mode == "same" or _is_atom(value) or _is_constant(value):
         return value, None
     if mode == "copy":
         return _copied(value), _copied
@@ -45,9 +46,14 @@ def kept_and_hand(box: list[Any], mode: str) -> tuple[Any, Hand | None]:
     return kept, _guarded
 
 
+def _is_atom(value: Any) -> bool:
+    kind = type(value)
+    return kind in ATOMS or kind.__name__ in _OTHER_ATOMS.get(kind.__module__, ())
+
+
 def _is_constant(value: Any) -> bool:
     if type(value) in (tuple, frozenset):
-        return all(type(item) in ATOMS or _is_constant(item) for item in value)
+        return all(_is_atom(item) or _is_constant(item) for item in value)
     return isinstance(value, type) or (
         type(value).__module__ == "numpy" and hasattr(value, "dtype") and not _is_array(value)
     )
@@ -79,7 +85,7 @@ _CONTAINERS = (list, dict, tuple)
 
 def _frozen(value: Any) -> Any:
     """What is kept: nobody outside holds any part of it that can be changed."""
-    if type(value) in ATOMS:
+    if _is_atom(value):
         return value
     if _is_array(value):
         own = value.copy()
@@ -92,7 +98,7 @@ def _frozen(value: Any) -> Any:
 
 def _guarded(value: Any) -> Any:
     """A hit: read-only views of arrays, new containers and frames."""
-    if type(value) in ATOMS:
+    if _is_atom(value):
         return value
     if _is_array(value):
         return value.view()
@@ -101,7 +107,7 @@ def _guarded(value: Any) -> Any:
 
 def _copied(value: Any) -> Any:
     """A copy that may be written to."""
-    if type(value) in ATOMS or _is_constant(value):
+    if _is_atom(value) or _is_constant(value):
         return value
     if _is_array(value):
         return value.copy(order="K")

@@ -12,7 +12,6 @@ import sys
 import textwrap
 import threading
 import traceback
-import uuid
 import weakref
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -106,7 +105,7 @@ except GeneratorExit:
 }
 
 _run: contextvars.ContextVar[str] = contextvars.ContextVar("mlguard_run")
-_process_run = uuid.uuid4().hex[:12]
+_process_run = os.urandom(6).hex()
 
 
 def run_id(new: str | None = None) -> str:

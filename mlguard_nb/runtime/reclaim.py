@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import gc
 import logging
 import os
@@ -66,6 +65,8 @@ def trim(_label: str = "") -> None:
     """Give the allocator's free pages back to the system; nothing where there is no such call (not glibc)."""
     if not sys.platform.startswith("linux"):
         return
+    import ctypes
+
     try:
         ctypes.CDLL(None).malloc_trim(0)
     except (OSError, AttributeError):  # musl

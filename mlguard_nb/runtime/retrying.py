@@ -21,10 +21,11 @@ from mlguard_nb.runtime.budget import RetryBudget
 from mlguard_nb.runtime.options import decorate, policy_from
 from mlguard_nb.runtime.wrapping import Guard, Kind
 from mlguard_nb.telemetry import bus
-from mlguard_nb.telemetry.events import RetriesExhausted, RetryScheduled
 
 if TYPE_CHECKING:
     import asyncio
+
+    from mlguard_nb.telemetry.events import RetryScheduled
 
 __all__ = ["RetryGuard", "retry"]
 
@@ -365,6 +366,8 @@ class RetryGuard(Guard):
         on_retry = self.policy.on_retry
         if not bus.is_heard() and not callable(on_retry):
             return
+        from mlguard_nb.telemetry.events import RetryScheduled
+
         event = RetryScheduled(
             function=self.label, attempt=wait.attempt, wait_seconds=wait.seconds, reason=wait.reason, error=error
         )
@@ -374,6 +377,8 @@ class RetryGuard(Guard):
 
     def _tell_gave_up(self, decision: GaveUp, error: str) -> None:
         if bus.is_heard():
+            from mlguard_nb.telemetry.events import RetriesExhausted
+
             bus.emit(
                 RetriesExhausted(
                     function=self.label, attempts=decision.attempts, elapsed_seconds=decision.elapsed_seconds,

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-from mlguard_nb.telemetry.events import Event
+if TYPE_CHECKING:
+    from mlguard_nb.telemetry.events import Event
 
 __all__ = ["emit", "failures", "flush", "is_heard", "on_flush", "subscribe"]
 
@@ -39,6 +41,9 @@ def emit(event: Event) -> None:
 def subscribe(subscriber: Callable[[Event], None]) -> Callable[[], None]:
     """Call `subscriber` with every event from now on; returns what ends that."""
     global _subscribers
+    # The guards import the events where they tell one, which is no moment to find that there is no memory left.
+    import mlguard_nb.telemetry.events  # noqa: F401
+
     _subscribers = (*_subscribers, subscriber)
 
     def unsubscribe() -> None:
