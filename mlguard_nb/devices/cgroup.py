@@ -63,6 +63,10 @@ class Group:
         cache = _statistic(stat, b"inactive_file" if self.version == 2 else b"total_inactive_file") or 0
         return Level(self.name, self._limit(stat), working_set(used, cache), cache)
 
+    def may_bind(self) -> bool:
+        """Whether this group has a limit, or is to be asked again: without one its usage need not be read at all."""
+        return self._known_limit is not None or clock.SYSTEM.now() - self._known_at >= _LIMIT_SECONDS
+
     def _limit(self, stat: bytes) -> int | None:
         """The lowest of this group's own limits, None without any; looked up again each second."""
         now = clock.SYSTEM.now()

@@ -12,7 +12,7 @@ from pathlib import Path
 from mlguard_nb.devices.files import KeptFile
 from mlguard_nb.devices.readings import Ceiling, Unknown
 
-__all__ = ["Host"]
+__all__ = ["Host", "resident_bytes"]
 
 
 class Host:
@@ -47,6 +47,21 @@ class Host:
         if isinstance(text, Unknown):
             return None
         return Ceiling("ulimit -v", soft, int(text.split(maxsplit=1)[0]) * os.sysconf("SC_PAGE_SIZE"))
+
+
+def resident_bytes() -> int | Unknown:
+    """What this process itself holds in memory now."""
+    try:
+        with open("/proc/self/statm", "rb", buffering=0) as file:
+            return int(file.read(200).split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except OSError:
+        pass  # not Linux
+    try:
+        import psutil
+
+        return int(psutil.Process().memory_info().rss)
+    except (ImportError, OSError, RuntimeError) as error:
+        return Unknown(f"psutil cannot read what this process holds: {error}")
 
 
 def _field(text: bytes, key: bytes) -> int | None:

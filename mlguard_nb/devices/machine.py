@@ -62,7 +62,9 @@ class LocalMachine:
         """Host memory against the limit that is hit first."""
         machine = self._host.memory()
         total = machine if isinstance(machine, Unknown) else machine.limit_bytes
-        levels = [level for group in self._own_groups() if not isinstance(level := group.read(), Unknown)]
+        # The innermost is always read: its page cache is shown. Of the others only those that have a limit.
+        asked = [group for place, group in enumerate(self._own_groups()) if not place or group.may_bind()]
+        levels = [level for group in asked if not isinstance(level := group.read(), Unknown)]
         # A limit above the machine's own memory never binds: /proc/meminfo already says the truth there.
         limits = tuple(
             ceiling

@@ -9,8 +9,10 @@ import sys
 import threading
 from collections.abc import Callable, Iterable
 
-from mlguard_nb import clock
+from mlguard_nb import clock, devices
 from mlguard_nb.devices import frameworks
+from mlguard_nb.devices.host import resident_bytes
+from mlguard_nb.devices.readings import known
 from mlguard_nb.runtime.stores.memory import evict_all
 from mlguard_nb.telemetry import bus
 from mlguard_nb.telemetry.events import MemoryReclaimed
@@ -34,9 +36,13 @@ def ladder(actions: Iterable[str], is_short: Callable[[], bool] = lambda: True, 
     for action in actions:
         if not _is_due(action):
             continue
+        measure = _MEASURES.get(action) if bus.is_heard() else None
+        before = None if measure is None else measure()
         freed = _RUNGS[action](label)
         taken.append(action)
         if bus.is_heard():
+            if measure is not None:
+                freed = _fallen(before, measure())
             bus.emit(MemoryReclaimed(function=label, action=action, freed_bytes=freed))
         if action != "alert" and not is_short():
             break
@@ -91,6 +97,29 @@ _RUNGS: dict[str, Callable[[str], int | None]] = {
     "evict_caches": _evict,
     "empty_cuda_cache": _empty_devices,
     "alert": _alert,
+}
+
+
+def _resident() -> int | None:
+    return known(resident_bytes())
+
+
+def _on_devices() -> int | None:
+    """Bytes in use on all devices; None where one of them does not say."""
+    gpus = known(devices.current().gpus())
+    used = [known(gpu.used_bytes) for gpu in gpus or ()]
+    return None if not used or None in used else sum(size for size in used if size is not None)
+
+
+def _fallen(before: int | None, after: int | None) -> int | None:
+    return None if before is None or after is None else max(0, before - after)
+
+
+# Where the rung itself cannot say what it gave back: what is to be compared before and after.
+_MEASURES: dict[str, Callable[[], int | None]] = {
+    "gc": _resident,
+    "trim": _resident,
+    "empty_cuda_cache": _on_devices,
 }
 
 

@@ -159,7 +159,11 @@ class DriftMeasured(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class MemoryReclaimed(Event):
-    """A rung of the ladder was taken. `action`: gc, trim, evict_caches, empty_cuda_cache or alert."""
+    """A rung of the ladder was taken. `action`: gc, trim, evict_caches, empty_cuda_cache or alert.
+
+    `freed_bytes`: of caches what they held, of gc and trim by how much the process shrank, of empty_cuda_cache by how
+    much the use of all devices fell, by whomever. None where nobody can say, and for alert.
+    """
 
     action: str
     freed_bytes: int | None = None

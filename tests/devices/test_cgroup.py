@@ -164,6 +164,23 @@ def test_a_limit_that_changes_is_seen_within_a_second(tree: Tree, monkeypatch: p
     assert machine.ram().limit_bytes == 6 * GIB
 
 
+def test_a_limit_that_an_ancestor_gets_is_seen_within_a_second(tree: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Though ancestors without one are not read in between, since that would be most of what a reading costs."""
+    files = {**CONTROLLERS, **v2("/pod", "max", 9 * GIB), **v2("/pod/app", 8 * GIB, 1 * GIB)}
+    proc, root = tree(
+        {"proc/meminfo": MEMINFO, "proc/self/cgroup": "0::/pod/app\n", "proc/self/statm": "1 1 1", **files}
+    )
+    times = FakeClock()
+    monkeypatch.setattr("mlguard_nb.clock.SYSTEM", times)
+    machine = LocalMachine(proc=proc, cgroups=root, driver=NoDriver())  # type: ignore[arg-type]
+    assert machine.ram().headroom_bytes == 7 * GIB
+    (root / "pod/memory.max").write_text(f"{10 * GIB}\n")
+    times.sleep(1.1)
+    assert machine.ram().headroom_bytes == 1 * GIB
+    (root / "pod/memory.current").write_text(f"{5 * GIB}\n")
+    assert machine.ram().headroom_bytes == 5 * GIB
+
+
 @pytest.mark.parametrize(
     "text",
     [

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from mlguard_nb import MemoryPolicy, cache_result, devices, memory_guard
-from mlguard_nb.devices import GpuProcess, Ram, Unknown
+from mlguard_nb.devices import GpuProcess, Ram, Unknown, frameworks
 from mlguard_nb.errors import DeviceUnavailable, MemoryPressure, PolicyError
 from mlguard_nb.runtime import reclaim
 from mlguard_nb.runtime.admission import LEDGER
@@ -256,6 +256,33 @@ def test_the_ladder_stops_as_soon_as_there_is_room(clock: FakeClock) -> None:
     """The dearer rungs are left alone."""
     clock.sleep(100)
     assert reclaim.ladder(("gc", "trim", "evict_caches"), is_short=lambda: False) == ("gc",)
+
+
+def test_every_rung_says_what_it_gave_back(
+    clock: FakeClock, events: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the size of the process, by the caches' own bytes, by the use of the devices; None where nobody can say."""
+    clock.sleep(100)
+    keep = cache_result(lambda n: bytes(n))
+    keep(1000)
+    sizes = iter((900, 700, 700, 750))
+    monkeypatch.setattr(reclaim, "resident_bytes", lambda: next(sizes))
+    with FakeDevices(gpus=(fake_gpu(0, 100, 60), fake_gpu(1, 100, 20))) as machine:
+
+        def empty() -> tuple[str, ...]:
+            machine.gpus_now = (fake_gpu(0, 100, 10), fake_gpu(1, 100, 20))
+            return ("torch",)
+
+        monkeypatch.setattr(frameworks, "empty_caches", empty)
+        reclaim.ladder(("gc", "trim", "evict_caches", "empty_cuda_cache", "alert"))
+    freed = {event.action: event.freed_bytes for event in events if isinstance(event, MemoryReclaimed)}
+    assert freed.pop("evict_caches") >= 1000
+    assert freed == {"gc": 200, "trim": 0, "empty_cuda_cache": 50, "alert": None}
+    clock.sleep(100)
+    events.clear()
+    with FakeDevices():
+        reclaim.ladder(("empty_cuda_cache",))
+    assert events[0].freed_bytes is None
 
 
 def test_trim_gives_freed_memory_back_to_the_system() -> None:
