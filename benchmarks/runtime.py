@@ -6,7 +6,7 @@ import importlib.util
 from collections.abc import Callable
 from typing import Any
 
-from benchmarks.measure import nanoseconds, nanoseconds_async
+from benchmarks.measure import fresh_process, nanoseconds, nanoseconds_async
 from benchmarks.table import Row
 
 __all__ = ["rows"]
@@ -18,7 +18,16 @@ def _has(module: str) -> bool:
 
 def rows() -> list[Row]:
     """All rows, ours first and each peer that is installed."""
-    return [*_retrying(), *_validating(), *_caching(), *_guarding(), *_monitoring(), _stack()]
+    return [
+        *_retrying(),
+        *_validating(),
+        *_caching(),
+        *_guarding(),
+        *_monitoring(),
+        *_stack(),
+        _missing(),
+        *_importing(),
+    ]
 
 
 def _bare(x: Any, y: Any = 2) -> Any:
@@ -268,12 +277,97 @@ def _monitoring() -> list[Row]:
     return [Row("monitor", nanoseconds(lambda: monitored(1, 2)), base, _pairs(peers), budget_ratio=10.0)]
 
 
-def _stack() -> Row:
-    from mlguard_nb import guard
+def _stack() -> list[Row]:
+    import itertools
 
-    @guard("retry=3 mem=0.99 cache=1h monitor")
-    def guarded(x: Any, y: Any = 2) -> Any:
+    from mlguard_nb import cache_result, guard, memory_guard, monitor, retry, validate_input
+
+    line = "retry=3 mem=0.99 cache=1h monitor"
+    base = nanoseconds(lambda: _bare(1, 2))
+    four = guard(line)(_bare)
+
+    @monitor
+    @validate_input(y=int)
+    @cache_result(ttl=3600)
+    @memory_guard(ram=0.99)
+    @retry(attempts=3)
+    def five(x: Any, y: Any = 2) -> Any:
         return x
 
-    base = nanoseconds(lambda: _bare(1, 2))
-    return Row("four guards stacked, cache hit", nanoseconds(lambda: guarded(1, 2)), base, {}, budget_ratio=23.0)
+    @monitor
+    @validate_input(y=int)
+    @memory_guard(ram=0.99)
+    @retry(attempts=3)
+    def passing(x: Any, y: Any = 2) -> Any:
+        return x
+
+    numbers = itertools.count()
+    rows = [
+        Row("four guards stacked, cache hit", nanoseconds(lambda: four(1, 2)), base, {}, budget_ratio=23.0),
+        Row("five guards stacked, cache hit", nanoseconds(lambda: five(1, 2)), base, {}, budget_ratio=23.0),
+        Row(
+            "all but the cache, a call that goes through",
+            nanoseconds(lambda: passing(1, 2)),
+            base,
+            {},
+            budget_ratio=23.0,
+        ),
+        Row("all five, miss that is stored", nanoseconds(lambda: five(next(numbers), 2)), base, {}, budget_ratio=23.0),
+    ]
+    peers: dict[str, Callable[[], Any]] = {}
+    if _has("prometheus_client") and _has("tenacity"):
+        import prometheus_client
+        import psutil
+        import pydantic
+        import tenacity
+
+        def admitted(x: int, y: int = 2) -> Any:
+            if psutil.virtual_memory().percent > 99:
+                raise MemoryError
+            return x
+
+        registry = prometheus_client.CollectorRegistry()
+        tenacious = tenacity.retry(stop=tenacity.stop_after_attempt(3))(admitted)
+        stacked = prometheus_client.Histogram("all", "all", registry=registry).time()(pydantic.validate_call(tenacious))
+        peers["prometheus > validate_call > tenacity > psutil"] = lambda: stacked(1, 2)
+    rows[-1] = Row(rows[-1].path, rows[-1].ours, base, _pairs(peers), budget_ratio=23.0)
+    return rows
+
+
+def _missing() -> Row:
+    """A miss that computes nothing and stores an int, in a cache with room: what a cache costs where it does not help."""
+    import itertools
+    import threading
+
+    from mlguard_nb import cache_result
+
+    numbers = itertools.count()
+    missing = cache_result(ttl=3600)(_bare)
+    peers: dict[str, Callable[[], Any]] = {}
+    if _has("cachetools"):
+        import cachetools
+
+        locked = cachetools.cached(cachetools.TTLCache(10**9, 600), lock=threading.RLock())(_bare)
+        peers["cachetools + RLock"] = lambda: locked(next(numbers), 2)
+    if _has("cachebox"):
+        import cachebox
+
+        boxed = cachebox.cached(cachebox.TTLCache(10**7, 600))(_bare)
+        peers["cachebox"] = lambda: boxed(next(numbers), 2)
+    base = nanoseconds(lambda: _bare(next(numbers), 2))
+    return Row("cache miss, stored", nanoseconds(lambda: missing(next(numbers), 2)), base, _pairs(peers))
+
+
+def _importing() -> list[Row]:
+    """Processor time of a fresh interpreter with an import, less that of one without."""
+    bare = fresh_process("pass")
+    names = ("import mlguard_nb", "from mlguard_nb import retry", "from mlguard_nb import guard")
+    others = {"tenacity": "import tenacity", "logfire": "import logfire", "pandera": "import pandera.pandas"}
+    peers = {name: fresh_process(code) for name, code in others.items() if _has(name)}
+    every = "from mlguard_nb import " + ", ".join(
+        ("retry", "validate_input", "cache_result", "memory_guard", "monitor")
+    )
+    return [
+        Row(code if code is not every else "import of all five", fresh_process(code), bare, peers, budget=60e6)
+        for code in (*names, every)
+    ]

@@ -190,7 +190,8 @@ def _functions(events: Iterable[dict[str, Any]]) -> list[FunctionReport]:
                 seconds[name].append(float(duration))
                 times[name].append(float(event.get("time", 0.0)))
         else:
-            counts[name][kind] += 1
+            several = event.get("count", 1)  # hits and misses of one second are told together
+            counts[name][kind] += several if isinstance(several, int) else 1
     return [_function(name, counts[name], seconds[name], times[name]) for name in sorted(counts)]
 
 

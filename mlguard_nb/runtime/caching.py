@@ -133,7 +133,7 @@ class CacheGuard(Guard):
         self.misses = self.stale_hits = 0
         self._flights, self._task_flights = Flights(), TaskFlights()
         self._identities = Identities()
-        self._hit_counts = HitCounts(self._emit_hits)
+        self._hit_counts, self._miss_counts = HitCounts(self._emit_hits), HitCounts(self._emit_misses)
         self.behind = Behind()
         self.backend = backend_of(self.policy, self._tell_failed)
         if self.function is not None:
@@ -208,7 +208,7 @@ class CacheGuard(Guard):
                     if held is None:
                         self.misses += 1
                         if bus._subscribers:
-                            bus.emit(CacheMiss(function=self.label))
+                            self._miss_counts.one()
                         held = self._keep(key, [self.function(*args, **kwargs)])
                     else:  # another leader has just landed
                         held[HITS] += 1
@@ -416,7 +416,10 @@ class CacheGuard(Guard):
     def _count_miss(self) -> None:
         self.misses += 1
         if bus.is_heard():
-            bus.emit(CacheMiss(function=self.label))
+            self._miss_counts.one()
+
+    def _emit_misses(self, count: int) -> None:
+        bus.emit(CacheMiss(function=self.label, count=count))
 
     def _tell_evicted(self, size_bytes: int, reason: str) -> None:
         if bus.is_heard():

@@ -1,4 +1,4 @@
-"""Tells of cache hits: the first one at once, those that follow within a second as one event with their count.
+"""Tells of cache hits and misses: the first at once, those that follow within a second as one event with their count.
 
 A hit takes a quarter of a microsecond and an event some four, so an event a hit would be most of what a hit costs.
 """
@@ -19,7 +19,7 @@ _PAUSE_SECONDS = 1.0
 
 
 class HitCounts:
-    """`emit(count)` is called with every hit, or with the sum of a second's hits. `bus.flush` tells what is left."""
+    """`emit(count)` is called with a hit (or miss), or with the sum of a second's. `bus.flush` tells what is left."""
 
     def __init__(self, emit: Callable[[int], None]) -> None:
         self._emit = emit

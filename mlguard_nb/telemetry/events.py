@@ -114,7 +114,9 @@ class CacheHit(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class CacheMiss(Event):
-    """A result had to be computed."""
+    """Results had to be computed, `count` of them since the last event."""
+
+    count: int = 1
 
 
 @dataclass(frozen=True, kw_only=True)

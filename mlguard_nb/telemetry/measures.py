@@ -88,7 +88,7 @@ def changes(event: e.Event) -> Iterator[Change]:
     elif isinstance(event, e.BreakerMoved):
         yield Change("mlguard_breaker_state", (f,), _BREAKER[event.state])
     elif (name := _CACHE.get(type(event))) is not None:
-        yield Change(name, (f,), event.count if isinstance(event, e.CacheHit) else 1)
+        yield Change(name, (f,), event.count if isinstance(event, (e.CacheHit, e.CacheMiss)) else 1)
 
 
 _CACHE: dict[type[e.Event], str] = {

@@ -41,7 +41,8 @@ def test_a_log_becomes_a_line_a_function(tmp_path: Path) -> None:
         *calls(9, 0.1, failed=2),
         {"event": "retry_scheduled", "function": "load"},
         {"event": "cache_hit", "function": "load"},
-        {"event": "cache_miss", "function": "load"},
+        {"event": "cache_hit", "function": "load", "stale": False, "count": 8},
+        {"event": "cache_miss", "function": "load", "count": 3},
         {"event": "input_refused", "function": "score"},
         {"event": "step_finished", "step": "train", "seconds": 2.5, "error": None},
         {"event": "run_finished", "steps": 1},
@@ -49,7 +50,7 @@ def test_a_log_becomes_a_line_a_function(tmp_path: Path) -> None:
     report = make_report(write(tmp_path / "log.jsonl", *events, rest="Traceback\n[1]\n"))
     by_name = {one.name: one for one in report.functions}
     load = by_name["load"]
-    assert (load.calls, load.errors, load.retries, load.hit_rate) == (9, 2, 1, 0.5)
+    assert (load.calls, load.errors, load.retries, load.hit_rate) == (9, 2, 1, 0.75)
     assert load.p50 is not None
     assert 0.09 <= load.p50 <= 0.11
     assert by_name["score"].rejections == 1

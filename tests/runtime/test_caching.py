@@ -25,6 +25,7 @@ from mlguard_nb.runtime.caching import cache_of
 from mlguard_nb.runtime.stores import memory as memory_store
 from mlguard_nb.telemetry import bus
 from mlguard_nb.telemetry.events import CacheEvicted, CacheHit, CacheMiss
+from mlguard_nb.telemetry.measures import changes
 from mlguard_nb.testing import FakeDevices, disabled, no_wait
 
 
@@ -795,9 +796,10 @@ def test_every_hit_and_miss_is_told() -> None:
         function(1)
         function(1)
         function(2)
+        bus.flush()
     finally:
         end()
-    assert [type(event) for event in heard] == [CacheMiss, CacheHit, CacheMiss, CacheEvicted]
+    assert [type(event) for event in heard] == [CacheMiss, CacheHit, CacheEvicted, CacheMiss]
     assert {event.function for event in heard} == {"lookup"}
 
 
@@ -814,6 +816,23 @@ def test_hits_that_follow_at_once_are_told_as_one_event() -> None:
     finally:
         end()
     assert sum(event.count for event in heard) == 500
+    assert len(heard) < 20
+
+
+def test_misses_that_follow_at_once_are_told_as_one_event() -> None:
+    """As hits are, and exporters add them up."""
+    function = cache_result(lambda x: x)
+    heard: list[Any] = []
+    end = bus.subscribe(heard.append)
+    try:
+        for number in range(500):
+            function(number)
+        bus.flush()
+    finally:
+        end()
+    assert {type(event) for event in heard} == {CacheMiss}
+    assert sum(event.count for event in heard) == 500
+    assert sum(change.value for event in heard for change in changes(event)) == 500
     assert len(heard) < 20
 
 
