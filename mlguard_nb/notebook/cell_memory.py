@@ -53,7 +53,8 @@ def pressure(
 def is_needed_on(policy: MemoryPolicy, device: DeviceFacts) -> bool:
     """Whether the policy's `need` is memory of this device."""
     on_gpu = policy.gpu is not None or policy.device is not None
-    return (device.key != "ram") == on_gpu
+    is_named = policy.device is None or policy.gpu is None or device.stop is not None  # the others have no stop
+    return (device.key != "ram") == on_gpu and (is_named or not on_gpu)
 
 
 def ledger_key(device: DeviceFacts) -> str:

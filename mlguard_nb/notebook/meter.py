@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING
 
 from mlguard_nb.devices.frameworks import allocated_bytes, visible_devices
 from mlguard_nb.devices.readings import Gpu, Ram, Reading, Unknown, known, limit_in_bytes
+from mlguard_nb.errors import DeviceUnavailable
 from mlguard_nb.notebook import peaks
 from mlguard_nb.notebook.facts import DeviceFacts
+from mlguard_nb.runtime.pressure import watched_gpus
 from mlguard_nb.units import format_limit
 
 if TYPE_CHECKING:
@@ -88,7 +90,11 @@ class Meter:
     def devices(self, over: str | None = None, *, fresh: bool = False) -> tuple[DeviceFacts, ...]:
         """The devices as they stand; `over` is the label of the one that is short. `fresh` reads host memory now."""
         reading = self._sampler.tick() if fresh else self._sampler.latest
-        found = [self._ram(reading.ram, over), *(self._gpu(gpu, over) for gpu in _visible(reading))]
+        watched = self._watched(reading)
+        found = [
+            self._ram(reading.ram, over),
+            *(self._gpu(gpu, over, gpu.uuid in watched) for gpu in _visible(reading)),
+        ]
         asked = self._asked("gpu")
         if len(found) == 1 and asked:
             reason = reading.gpus.reason if isinstance(reading.gpus, Unknown) else "no GPU on this machine"
@@ -129,10 +135,25 @@ class Meter:
             asked=self._asked("ram"), is_over=over == "RAM",
         )  # fmt: skip
 
-    def _gpu(self, gpu: Gpu, over: str | None) -> DeviceFacts:
+    def check_device(self) -> None:
+        """DeviceUnavailable where the policy names a device that this process does not see on this machine."""
+        gpus = self._sampler.latest.gpus
+        if self._policy is not None and self._policy.device is not None and not isinstance(gpus, Unknown):
+            watched_gpus(self._policy, gpus)
+
+    def _watched(self, reading: Reading) -> frozenset[str]:
+        """The devices that the policy's limit is for: the one it names, else all that this process may use."""
+        if self._policy is None or self._policy.device is None or isinstance(reading.gpus, Unknown):
+            return frozenset(gpu.uuid for gpu in _visible(reading))
+        try:
+            return frozenset(gpu.uuid for gpu in watched_gpus(self._policy, reading.gpus))
+        except DeviceUnavailable:  # it went away while the cell ran
+            return frozenset()
+
+    def _gpu(self, gpu: Gpu, over: str | None, is_watched: bool) -> DeviceFacts:
         track = self._track(gpu.uuid)
         total = known(gpu.total_bytes)
-        share = self._policy.gpu if self._policy is not None else None
+        share = self._policy.gpu if self._policy is not None and is_watched else None
         label = f"GPU {gpu.index}"
         unknown = next((value for value in (gpu.used_bytes, gpu.total_bytes) if isinstance(value, Unknown)), None)
         return DeviceFacts(
@@ -141,7 +162,7 @@ class Meter:
             own=known(allocated_bytes(gpu.uuid)), start_used=track.start_used, start_own=track.start_own,
             peak_used=track.peak_used if self._ended else None, peak_own=track.peak_own if self._ended else None,
             peak_kind="sampled" if self._ended else None, history=tuple(track.history),
-            reason=unknown.reason if unknown is not None else None, asked=self._asked("gpu"),
+            reason=unknown.reason if unknown is not None else None, asked=self._asked("gpu") if is_watched else None,
             is_over=over in (label, gpu.uuid, gpu.name),
         )  # fmt: skip
 

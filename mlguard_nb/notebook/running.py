@@ -13,7 +13,15 @@ from typing import TYPE_CHECKING, Any
 
 from mlguard_nb import clock as clocks
 from mlguard_nb.devices.frameworks import is_out_of_memory
-from mlguard_nb.errors import InputRejected, MemoryPressure, MemoryStop, PolicyError, add_note
+from mlguard_nb.errors import (
+    DeviceUnavailable,
+    GuardError,
+    InputRejected,
+    MemoryPressure,
+    MemoryStop,
+    PolicyError,
+    add_note,
+)
 from mlguard_nb.notebook.bindings import Bindings
 from mlguard_nb.notebook.facts import AttemptFacts, RunFacts
 from mlguard_nb.notebook.interrupts import AttemptTimeout, Interrupted, in_one_line, is_on_stack, shown_from, time_limit
@@ -164,12 +172,13 @@ class CellRun:
         self._begun, self.code, self._run_began = True, code, self.clock.now()
         self.meter.start()
         try:
+            self.meter.check_device()
             self._cell.check_inputs()
         except InputRejected as rejected:
             self.notes.append(str(rejected))
             self.end("rejected")
             raise in_one_line(rejected) from None
-        except PolicyError as error:
+        except (PolicyError, DeviceUnavailable) as error:
             raise self._impossible(error) from None
         try:
             hit = self._cell.restore_cached()
@@ -189,7 +198,7 @@ class CellRun:
             self._decisions = Attempts(retry, clock=self.clock, name=self.policy.name or "cell")
         return True
 
-    def _impossible(self, error: PolicyError) -> PolicyError:
+    def _impossible(self, error: GuardError) -> GuardError:
         """The line asks for what cannot be done with this cell: nothing runs, and there is nothing to view."""
         self._ended, self.phase = True, "rejected"
         self.meter.stop()

@@ -70,9 +70,9 @@ def shown_devices(facts: RunFacts) -> tuple[DeviceFacts, ...]:
     ram = [device for device in facts.devices if device.key == "ram"]
     others = [device for device in facts.devices if device.key != "ram"]
 
-    def urgency(device: DeviceFacts) -> tuple[bool, float]:
+    def urgency(device: DeviceFacts) -> tuple[bool, bool, float]:
         top, used = device.stop or device.limit, device.used
-        return device.is_over, (used / top) if used is not None and top else 0.0
+        return device.is_over, device.stop is not None, (used / top) if used is not None and top else 0.0
 
     return (*ram, *([max(others, key=urgency)] if others else []))
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 
 from mlguard_nb.devices.readings import Gpu, Ram, Reading, Unknown
-from mlguard_nb.errors import PolicyError
+from mlguard_nb.errors import DeviceUnavailable, PolicyError
 from mlguard_nb.notebook import cell_memory, device_shares, peaks
 from mlguard_nb.notebook.meter import Meter
 from mlguard_nb.policy.values import MemoryPolicy
@@ -125,6 +125,22 @@ def test_own_peaks_are_exact_on_linux() -> None:
 
     assert before is not None and after is not None
     assert after - before >= 60 << 20
+
+
+def test_a_named_device_is_the_only_one_with_a_stop() -> None:
+    """device=1: what fills GPU 0 stops nothing; a device that is not there is said to be missing."""
+    cards = tuple(Gpu(f"GPU-{at}", at, "A100", gib(80), gib(used), gib(80 - used)) for at, used in enumerate((79, 1)))
+    first = Reading(0.0, Ram(gib(16), gib(4), "container"), cards)
+    policy = MemoryPolicy(gpu=0.9, device=1, need="10GiB")  # type: ignore[arg-type]
+    meter, _, _ = _meter(first, policy)
+    meter.check_device()
+
+    _, other, named = meter.devices()
+    assert (other.stop, other.asked) == (None, None) and named.stop == int(gib(80) * 0.9)
+    assert not cell_memory.is_needed_on(policy, other) and cell_memory.is_needed_on(policy, named)
+    assert cell_memory.pressure(policy, meter.devices()) is None
+    with pytest.raises(DeviceUnavailable, match="this process sees 2 device"):
+        _meter(first, MemoryPolicy(gpu=0.9, device=2))[0].check_device()
 
 
 def test_pressure_names_the_device_and_the_next_step() -> None:
