@@ -150,7 +150,9 @@ def _finding(one: Diagnostic) -> dict[str, Any]:
 
 
 def _plan(result: ExportResult) -> str:
-    lines = [f"{result.cells} cells become {len(result.steps)} steps; nothing was run or written"]
+    cells, steps = result.cells, len(result.steps)
+    becomes = "cell becomes" if cells == 1 else "cells become"
+    lines = [f"{cells} {becomes} {steps} {'step' if steps == 1 else 'steps'}; nothing was run or written"]
     for step in result.steps:
         reads, gives = ", ".join(step.reads) or "-", ", ".join(step.gives) or "-"
         guards = f"  [{'; '.join(step.guards)}]" if step.guards else ""

@@ -116,7 +116,7 @@ def verify(
             return Verification(
                 error=found, notebook_seconds=first.seconds, package_seconds=seconds, values=first.values
             )
-        tell(f"comparing {len(first.values)} final values", 0, 1)
+        tell("comparing what both ended with", 0, 1)
         rows = _compare(first.values, found)
         unstable: set[str] = set()
         if any(row.equal is False for row in rows):

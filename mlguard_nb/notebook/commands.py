@@ -108,6 +108,7 @@ def free(session: Session, rest: str) -> None:
 def schema(session: Session, rest: str) -> None:
     """Learn the schema of a live value; it is kept in this output, so that the notebook and the export have it."""
     from mlguard_nb.policy.as_json import to_json
+    from mlguard_nb.policy.render import source_of
     from mlguard_nb.policy.values import GuardPolicy, ValidatePolicy
     from mlguard_nb.runtime.learning import learn, remember
 
@@ -126,7 +127,7 @@ def schema(session: Session, rest: str) -> None:
     plain = to_json(GuardPolicy(validate=ValidatePolicy(schemas=((name, learned),))))["validate"]["schemas"][0][1]
     rows = len(value) if hasattr(value, "__len__") else None
     session.keep(
-        {"schema": {"name": name, "of": words[0], "rows": rows, "schema": plain}}, f"learned {name}: {learned!r}"
+        {"schema": {"name": name, "of": words[0], "rows": rows, "schema": plain}}, f"{name} = {source_of(learned)}"
     )
 
 

@@ -20,6 +20,7 @@ from typing import Any, TypeVar, overload
 from mlguard_nb import clock as clocks
 from mlguard_nb import devices
 from mlguard_nb.devices.readings import known
+from mlguard_nb.errors import GuardError
 from mlguard_nb.policy.values import MonitorPolicy
 from mlguard_nb.runtime import summaries, wrapping
 from mlguard_nb.runtime.options import decorate, policy_from
@@ -178,6 +179,9 @@ class MonitorGuard(Guard):
             "event": "call_failed", "function": self.label, "duration_seconds": round(seconds, 6), "error": text,
             "run_id": run_id(), "inputs": inputs, "resources": self._resources(), "labels": dict(p.labels),
         }  # fmt: skip
+        if isinstance(error, GuardError):  # refused on purpose: the message says why, a traceback would add nothing
+            _log.warning("%s: %s", self.label, text, extra={"mlguard": facts})
+            return
         _log.error(
             "%s failed after %.3f s: %s\n%s", self.label, seconds, text, trimmed(error), extra={"mlguard": facts}
         )

@@ -33,7 +33,7 @@ def result(**given: object) -> object:
 def test_a_plan_in_text_names_steps_and_findings() -> None:
     out, errors = io.StringIO(), io.StringIO()
     TextTeller(out, errors).result(result())  # type: ignore[arg-type]
-    assert "8 cells become 1 steps; nothing was run or written" in out.getvalue()
+    assert "8 cells become 1 step; nothing was run or written" in out.getvalue()
     assert "table -> model  [3 attempts]" in out.getvalue()
     assert errors.getvalue().startswith("info     cell 6, line 2: cell 6 was run before cell 5")
 

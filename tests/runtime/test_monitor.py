@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mlguard_nb import monitor, retry
+from mlguard_nb import InputRejected, monitor, retry, validate_input
 from mlguard_nb.runtime import monitoring, summaries
 from mlguard_nb.runtime.wrapping import guards_of
 from mlguard_nb.telemetry import bus
@@ -148,6 +148,20 @@ def test_a_failure_is_logged_with_inputs_machine_and_the_users_lines(
     assert "<mlguard" not in text
     assert "sk-123456789" not in text
     assert "hello" not in text
+
+
+def test_a_refusal_on_purpose_is_one_warning_without_a_traceback(caplog: pytest.LogCaptureFixture) -> None:
+    @monitor(name="refusing")
+    @validate_input(x=int)
+    def function(x: int) -> int:
+        return x
+
+    with pytest.raises(InputRejected):
+        function("3")  # type: ignore[arg-type]
+    (record,) = [record for record in caplog.records if record.name == "mlguard.monitor"]
+    assert record.levelno == logging.WARNING
+    assert "Traceback" not in record.getMessage()
+    assert record.mlguard["event"] == "call_failed"  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize(
