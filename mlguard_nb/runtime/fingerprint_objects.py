@@ -14,10 +14,13 @@ import functools
 import inspect
 import pathlib
 import re
+import sys
 import types
 import uuid
 from collections.abc import Callable
 from typing import Any
+
+import xxhash
 
 from mlguard_nb.runtime.fingerprint import file_mark, is_loaded, of_array
 
@@ -28,6 +31,8 @@ Feeder = Callable[[Any, Any, str], None]  # (feed, value, name)
 
 def feeder_for(value: Any) -> Feeder | None:
     """What writes `value` into a fingerprint; None where its content cannot be read."""
+    if isinstance(value, type):  # also of a metaclass, such as those of polars
+        return _class
     for library, feeder in _LIBRARIES.items():
         if is_loaded(value, library):
             return feeder(value)
@@ -61,9 +66,14 @@ def _enum(to: Any, value: enum.Enum, name: str) -> None:
 
 
 def _function(to: Any, value: Any, name: str) -> None:
-    from mlguard_nb.runtime.reach import reach_of
+    from mlguard_nb.runtime.reach import is_users, reach_of
 
-    to.update(reach_of(value).digest)
+    module = getattr(value, "__module__", None)
+    if is_users(module):
+        to.update(reach_of(value).digest)
+    else:
+        _by_name(to, value, name)
+        to.tag(_release(str(module)))
     owner = getattr(value, "__self__", None)
     if owner is not None and not isinstance(owner, types.ModuleType):
         to.value(owner, f"{name}.__self__")
@@ -81,10 +91,27 @@ def _by_name(to: Any, value: Any, name: str) -> None:
 
 
 def _class(to: Any, value: type, name: str) -> None:
-    from mlguard_nb.runtime.reach import reach_of
+    from mlguard_nb.runtime.reach import is_users, reach_of
 
     _by_name(to, value, name)
-    to.update(reach_of(value).digest)
+    if is_users(value.__module__):
+        to.update(reach_of(value).digest)
+    else:
+        to.tag(_release(value.__module__))
+
+
+@functools.cache
+def _release(module: str) -> str:
+    """What tells one release of a library's module from another: the library's version, and the module's own source.
+    What else the module reaches is not followed: from a frame's class that would be all of pandas.
+    """
+    version = getattr(sys.modules.get(module.partition(".")[0]), "__version__", "")
+    file = getattr(sys.modules.get(module), "__file__", None) or ""
+    try:
+        source = pathlib.Path(file).read_bytes() if file.endswith(".py") else b""
+    except OSError:  # in a zip, or gone since
+        source = b""
+    return f"{version} {xxhash.xxh3_128_hexdigest(source)}"
 
 
 def _dataclass(to: Any, value: Any, name: str) -> None:

@@ -86,6 +86,7 @@ class _Walk:
         self.data: dict[tuple[int, str], Global] = {}
         self.texts: set[str] = set()
         self._seen: set[int] = set()
+        self._entered: set[tuple[int, int]] = set()  # (module, code): modules may import each other
 
     def visit(self, thing: Any) -> None:
         """A function or a class, once."""
@@ -172,7 +173,8 @@ class _Walk:
         if place in self.watched or place in self.data:
             return
         if isinstance(value, types.ModuleType):
-            if self._is_followed(value.__name__):
+            if self._is_followed(value.__name__) and (id(value), id(code)) not in self._entered:
+                self._entered.add((id(value), id(code)))
                 for attribute in sorted(_names(code) & set(vars(value))):
                     self._global(vars(value), attribute, code)
             return

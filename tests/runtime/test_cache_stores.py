@@ -332,6 +332,23 @@ def _triple(x: int) -> int:
     return 3 * x
 
 
+@pytest.mark.parametrize("library", ["pandas", "polars"])
+def test_frames_are_arguments_of_stored_calls(tmp_path: Path, library: str) -> None:
+    """By their content, as in memory."""
+    frames = pytest.importorskip(library)
+    for _process in range(2):  # the second finds on disk what the first has kept
+        total = cache_result(backend=f"disk:{tmp_path}")(_total)
+        assert total(frames.DataFrame({"a": [0, 1, 2]}), frames.Series([1, 2])) == 6
+        assert total(frames.DataFrame({"a": [0, 1, 2]}), frames.Series([1, 3])) == 7
+        assert total(frames.DataFrame({"a": [0, 1, 3]}), frames.Series([1, 2])) == 7
+    assert total.cache_info().misses == 0
+    assert len(list(tmp_path.rglob("*.mlguard"))) == 3
+
+
+def _total(frame: Any, series: Any) -> int:
+    return int(frame["a"].sum() + series.sum())
+
+
 def test_identity_does_not_count_where_results_are_shared(tmp_path: Path) -> None:
     """A method's self must have content there; one that has none is an error that says so."""
 

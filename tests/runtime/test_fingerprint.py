@@ -7,6 +7,7 @@ import dataclasses
 import datetime as dt
 import enum
 import functools
+import json
 import re
 import subprocess
 import sys
@@ -236,6 +237,35 @@ def test_what_the_code_reaches_counts(source: str) -> None:
 def test_recursion_ends() -> None:
     """Functions that call each other are followed once."""
     assert len(fingerprint.code_of(load("def f(x): return g(x)\ndef g(x): return f(x)")["f"])) == 16
+
+
+def test_modules_that_import_each_other_are_followed_once(tmp_path: Path) -> None:
+    """`import churn` inside churn/steps.py is most common, and then churn.steps.churn.steps has no end."""
+    program = (
+        "import sys; sys.path.insert(0, sys.argv[1])\nimport churn.steps\nfrom mlguard_nb.runtime import fingerprint\n"
+        "def outside(x): return churn.steps.run(x)\nprint(fingerprint.code_of(outside).hex())"
+    )
+    (tmp_path / "churn").mkdir()
+    (tmp_path / "churn" / "__init__.py").write_text("import sys\nitself = sys.modules[__name__]\n")
+    marks = []
+    for limit in (1, 1, 2):
+        (tmp_path / "churn" / "steps.py").write_text(
+            f"import churn\nLIMIT = {limit}\ndef run(x): return churn.steps.churn.itself.steps.LIMIT * x"
+        )
+        done = subprocess.run([sys.executable, "-B", "-c", program, str(tmp_path)], capture_output=True, text=True)
+        assert not done.stderr
+        marks.append(done.stdout)
+    assert marks[0] == marks[1] != marks[2]
+
+
+def test_classes_of_libraries_count_by_name_and_release() -> None:
+    """A frame's class is part of the key of a call that is stored on disk; nobody follows it through all of pandas."""
+    polars = pytest.importorskip("polars")
+    classes = [pd.DataFrame, pd.Series, np.ndarray, polars.DataFrame, polars.Series, int, dict, Point, Colour]
+    marks = {fingerprint.of(kind) for kind in classes}
+    assert len(marks) == len(classes)
+    assert {fingerprint.of(kind) for kind in classes} == marks
+    assert fingerprint.of(json.dumps) != fingerprint.of(json.loads)
 
 
 def test_libraries_count_by_name_only() -> None:
