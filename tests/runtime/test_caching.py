@@ -789,6 +789,7 @@ def test_refresh_of_a_coroutine_function_is_awaited() -> None:
 
 def test_every_hit_and_miss_is_told() -> None:
     """To whoever listens."""
+    bus.flush()  # what other functions of this process have not told yet
     heard: list[Any] = []
     end = bus.subscribe(heard.append)
     try:
