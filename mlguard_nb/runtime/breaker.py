@@ -43,6 +43,7 @@ class CircuitBreaker:
             raise PolicyError("CircuitBreaker: window, open_for and slow_call are durations above 0, in seconds")
         self.failure_rate, self.minimum_calls, self.window = failure_rate, minimum_calls, window
         self.slow_call, self.open_for, self.half_open_calls, self.name = slow_call, open_for, half_open_calls, name
+        self.label = name  # in events and messages; without a name, that of the first function it guards
         self._reset()
 
     def _reset(self) -> None:
@@ -71,12 +72,12 @@ class CircuitBreaker:
             now = clock.current().now()
             if self._state == "open":
                 if now < self._until:
-                    raise CircuitOpen(self.name, self._until - now)
+                    raise CircuitOpen(self.label, self._until - now)
                 self._move("half-open")
                 self._probes = self._probes_passed = 0
             if self._state == "half-open":
                 if self._probes >= self.half_open_calls:
-                    raise CircuitOpen(self.name, self.open_for)
+                    raise CircuitOpen(self.label, self.open_for)
                 self._probes += 1
 
     def succeeded(self, seconds: float | None = None) -> None:
@@ -137,7 +138,7 @@ class CircuitBreaker:
         if bus.is_heard():
             from mlguard_nb.telemetry.events import BreakerMoved
 
-            bus.emit(BreakerMoved(function=self.name, state=state))
+            bus.emit(BreakerMoved(function=self.label, state=state))
 
     def _settings(self) -> tuple[Any, ...]:
         return (

@@ -96,10 +96,20 @@ class RetryGuard(Guard):
     part, decorator = "retry", "retry"
     policy: RetryPolicy
 
+    def reset(self) -> None:
+        """Nothing of its own; a breaker without a name is told by this function's."""
+        self._name_breaker()
+
+    def _name_breaker(self) -> None:
+        breaker = self.policy.breaker
+        if breaker is not None and not breaker.label:
+            breaker.label = self.label
+
     def attach(self, function: Callable[..., Any], kind: Kind) -> None:
         """Refuse `halve:` of a parameter that is not there; say once that a sync timeout stops nothing."""
         super().attach(function, kind)
         policy = self.policy
+        self._name_breaker()
         if policy.on_oom.startswith("halve:"):
             parameter = policy.on_oom[6:]
             known = inspect.signature(function).parameters

@@ -220,6 +220,24 @@ def test_skip_returns_none(machine: FakeDevices) -> None:
     assert memory_guard(ram=0.8, on_pressure="skip")(lambda: 1)() is None
 
 
+def test_a_fallback_with_another_signature_is_refused_at_decoration() -> None:
+    """And not when memory is short for the first time."""
+
+    def small() -> int:
+        return 1
+
+    def large(x: int, *, y: int) -> int:
+        return x + y
+
+    with pytest.raises(PolicyError, match=r"fallback small\(\).* cannot be called as large\(x.*too many positional"):
+        memory_guard(fallback=small)(large)
+    with pytest.raises(PolicyError, match="missing a required argument"):
+        memory_guard(fallback=lambda x, more: x)(lambda x: x)
+    for fallback in (lambda x: x, lambda *args: args, lambda x, more=1: x, print, max):
+        memory_guard(fallback=fallback)(lambda x: x)
+    memory_guard(fallback=lambda x, y: x)(lambda *args, **named: args)  # a foreign decorator's wrapper tells no more
+
+
 # The ladder.
 
 

@@ -20,7 +20,7 @@ from mlguard_nb import CircuitBreaker, CircuitOpen, InputRejected, PolicyError, 
 from mlguard_nb.runtime import budget
 from mlguard_nb.runtime.backoff import waits
 from mlguard_nb.telemetry import bus
-from mlguard_nb.telemetry.events import RetryScheduled
+from mlguard_nb.telemetry.events import BreakerMoved, RetryScheduled
 from mlguard_nb.testing import FakeClock, no_wait
 
 
@@ -565,3 +565,24 @@ def test_the_policy_can_be_given_as_one_value_and_mistakes_are_named() -> None:
         retry(RetryPolicy(), attempts=3)  # type: ignore[call-overload]
     with pytest.raises(PolicyError, match="not 3"):
         retry(3)  # type: ignore[call-overload]
+
+
+def test_a_breaker_without_a_name_is_told_by_its_function() -> None:
+    """In the error and in the metric: two nameless breakers would be one series otherwise."""
+    heard: list[Any] = []
+    end = bus.subscribe(heard.append)
+    try:
+        with no_wait():
+            one = retry(attempts=3, breaker=CircuitBreaker(minimum_calls=2), name="one")(_unreachable)
+            other = retry(attempts=3, breaker=CircuitBreaker(minimum_calls=2, name="store"))(_unreachable)
+            for function, name in ((one, "one"), (other, "store")):
+                with pytest.raises(CircuitOpen, match=name):
+                    function()
+    finally:
+        end()
+    moved = [event for event in heard if isinstance(event, BreakerMoved)]
+    assert [(event.function, event.state) for event in moved] == [("one", "open"), ("store", "open")]
+
+
+def _unreachable() -> None:
+    raise ConnectionError("nobody answers")
