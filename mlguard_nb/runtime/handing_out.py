@@ -6,8 +6,11 @@ import copy
 import logging
 import pickle
 import sys
+import types
 from collections.abc import Callable
 from typing import Any
+
+from mlguard_nb.errors import PolicyError
 
 __all__ = ["ATOMS", "kept_and_hand"]
 
@@ -119,6 +122,11 @@ def _copied(value: Any) -> Any:
         return copy.deepcopy(value)
     except _UNCOPYABLE as error:
         kind = type(value)
+        if isinstance(value, types.CoroutineType) or hasattr(kind, "__next__") or hasattr(kind, "__anext__"):
+            raise PolicyError(
+                f"cache: the result is or holds a {kind.__name__}, which can be used once only: the next caller would "
+                'get what the first has left of it. Return a list, or say hand_out="same" if that is what you want'
+            ) from None
         if kind not in _told:
             _told.add(kind)
             _log.warning(

@@ -348,6 +348,27 @@ def test_what_cannot_be_copied_is_handed_out_itself_with_a_warning(caplog: pytes
 # Time.
 
 
+def test_what_can_be_read_once_only_is_refused() -> None:
+    """A hit of a generator would be empty: an error at the first call, not a wrong answer at the second."""
+    for make in (lambda: (i for i in range(3)), lambda: [map(str, (i for i in range(3)))]):
+        function = cache_result(make)
+        with pytest.raises(PolicyError, match="can be used once only"):
+            function()
+        assert function.cache_info().entries == 0
+    numbers = cache_result(lambda: iter([1, 2]))
+    assert [list(numbers()), list(numbers())] == [[1, 2], [1, 2]]
+
+    async def inner() -> int:
+        return 1
+
+    waiting = inner()
+    with pytest.raises(PolicyError, match="a coroutine"):
+        cache_result(lambda: waiting)()
+    waiting.close()
+    same = cache_result(hand_out="same")(lambda: (i for i in range(3)))
+    assert same() is same()
+
+
 def test_a_result_is_computed_anew_after_its_ttl() -> None:
     """Not before."""
     with no_wait() as clock:
