@@ -19,6 +19,7 @@ from mlguard_nb.version import __version__
 __all__ = ["StreamHandler", "read_watch"]
 
 _LONGEST_SECONDS = 60.0
+_LONGEST_MESSAGE = 1000  # a watch message takes 50; longer ones are not even parsed
 
 
 class StreamHandler(WebSocketMixin, WebSocketHandler, JupyterHandler):  # pyright: ignore[reportIncompatibleMethodOverride]
@@ -66,6 +67,8 @@ class StreamHandler(WebSocketMixin, WebSocketHandler, JupyterHandler):  # pyrigh
 
 def read_watch(message: str | bytes) -> tuple[bool, float | None] | None:
     """(panel on screen, seconds between samples or None) of a `watch` message; None of any other text."""
+    if len(message) > _LONGEST_MESSAGE:
+        return None
     try:
         data = json.loads(message)
     except ValueError:

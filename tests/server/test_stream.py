@@ -125,6 +125,34 @@ def test_what_a_page_must_not_say_is_ignored(message: str | bytes) -> None:
     assert read_watch(message) is None
 
 
+async def test_a_page_that_sends_nonsense_stays_connected(jp_ws_fetch: Any, machine: FakeDevices) -> None:
+    """Brackets nested too deeply to be parsed and a megabyte of text are ignored; the readings go on."""
+    socket = await jp_ws_fetch("mlguard", "stream")
+    await next_of(socket, "sample")
+    for message in ("[" * 200_000, json.dumps({"kind": "watch", "panel": True, "more": "x" * 2**20}), "nonsense"):
+        await socket.write_message(message)
+    await next_of(socket, "sample")
+    await next_of(socket, "sample")
+    socket.close()
+
+
+async def test_a_thousand_pages_that_come_and_go_leave_nothing(machine: FakeDevices) -> None:
+    """Each one alone starts the sampling and ends it again: no thread, no task and no page stays."""
+    before, tasks = our_threads(), asyncio.all_tasks()
+    feed = Feed(no_kernels, machine)
+    for _ in range(1000):
+        page = FakePage()
+        feed.join(page)
+        assert feed.is_running
+        feed.leave(page)
+        assert not feed.is_running
+    for thread in our_threads() - before:
+        thread.join(30)
+    assert our_threads() <= before
+    _, still_there = await asyncio.wait(asyncio.all_tasks() - tasks, timeout=30)
+    assert not still_there
+
+
 @pytest.mark.parametrize("interval", ["null", "true", "-1", "0", "1e9", '"fast"', "NaN"])
 def test_an_interval_out_of_range_is_left_to_the_server(interval: str) -> None:
     assert read_watch(f'{{"kind": "watch", "panel": true, "interval": {interval}}}') == (True, None)
