@@ -6,6 +6,7 @@ import os
 import select
 import shutil
 import sys
+import textwrap
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -95,7 +96,8 @@ def picture(reading: Reading, history: History, ledger: Holders | None, every: f
     for gpu in gpus:
         lines.extend(_gpu_lines(gpu, history))
     if isinstance(reading.gpus, Unknown):
-        lines.append(f"GPU   {reading.gpus.reason}")
+        reason = f"GPU   {reading.gpus.reason}"
+        lines += textwrap.wrap(reason, max(20, width), subsequent_indent=" " * 6, break_on_hyphens=False)
     ram = reading.ram
     source = "container" if ram.source == "container" else "machine"
     lines.append(f"RAM   {_bar(ram.used_bytes, ram.limit_bytes)}  {_of(ram.used_bytes, ram.limit_bytes)}  {source}")

@@ -139,3 +139,12 @@ def test_top_without_a_reading_says_so() -> None:
     assert "not known" in picture
     assert "the driver does not answer" in picture
     assert "0.0" not in picture
+
+
+def test_top_tells_the_whole_next_step_in_a_narrow_terminal() -> None:
+    """A reason is folded at the width of the terminal, never cut off."""
+    reason = "no NVIDIA driver here (libnvidia-ml was not found); install it, or start the container with --gpus all"
+    reading = Reading(1_700_000_000.0, LAPTOP, Unknown(reason))
+    picture = top.picture(reading, top.History(), None, 1.0, width=60)
+    assert reason in " ".join(picture.split())
+    assert max(len(line) for line in picture.splitlines()) <= 60
