@@ -13,8 +13,7 @@ from mlguard_nb.errors import Diagnostic
 __all__ = ["import_check", "tidy"]
 
 _LONGEST_IMPORT_SECONDS = 120
-# Habits of style that a notebook may have. What ruff calls F (an unused or unknown name)
-# is only ever marked line by line.
+# Habits of style that a notebook may have. What ruff calls F (an unused or unknown name) is never ignored.
 _STYLE = ("E701", "E702", "E703", "E711", "E712", "E713", "E714", "E721", "E722", "E731", "E741", "E742", "E743")
 
 
@@ -28,9 +27,6 @@ def tidy(folder: Path, package: str) -> dict[str, str]:
     if _ruff(folder, "check", *order, *first, "--select=I", "--fix", "--exit-zero", ".") is None:
         return {}
     _ruff(folder, "format", *order, ".")
-    # What is left belongs to the notebook's own code (a local that nobody reads, a name that nobody binds, of which a
-    # diagnostic tells): it stays as its author wrote it, and is marked where it stands.
-    _ruff(folder, "check", *order, "--select=F", "--add-noqa", ".")
     found = _ruff(folder, "check", *order, "--select=E7,W6", "--output-format=json", "--exit-zero", ".")
     broken = {one["code"]: one["message"] for one in json.loads(found or "[]") if one.get("code") in _STYLE}
     return {code: message.partition(":")[0].replace("`", "") for code, message in sorted(broken.items())}
