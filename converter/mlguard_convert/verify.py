@@ -235,7 +235,7 @@ def _compare(values: Mapping[str, Portable], found: Mapping[str, Any]) -> list[R
         if value.get("kind") in _KINDS and result.equal:
             continue
         if result.how in ("kind", "type only") and result.equal:
-            why = "pictures are saved, not compared" if value.get("kind") == "figure" else f"same type: {result.how}"
+            why = "a picture: saved, not compared" if value.get("kind") == "figure" else f"same type: {result.how}"
             rows.append(Row(name, None if value.get("kind") == "figure" else True, result.how, why, "", ""))
             continue
         rows.append(Row(name, result.equal, result.how, result.detail, _shown(value), _shown(other)))

@@ -1,7 +1,8 @@
 """Are two values equal, how was that decided, and where do they differ.
 
 Equal means: the same type; arrays and frames close (1e-7 of the value; exact for integers and texts); estimators by
-parameters and fitted attributes; objects by their state; modules, functions and figures by kind.
+parameters and fitted attributes; objects by their state; Matplotlib figures by what they show; modules and functions
+by kind, like figures of other libraries.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ _ABSOLUTE = 1e-12
 class Comparison:
     """Whether two values are equal, `how` that was decided, and for different ones where they differ.
 
-    `how` is "value", "close", "state", "kind" or "type only"; the last two say that no content was compared.
+    `how` is "value", "close", "state", "drawing", "kind" or "type only"; the last two say that no content was compared.
     """
 
     equal: bool
@@ -58,7 +59,8 @@ def compare(one: Portable, other: Portable, where: str = "") -> Comparison:
             if (name in one) != (name in other):
                 return Comparison(False, "value", f"{where}stored in another form")
             return how(one, other, where)
-    return _fields(one, other, where)
+    found = _fields(one, other, where)
+    return Comparison(found.equal, "drawing", found.detail) if one.get("drawn") else found
 
 
 def _scalars(one: Portable, other: Portable, where: str) -> Comparison:
@@ -185,7 +187,7 @@ def _named(a: Mapping[str, Portable], b: Mapping[str, Portable], where: str, how
 
 
 def _weakest(hows: set[str]) -> str:
-    return next(how for how in ("state", "close", "value", "kind", "type only") if how in hows)
+    return next(how for how in ("drawing", "state", "close", "value", "kind", "type only") if how in hows)
 
 
 def _key(key: Portable) -> str:

@@ -69,7 +69,7 @@ class _Capture:
             return {"type": name, "kind": "opaque", "why": "too large"}
         simple = _by_kind(value, name)
         if simple is not None:
-            return simple
+            return self.picture(value, simple, depth) if simple["kind"] == "figure" else simple
         self.open[id(value)] = depth
         try:
             return {"type": name, **self.content(value, kind, depth + 1)}
@@ -115,6 +115,19 @@ class _Capture:
             if name.endswith("_") and not name.startswith("_")
         }
         return {"params": params, "fields": fitted, "estimator": True}
+
+    def picture(self, value: Any, otherwise: Portable, depth: int) -> Portable:
+        """What a figure shows, where that can be told; `otherwise` it goes by its kind."""
+        from mlguard_nb.pipeline.drawn import drawn
+
+        try:
+            content = drawn(value)
+        except Exception:  # an artist of a third party that has no data to give: the figure goes by its kind
+            return otherwise
+        if content is None:
+            return otherwise
+        fields = {part: self.value(found, depth + 1) for part, found in content.items()}
+        return {"type": otherwise["type"], "fields": fields, "drawn": True}
 
     def state(self, value: Any, depth: int) -> Portable:
         reduced = value.__reduce_ex__(4)

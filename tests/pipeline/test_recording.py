@@ -137,13 +137,60 @@ def test_estimators_compare_by_parameters_and_fitted_attributes() -> None:
     assert kept["fitted"]["n_features_in_"]["value"] == 2
 
 
-def test_functions_modules_and_figures_compare_by_kind() -> None:
-    """Their content is code or pixels; the report says that only the kind was compared."""
+def test_functions_and_modules_compare_by_kind() -> None:
+    """Their content is code; the report says that only the kind was compared."""
     assert equal(lambda: 1, lambda: 2).how == "kind"
     assert equal(math, math).how == "kind"
     assert not equal(math, json).equal
+
+
+def _picture(draw: Any) -> Any:
+    figure = pytest.importorskip("matplotlib.figure").Figure()
+    draw(figure.subplots())
+    return figure
+
+
+_PICTURES: dict[str, tuple[Any, Any]] = {
+    "a line": (lambda ax: ax.plot([1, 2], [3, 4]), lambda ax: ax.plot([1, 2], [3, 5])),
+    "one line more": (lambda ax: ax.plot([1, 2]), lambda ax: (ax.plot([1, 2]), ax.plot([1, 2]))),
+    "points": (lambda ax: ax.scatter([1, 2], [3, 4]), lambda ax: ax.scatter([1, 2], [3, 5])),
+    "points by value": (lambda ax: ax.scatter([1, 2], [3, 4], c=[0, 1]), lambda ax: ax.scatter([1, 2], [3, 4], c=[0, 2])),
+    "bars": (lambda ax: ax.bar(["a", "b"], [3, 4]), lambda ax: ax.bar(["a", "b"], [3, 5])),
+    "a histogram": (lambda ax: ax.hist([1, 2, 2]), lambda ax: ax.hist([1, 1, 2])),
+    "an image": (lambda ax: ax.imshow([[1, 2]]), lambda ax: ax.imshow([[1, 3]])),
+    "an area": (lambda ax: ax.fill_between([1, 2], [3, 4]), lambda ax: ax.fill_between([1, 2], [3, 5])),
+    "a title": (lambda ax: ax.set_title("sales"), lambda ax: ax.set_title("costs")),
+    "a text": (lambda ax: ax.text(0, 0, "sales"), lambda ax: ax.text(0, 0, "costs")),
+    "a scale": (lambda ax: ax.set_yscale("log"), lambda ax: ax.set_yscale("linear")),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", _PICTURES)
+def test_pictures_compare_by_what_they_show(what: str) -> None:
+    """The same data drawn again is equal, another is not; style is no difference. The axes compare as the figure does."""
+    draw, otherwise = _PICTURES[what]
+    one, again, other = _picture(draw), _picture(draw), _picture(otherwise)
+    again.set_facecolor("black")
+    again.set_size_inches(2, 2)
+    assert equal(one, again) == equal(one.axes[0], again.axes[0])
+    assert (equal(one, again).equal, equal(one, again).how) == (True, "drawing")
+    assert not equal(one, other).equal
+    assert not equal(one.axes[0], other.axes[0]).equal
+
+
+def test_a_drawing_in_space_compares_by_its_words() -> None:
+    """What its lines hold depends on whether it was drawn already."""
     figure = pytest.importorskip("matplotlib.figure")
-    assert equal(figure.Figure(), figure.Figure()).how == "kind"
+    drawn, fresh = figure.Figure(), figure.Figure()
+    for one in (drawn, fresh):
+        one.add_subplot(projection="3d").plot([1, 2], [3, 4], [5, 6])
+    drawn.canvas.draw()
+    assert equal(drawn, fresh).equal
+
+
+def test_another_librarys_figure_compares_by_kind() -> None:
+    lines = pytest.importorskip("matplotlib.lines")
+    assert equal(lines.Line2D([1], [2]), lines.Line2D([1], [3])).how == "kind"
 
 
 def test_what_cannot_be_looked_into_compares_by_type_only() -> None:
