@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from mlguard_nb.pipeline.command import command_line
     from mlguard_nb.pipeline.directory import RunInProgress, working_directory
-    from mlguard_nb.pipeline.engines import engine
+    from mlguard_nb.pipeline.engines import EngineFailed, engine
     from mlguard_nb.pipeline.figures import save_figures
-    from mlguard_nb.pipeline.progress import StepFinished, StepStarted, watch
+    from mlguard_nb.pipeline.progress import Remark, StepFinished, StepStarted, watch
     from mlguard_nb.pipeline.recording import Comparison, equal, summarise
     from mlguard_nb.pipeline.results import load_results, save_results
     from mlguard_nb.pipeline.shell import shell
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Comparison",
+    "EngineFailed",
+    "Remark",
     "RunInProgress",
     "Step",
     "StepFinished",
@@ -40,9 +42,9 @@ __all__ = [
 _HOMES = {
     "command": ("command_line",),
     "directory": ("RunInProgress", "working_directory"),
-    "engines": ("engine",),
+    "engines": ("EngineFailed", "engine"),
     "figures": ("save_figures",),
-    "progress": ("StepFinished", "StepStarted", "watch"),
+    "progress": ("Remark", "StepFinished", "StepStarted", "watch"),
     "recording": ("Comparison", "equal", "summarise"),
     "results": ("load_results", "save_results"),
     "shell": ("shell",),

@@ -15,6 +15,7 @@ from mlguard_nb.errors import GuardError, MissingExtra, PolicyError
 from mlguard_nb.pipeline import engines, options
 from mlguard_nb.pipeline.directory import RunInProgress, working_directory
 from mlguard_nb.pipeline.logs import Output, chosen_output
+from mlguard_nb.pipeline.resources import read_requests
 
 __all__ = ["DONE", "FAILED", "USAGE", "Main", "command_line"]
 
@@ -89,7 +90,7 @@ def _run(package: str, run: Callable[..., Any], params: Any, given: argparse.Nam
         return USAGE
     with output:
         try:
-            results = _execute(run, params, base_dir, save, given)
+            results = _execute(package, run, params, base_dir, save, given)
             if save is not None:
                 _save(results, save, package, output)
         except KeyboardInterrupt:
@@ -119,18 +120,27 @@ def _where_paths_start(error: Exception, base_dir: Path | None) -> str:
 
 
 def _execute(
-    run: Callable[..., Any], params: Any, base_dir: Path | None, save: Path | None, given: argparse.Namespace
+    package: str,
+    run: Callable[..., Any],
+    params: Any,
+    base_dir: Path | None,
+    save: Path | None,
+    given: argparse.Namespace,
 ) -> dict[str, Any]:
     """What `run()` returned, gathered from the engine. Figures go below `save` where that is given."""
     from contextlib import ExitStack
 
     from mlguard_nb.pipeline.figures import figures_in
+    from mlguard_nb.telemetry import otel_environment, tracing
 
+    otel_environment.configure(package)
     arguments = () if params is None else (params,)
     with ExitStack() as around:
         if save is not None:
             around.enter_context(figures_in(save / "figures"))
-        extra = {"address": given.address} if given.engine == "ray" else {}
+        around.callback(otel_environment.send)
+        around.enter_context(tracing.span_if_on(f"{package} run", {}))
+        extra = {"address": given.address, "requests": read_requests(package)} if given.engine == "ray" else {}
         gather = around.enter_context(engines.engine(given.engine, **extra))
         keywords = {"base_dir": base_dir} if "base_dir" in inspect.signature(run).parameters else {}
         if not keywords:

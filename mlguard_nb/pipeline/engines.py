@@ -7,14 +7,25 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Protocol
 
-from mlguard_nb.errors import PolicyError
+from mlguard_nb.errors import GuardError, PolicyError
 
 if TYPE_CHECKING:
     from mlguard_nb.pipeline.stepping import Step
 
-__all__ = ["ENGINES", "Engine", "current", "engine", "using"]
+__all__ = ["ENGINES", "Engine", "EngineFailed", "current", "engine", "using"]
 
 ENGINES = ("local", "ray")
+
+
+class EngineFailed(GuardError):
+    """The engine `name` could not finish the run, for a `reason` that is not the user's code."""
+
+    def __init__(self, name: str, reason: str) -> None:
+        super().__init__(name, reason)
+        self.name, self.reason = name, reason
+
+    def __str__(self) -> str:
+        return f"the engine {self.name} gave up: {self.reason}. Run it again, or with --engine local"
 
 
 class Engine(Protocol):
@@ -41,8 +52,8 @@ def current() -> Engine | None:
 def engine(name: str, **options: Any) -> Iterator[Callable[[Mapping[str, Any]], dict[str, Any]]]:
     """Run the steps of the block on the engine `name` ("local" or "ray"); gives the function that gathers results.
 
-    `options` go to the engine (ray: `address`). PolicyError for an engine that does not exist, MissingExtra where
-    it is not installed.
+    `options` go to the engine (ray: `address`, `requests`). PolicyError for an engine that does
+    not exist, MissingExtra where it is not installed.
     """
     if name == "local":
         yield dict

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-__all__ = ["figures_in", "of_step", "save_figures"]
+__all__ = ["figures_in", "folder", "of_step", "save_figures"]
 
 _LOG = logging.getLogger(__name__)
 
@@ -41,6 +41,11 @@ def figures_in(folder: str | Path) -> Iterator[None]:
         _folder = before
 
 
+def folder() -> Path | None:
+    """Where figures are saved; None: into `figures` below the working directory."""
+    return _folder
+
+
 def save_figures(name: str | None = None) -> list[Path]:
     """Save every open figure as `figures/NAME.png` and close it: what `plt.show()` was in the notebook.
 
@@ -52,13 +57,13 @@ def save_figures(name: str | None = None) -> list[Path]:
         return []
     drawing = _drawing.get() or _Drawing("figure", frozenset())
     stem = re.sub(r"[^\w.-]+", "_", name or drawing.step).strip("._") or "figure"
-    folder = _folder or Path("figures")
+    target = folder() or Path("figures")
     saved: list[Path] = []
     for number in [number for number in pyplot.get_fignums() if number not in drawing.before]:
         figure = pyplot.figure(number)
         if figure.get_axes() or figure.texts or figure.images:
             drawing.written[stem] = count = drawing.written.get(stem, 0) + 1
-            path = folder / (f"{stem}.png" if count == 1 else f"{stem}-{count}.png")
+            path = target / (f"{stem}.png" if count == 1 else f"{stem}-{count}.png")
             if _save(figure, path):
                 saved.append(path)
         pyplot.close(figure)

@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Any, Protocol, TextIO
 
 from mlguard_nb import clock
-from mlguard_nb.pipeline.progress import Report, StepFinished, watch
+from mlguard_nb.pipeline.progress import Remark, Report, StepFinished, watch
 from mlguard_nb.telemetry import bus
 from mlguard_nb.telemetry.events import CallFinished, Event, MemoryRefused, RetryScheduled
 from mlguard_nb.telemetry.json_sink import as_line
@@ -84,6 +84,8 @@ class TextOutput(_Output):
         return self
 
     def _report(self, event: Report) -> None:
+        if isinstance(event, Remark):
+            self.note(event.text)
         if not isinstance(event, StepFinished):
             return
         self.steps += 1
@@ -130,6 +132,9 @@ class JsonOutput(_Output):
         self.stream.flush()
 
     def _report(self, event: Report) -> None:
+        if isinstance(event, Remark):
+            self.note(event.text)
+            return
         if isinstance(event, StepFinished):
             self.steps += 1
         if not self.quiet:

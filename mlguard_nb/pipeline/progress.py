@@ -1,4 +1,4 @@
-"""What a run reports while it goes: a step began, a step ended. Whoever wants to know watches."""
+"""What a run reports while it goes: a step began, a step ended, a remark. Whoever wants to know watches."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-__all__ = ["Report", "StepFinished", "StepStarted", "report", "watch"]
+__all__ = ["Remark", "Report", "StepFinished", "StepStarted", "report", "watch"]
 
 _LOG = logging.getLogger(__name__)
 
@@ -30,7 +30,14 @@ class StepFinished:
     error: str | None = None
 
 
-Report = StepStarted | StepFinished
+@dataclass(frozen=True, slots=True)
+class Remark:
+    """Something about the run as a whole that its reader should know."""
+
+    text: str
+
+
+Report = StepStarted | StepFinished | Remark
 _watchers: tuple[Callable[[Report], None], ...] = ()
 
 

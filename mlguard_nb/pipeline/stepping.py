@@ -13,6 +13,7 @@ from mlguard_nb import clock
 from mlguard_nb.errors import PolicyError
 from mlguard_nb.pipeline import engines, figures
 from mlguard_nb.pipeline.progress import StepFinished, StepStarted, report
+from mlguard_nb.telemetry import tracing
 
 __all__ = ["Step", "cell_numbers", "step"]
 
@@ -109,6 +110,9 @@ def _step(function: Callable[..., Any], facts: Step) -> Callable[..., Any]:
 def _async_step(function: Callable[..., Any], facts: Step) -> Callable[..., Any]:
     @wraps(function)
     async def run_step(*args: Any, **kwargs: Any) -> Any:
+        engine = engines.current()
+        if engine is not None:
+            return engine.call(run_step, facts, args, kwargs)
         with _reported(facts):
             return await function(*args, **kwargs)
 
@@ -122,7 +126,8 @@ def _reported(facts: Step) -> Iterator[None]:
     started = watch.now()
     error: str | None = None
     try:
-        with figures.of_step(facts.name):
+        span = tracing.span_if_on(facts.name, {"mlguard.cells": ", ".join(map(str, facts.cells))})
+        with span, figures.of_step(facts.name):
             yield
     except BaseException as raised:
         error = type(raised).__name__

@@ -13,12 +13,13 @@ from collections.abc import Callable
 
 from mlguard_nb.telemetry.libraries import loaded
 
-__all__ = ["attach_configured", "detach"]
+__all__ = ["attach_configured", "detach", "leave_to_another_process"]
 
 Remove = Callable[[], None]
 
 _log = logging.getLogger("mlguard.telemetry")
 _attached: dict[str, Remove] = {}
+_left = False
 
 
 def attach_configured() -> tuple[str, ...]:
@@ -26,6 +27,8 @@ def attach_configured() -> tuple[str, ...]:
 
     A sink that cannot be attached (no such host, a file that may not be written) is logged once and left out.
     """
+    if _left:
+        return ()
     for name, (is_configured, install) in _SINKS.items():
         if name in _attached or not is_configured():
             continue
@@ -96,6 +99,13 @@ _SINKS: dict[str, tuple[Callable[[], bool], Callable[[], Remove]]] = {
     "datadog": (_has_agent, _datadog),
     "json": (_has_log, _json),
 }
+
+
+def leave_to_another_process() -> None:
+    """Attach nothing here from now on: every event is handed to a process that tells it, and must not count twice."""
+    global _left
+    _left = True
+    detach()
 
 
 def detach() -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 from mlguard_nb.telemetry.libraries import loaded
 
-__all__ = ["SWITCH", "begin", "end", "look", "span"]
+__all__ = ["SWITCH", "begin", "carried", "continued", "end", "look", "span", "span_if_on"]
 
 
 class _Switch:
@@ -36,6 +37,37 @@ def span(name: str, attributes: Mapping[str, str]) -> Any:
     from opentelemetry import trace
 
     return trace.get_tracer("mlguard_nb").start_as_current_span(name, attributes=dict(attributes))
+
+
+def span_if_on(name: str, attributes: Mapping[str, str]) -> Any:
+    """The same where spans are made; else a context manager that does nothing."""
+    return span(name, attributes) if SWITCH.on else nullcontext()
+
+
+def carried() -> dict[str, str]:
+    """The current span as text that another process can continue (W3C Trace Context); empty without one."""
+    carrier: dict[str, str] = {}
+    if SWITCH.on:
+        from opentelemetry.propagate import inject
+
+        inject(carrier)
+    return carrier
+
+
+@contextmanager
+def continued(carrier: Mapping[str, str]) -> Iterator[None]:
+    """Make the span that `carried` wrote in another process the current one for the block."""
+    if not carrier or not SWITCH.on:
+        yield
+        return
+    from opentelemetry import context
+    from opentelemetry.propagate import extract
+
+    token = context.attach(extract(carrier))
+    try:
+        yield
+    finally:
+        context.detach(token)
 
 
 def begin(name: str, attributes: Mapping[str, str]) -> Any:
