@@ -82,7 +82,7 @@ accept: $(TEST)/.stamp  ## write the golden files anew (then read the diff)
 
 bench: $(TEST)/.stamp  ## our figures beside the peers', in one run
 	@$(UV) pip install --quiet --python $(TEST)/bin/python --group bench
-	@$(TEST)/bin/python -m benchmarks
+	@$(TEST)/bin/python -m benchmarks $(BENCH_OPTIONS)
 
 soak: $(TEST)/.stamp  ## every memory bomb against a real kernel in a container of its own
 	@$(TEST)/bin/python -m tests.notebook.soak_bombs

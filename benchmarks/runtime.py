@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from benchmarks.measure import fresh_process, nanoseconds, nanoseconds_async
-from benchmarks.table import Row
+from benchmarks.table import Row, as_text, draw
 
-__all__ = ["rows"]
+__all__ = ["rows", "run"]
+
+
+def run(results: Path) -> str:
+    """The budget table; its picture goes to `results`."""
+    found = rows()
+    draw(found, results / "runtime.png")
+    return f"Minima of timeit; ratios hold on one machine and in one run.\n{as_text(found)}"
 
 
 def _has(module: str) -> bool:

@@ -1,0 +1,40 @@
+"""The command line of the benchmarks: what it offers, keeps and refuses."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from benchmarks import __main__ as command
+
+
+def test_every_section_says_in_one_line_what_it_measures(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        command.main(["--help"])
+
+    shown = capsys.readouterr().out
+    assert ended.value.code == 0
+    for name, section in command.sections().items():
+        assert section.__doc__
+        assert f"{name:12} {section.__doc__.splitlines()[0]}" in shown
+
+
+def test_an_unknown_section_is_refused_with_the_known_ones(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        command.main(["runtme"])
+
+    assert ended.value.code == 2
+    assert "there is no section runtme; there are runtime" in capsys.readouterr().err
+
+
+def test_a_section_is_printed_and_kept_as_text(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runtime = command.sections()["runtime"]
+    monkeypatch.setattr(runtime, "run", lambda results: f"a table, {results.name}")
+
+    assert command.main(["runtime", "--results", str(tmp_path / "kept")]) == 0
+
+    assert "a table, kept" in capsys.readouterr().out
+    assert "a table, kept" in (tmp_path / "kept" / "runtime.txt").read_text()
