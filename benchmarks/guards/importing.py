@@ -1,0 +1,27 @@
+"""What the imports cost a fresh interpreter, in processor time."""
+
+from __future__ import annotations
+
+from benchmarks.guards.bare import has
+from benchmarks.measure import fresh_process
+from benchmarks.table import Row
+
+__all__ = ["rows"]
+
+
+def rows() -> list[Row]:
+    """The package, one decorator, the stack, and all five."""
+    bare = fresh_process("pass")
+    every = "from mlguard_nb import retry, validate_input, cache_result, memory_guard, monitor"
+    codes = {
+        "import mlguard_nb": "import mlguard_nb",
+        "from mlguard_nb import retry": "from mlguard_nb import retry",
+        "from mlguard_nb import guard": "from mlguard_nb import guard",
+        "import of all five": every,
+    }
+    others = {"tenacity": "import tenacity", "stamina": "import stamina", "pandera": "import pandera.pandas"}
+    peers = {name: fresh_process(code) for name, code in others.items() if has(name)}
+    return [
+        Row(path, fresh_process(code), bare, peers, budget=60e6, base_name="an empty interpreter")
+        for path, code in codes.items()
+    ]

@@ -1,0 +1,66 @@
+"""retry on its happy path, beside tenacity, stamina, backoff and hyx."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from benchmarks.guards.bare import add, call_bare, has, wait_for
+from benchmarks.measure import nanoseconds, nanoseconds_async
+from benchmarks.table import Row
+
+__all__ = ["rows"]
+
+
+def rows() -> list[Row]:
+    """Sync, sync with a breaker, async."""
+    from mlguard_nb import CircuitBreaker, retry
+
+    base = call_bare()
+    plain = retry(attempts=3)(add)
+    with_breaker = retry(attempts=3, breaker=CircuitBreaker())(add)
+    awaited = retry(attempts=3)(wait_for)
+    peers = {name: nanoseconds(partial(wrap(add), 1, 2)) for name, wrap in _peers().items()}
+    async_peers = {
+        name: nanoseconds_async(partial(wrap(wait_for), 1)) for name, wrap in {**_peers(), **_async_peers()}.items()
+    }
+    return [
+        Row("retry, happy path", nanoseconds(partial(plain, 1, 2)), base, peers, budget_ratio=4.0),
+        Row("retry + breaker, happy path", nanoseconds(partial(with_breaker, 1, 2)), base, {}, budget_ratio=4.0),
+        Row(
+            "retry async",
+            nanoseconds_async(partial(awaited, 1)),
+            nanoseconds_async(partial(wait_for, 1)),
+            async_peers,
+            budget_ratio=11.7,
+            base_name="a bare await",
+        ),
+    ]
+
+
+def _peers() -> dict[str, Callable[[Any], Any]]:
+    """Decorators that take sync and async functions."""
+    found: dict[str, Callable[[Any], Any]] = {}
+    if has("tenacity"):
+        import tenacity
+
+        found["tenacity"] = tenacity.retry(stop=tenacity.stop_after_attempt(3))
+    if has("stamina"):
+        import stamina
+
+        stamina.instrumentation.set_on_retry_hooks([])
+        found["stamina"] = stamina.retry(on=ValueError, attempts=3)
+    if has("backoff"):
+        import backoff
+
+        found["backoff"] = backoff.on_exception(backoff.expo, ValueError, max_tries=3)
+    return found
+
+
+def _async_peers() -> dict[str, Callable[[Any], Any]]:
+    if not has("hyx"):
+        return {}
+    from hyx.retry import retry
+
+    return {"hyx": retry(on=ValueError, attempts=3)}

@@ -1,0 +1,89 @@
+"""All five guards on one function, beside four libraries stacked by hand."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+from benchmarks.guards.bare import add, call_bare, has
+from benchmarks.measure import nanoseconds
+from benchmarks.table import Row
+
+__all__ = ["rows"]
+
+BUDGET = 23.3  # 700 ns where a bare call takes 30
+
+
+def rows() -> list[Row]:
+    """A hit, a call that goes through, a miss that is stored; then the first two with Prometheus listening."""
+    base = call_bare()
+    found = [*_ours("", base), _miss(base, _stacked_by_hand())]
+    if has("prometheus_client"):
+        from mlguard_nb.telemetry import sinks
+
+        sinks.attach_configured()
+        found += _ours(", Prometheus attached", base)
+    return found
+
+
+def _ours(where: str, base: float) -> list[Row]:
+    from mlguard_nb import guard, memory_guard, monitor, retry, validate_input
+
+    five = _five()
+
+    @monitor
+    @validate_input(y=int)
+    @memory_guard(ram=0.99)
+    @retry(attempts=3)
+    def passing(x: Any, y: Any = 2) -> Any:
+        return x
+
+    rows = []
+    if not where:
+        four = guard("retry=3 mem=0.99 cache=1h monitor")(add)
+        rows.append(Row("four guards, cache hit", nanoseconds(lambda: four(1, 2)), base, {}, budget_ratio=BUDGET))
+    hit, through = nanoseconds(lambda: five(1, 2)), nanoseconds(lambda: passing(1, 2))
+    return [
+        *rows,
+        Row(f"five guards, cache hit{where}", hit, base, {}, budget_ratio=BUDGET),
+        Row(f"all but the cache, call goes through{where}", through, base, {}, budget_ratio=BUDGET),
+    ]
+
+
+def _miss(base: float, peers: dict[str, float]) -> Row:
+    five, numbers = _five(), itertools.count()
+    ours = nanoseconds(lambda: five(next(numbers), 2))
+    return Row("all five, miss that is stored", ours, base, peers, budget_ratio=BUDGET)
+
+
+def _five() -> Any:
+    from mlguard_nb import cache_result, memory_guard, monitor, retry, validate_input
+
+    @monitor
+    @validate_input(y=int)
+    @cache_result(ttl=3600)
+    @memory_guard(ram=0.99)
+    @retry(attempts=3)
+    def five(x: Any, y: Any = 2) -> Any:
+        return x
+
+    return five
+
+
+def _stacked_by_hand() -> dict[str, float]:
+    if not has("prometheus_client", "tenacity"):
+        return {}
+    import prometheus_client
+    import psutil
+    import pydantic
+    import tenacity
+
+    def admitted(x: int, y: int = 2) -> Any:
+        if psutil.virtual_memory().percent > 99:
+            raise MemoryError
+        return x
+
+    tenacious = tenacity.retry(stop=tenacity.stop_after_attempt(3))(admitted)
+    timer = prometheus_client.Histogram("all", "all", registry=prometheus_client.CollectorRegistry()).time()
+    stacked = timer(pydantic.validate_call(tenacious))
+    return {"prometheus > validate_call > tenacity > psutil": nanoseconds(lambda: stacked(1, 2))}
