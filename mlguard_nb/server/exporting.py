@@ -1,23 +1,13 @@
-"""The export as this server offers it: the converter in a process of its own, inside the server's folder only."""
+"""What a page may ask the export for: a notebook and a folder, both inside the one that this server shows."""
 
 from __future__ import annotations
 
-import asyncio
-import json
-import os
-import signal
-import subprocess
 import sys
-import tempfile
-from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-__all__ = ["ExportRefused", "ExportRequest", "lines_of", "read_request"]
-
-_KEPT_ERRORS = 4000
-_PATIENCE_SECONDS = 5.0
+__all__ = ["ExportRefused", "ExportRequest", "read_request"]
 
 
 class ExportRefused(Exception):
@@ -83,65 +73,3 @@ def _inside(text: Any, root: Path, what: str) -> Path:
     if path != root and root not in path.parents:
         raise ExportRefused(f"{what} must lie inside the folder that this server shows, {text!r} does not")
     return path
-
-
-async def lines_of(request: ExportRequest, root: Path) -> AsyncGenerator[dict[str, Any], None]:
-    """The converter's messages as they come; the last one holds "result" or "error". Closing this ends the process."""
-    with tempfile.TemporaryFile() as errors:
-        # A plain process read from a thread: the event loop of a Jupyter server on Windows cannot start one itself.
-        process = subprocess.Popen(
-            request.command(),
-            cwd=request.notebook.parent,
-            env={**os.environ, "PYTHONUNBUFFERED": "1"},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=errors,
-        )
-        assert process.stdout is not None
-        ended = False
-        try:
-            while line := await asyncio.to_thread(process.stdout.readline):
-                message = _message(line)
-                if message is not None:
-                    ended = ended or "result" in message or "error" in message
-                    yield _relative(message, root)
-            status = await asyncio.to_thread(process.wait)
-            if not ended:
-                errors.seek(0)
-                said = errors.read().decode(errors="replace").strip()[-_KEPT_ERRORS:]
-                yield {"error": {"message": said or f"the converter ended with status {status} and said nothing"}}
-        finally:
-            await _end(process)
-
-
-async def _end(process: subprocess.Popen[bytes]) -> None:
-    """Interrupt the process, so that it ends its kernel; kill it when it does not listen."""
-    if process.poll() is not None:
-        return
-    if os.name == "posix":
-        process.send_signal(signal.SIGINT)
-    else:
-        process.terminate()
-    try:
-        await asyncio.to_thread(process.wait, _PATIENCE_SECONDS)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        await asyncio.to_thread(process.wait)
-
-
-def _message(line: bytes) -> dict[str, Any] | None:
-    try:
-        message = json.loads(line)
-    except ValueError:
-        return None  # a print of the notebook's own, while it is verified
-    return message if isinstance(message, dict) else None
-
-
-def _relative(message: dict[str, Any], root: Path) -> dict[str, Any]:
-    """`folder` of a result as the page names it: relative to the server's folder."""
-    result = message.get("result")
-    if isinstance(result, dict) and isinstance(result.get("folder"), str):
-        folder = Path(result["folder"])
-        if folder.is_absolute() and folder.resolve().is_relative_to(root.resolve()):
-            return {**message, "result": {**result, "folder": folder.resolve().relative_to(root.resolve()).as_posix()}}
-    return message

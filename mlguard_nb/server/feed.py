@@ -44,6 +44,11 @@ class Page(Protocol):
     panel: bool
     interval: float | None
 
+    @property
+    def is_behind(self) -> bool:
+        """Whether it has not yet taken what it was sent; it gets no more until it has, so nothing piles up."""
+        ...
+
     def send(self, text: str) -> None:
         """Hand `text` to the page; never blocks, never raises."""
         ...
@@ -122,7 +127,7 @@ class Feed:
         last = self._points[-1].wall if self._points else float("-inf")
         if _is_due(now.wall, last, _POINT_SECONDS):
             self._points.append(point(now, self._holders))
-        due = [page for page, sent in self._pages.items() if _is_due(now.wall, sent, pace(page))]
+        due = [page for page, sent in self._pages.items() if _is_due(now.wall, sent, pace(page)) and not page.is_behind]
         text = _text(now) if due else ""
         for page in due:
             self._pages[page] = now.wall
@@ -136,6 +141,8 @@ class Feed:
                 await self.look()
             except (OSError, HTTPError) as error:  # kernels behind a gateway that does not answer
                 _LOG.warning("the kernels could not be listed: %s", error)
+            except Exception:  # a kernel that dies while it is looked at must not end the ledger of all others
+                _LOG.exception("this look at the kernels failed; the next one is tried")
             await asyncio.sleep(_BETWEEN_LOOKS)  # however often pages ask to hurry
             shown = any(page.panel for page in self._pages)
             wait = (_HOLDERS_SHOWN if shown else _HOLDERS_HIDDEN) - _BETWEEN_LOOKS
@@ -152,8 +159,9 @@ class Feed:
         loop = asyncio.get_running_loop()
         self._holders = found = await loop.run_in_executor(self._slow, self._measure, facts)
         text = _text(found)
-        for page in self._pages:
-            page.send(text)
+        for page in tuple(self._pages):
+            if not page.is_behind:
+                page.send(text)
         return found
 
     def _measure(self, facts: tuple[KernelFacts, ...]) -> Holders:

@@ -15,7 +15,8 @@ from tornado.iostream import StreamClosedError
 from mlguard_nb.errors import DirectiveError, PolicyError
 from mlguard_nb.policy import as_json as policy_json
 from mlguard_nb.policy import describe, directive
-from mlguard_nb.server.exporting import ExportRefused, lines_of, read_request
+from mlguard_nb.server.converter import Bounds, lines_of
+from mlguard_nb.server.exporting import ExportRefused, read_request
 from mlguard_nb.telemetry.wire import DirectiveRead, as_json
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["DirectiveHandler", "ExportHandler", "SampleHandler", "read_line"]
 
 _MOST_LINES = 2000
+_LONGEST_BODY = 1_000_000  # bytes; a notebook with 2,000 guard lines needs a tenth of it
 
 
 class SampleHandler(APIHandler):
@@ -52,7 +54,7 @@ class DirectiveHandler(APIHandler):
     @authorized
     async def post(self) -> None:
         """{"directives": [DirectiveRead, ...]} in the order of the lines."""
-        body = self.get_json_body()
+        body = read_body(self)
         lines = body.get("lines") if isinstance(body, dict) else None
         if not isinstance(lines, list) or len(lines) > _MOST_LINES or not all(isinstance(x, str) for x in lines):
             raise web.HTTPError(400, 'expected {"lines": [text, ...]}')
@@ -64,9 +66,9 @@ class ExportHandler(APIHandler):
 
     auth_resource = "mlguard"
 
-    def initialize(self, root: str) -> None:
+    def initialize(self, root: str, bounds: Bounds) -> None:
         """`root` is the folder that this server shows; nothing outside it is read or written."""
-        self._root = Path(root)
+        self._root, self._bounds = Path(root), bounds
         self._gone = False
         self._work: asyncio.Task[Any] | None = None
 
@@ -75,11 +77,11 @@ class ExportHandler(APIHandler):
     async def post(self) -> None:
         """Run the converter; a page that goes away ends it."""
         try:
-            request = read_request(self.get_json_body(), self._root)
+            request = read_request(read_body(self), self._root)
         except ExportRefused as refused:
             raise web.HTTPError(400, str(refused)) from None
         self.set_header("Content-Type", "application/x-ndjson")
-        messages = lines_of(request, self._root)
+        messages = lines_of(request, self._root, self._bounds)
         self._work = asyncio.current_task()
         try:
             async for message in messages:
@@ -98,6 +100,16 @@ class ExportHandler(APIHandler):
         if self._work is not None:
             self._work.cancel()
         super().on_connection_close()
+
+
+def read_body(handler: APIHandler) -> Any:
+    """The JSON in the request; 413 for one that is too long, 400 for what is no JSON or nested too deeply."""
+    if len(handler.request.body) > _LONGEST_BODY:
+        raise web.HTTPError(413, f"the request is longer than {_LONGEST_BODY} bytes")
+    try:
+        return handler.get_json_body()
+    except RecursionError:
+        raise web.HTTPError(400, "the request is nested too deeply to be read") from None
 
 
 def read_line(line: str) -> DirectiveRead:

@@ -6,7 +6,7 @@ import json
 import socket
 from typing import Any
 
-from jupyter_server.auth.decorator import ws_authenticated
+from jupyter_server.auth.decorator import authorized, ws_authenticated
 from jupyter_server.base.handlers import JupyterHandler
 from jupyter_server.base.websocket import WebSocketMixin
 from tornado.iostream import StreamClosedError
@@ -23,7 +23,7 @@ _LONGEST_MESSAGE = 1000  # a watch message takes 50; longer ones are not even pa
 
 
 class StreamHandler(WebSocketMixin, WebSocketHandler, JupyterHandler):  # pyright: ignore[reportIncompatibleMethodOverride]
-    """Refused with 403 before the upgrade when the page has no token; checks its origin as Jupyter's own do."""
+    """Refused with 403 before the upgrade without a token or the right to read; checks its origin as Jupyter's do."""
 
     auth_resource = "mlguard"
     panel = False
@@ -34,6 +34,7 @@ class StreamHandler(WebSocketMixin, WebSocketHandler, JupyterHandler):  # pyrigh
         self._feed = feed
 
     @ws_authenticated
+    @authorized
     async def get(self, *args: Any, **kwargs: Any) -> None:
         """Upgrade to a websocket."""
         await super().get(*args, **kwargs)
@@ -56,6 +57,11 @@ class StreamHandler(WebSocketMixin, WebSocketHandler, JupyterHandler):  # pyrigh
         """Stop sending; the last page to leave stops the sampling."""
         self._feed.leave(self)
         super().on_close()
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether what was sent before still waits for a page that reads slowly or sleeps."""
+        return self.ws_connection is not None and self.ws_connection.stream.writing()
 
     def send(self, text: str) -> None:
         """Hand `text` to the page; a page that is gone leaves by on_close."""

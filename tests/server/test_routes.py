@@ -11,8 +11,12 @@ import nbformat
 import psutil
 import pytest
 from tornado.httpclient import HTTPClientError
+from traitlets.config import Config
 
 from mlguard_nb.devices.readings import Unknown
+from mlguard_nb.server.configuration import MlguardExport
+from mlguard_nb.server.converter import Bounds, lines_of
+from mlguard_nb.server.exporting import read_request
 from mlguard_nb.testing import FakeDevices
 from tests.server.conftest import GIB
 
@@ -48,6 +52,58 @@ async def test_a_post_without_the_xsrf_token_is_refused(
         )
     assert refused.value.code == 403
     assert "_xsrf" in json.loads(refused.value.response.body)["message"]
+
+
+@pytest.mark.parametrize("route", ROUTES)
+async def test_a_user_who_may_not_is_refused(
+    jp_serverapp: Any, http_server_client: Any, jp_base_url: str, jp_auth_header: dict[str, str], route: str
+) -> None:
+    """Logged in is not enough: what the server's authorizer denies is 403, the stream before its upgrade."""
+    asked: list[tuple[str, str]] = []
+
+    class Deny:
+        def is_authorized(self, handler: Any, user: Any, action: str, resource: str) -> bool:
+            asked.append((action, resource))
+            return False
+
+    jp_serverapp.web_app.settings["authorizer"] = Deny()
+    method = "POST" if route in ("directive", "export") else "GET"
+    upgrade = {"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13",
+               "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ=="} if route == "stream" else {}  # fmt: skip
+    with pytest.raises(HTTPClientError) as refused:
+        await http_server_client.fetch(
+            f"{jp_base_url}mlguard/{route}",
+            method=method,
+            body="{}" if method == "POST" else None,
+            headers={**jp_auth_header, **upgrade},
+        )
+    assert refused.value.code == 403
+    assert asked == [("write" if method == "POST" else "read", "mlguard")]
+
+
+async def test_a_stream_from_another_origin_is_refused(
+    http_server_client: Any, jp_base_url: str, jp_auth_header: dict[str, str], jp_serverapp: Any
+) -> None:
+    """A page of another site that carries the cookie cannot listen."""
+    token = jp_serverapp.identity_provider.token
+    login = await http_server_client.fetch(f"{jp_base_url}api/status?token={token}")
+    cookies = "; ".join(text.split(";")[0] for text in login.headers.get_list("Set-Cookie") if "username" in text)
+    headers = {"Cookie": cookies, "Origin": "https://elsewhere.example", "Connection": "Upgrade", "Upgrade": "websocket",
+               "Sec-WebSocket-Version": "13", "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ=="}  # fmt: skip
+    with pytest.raises(HTTPClientError) as refused:
+        await http_server_client.fetch(f"{jp_base_url}mlguard/stream", headers=headers)
+    assert refused.value.code == 403
+
+
+@pytest.mark.parametrize("route", ["directive", "export"])
+@pytest.mark.parametrize(
+    ("body", "status"), [("x" * 1_000_001, 413), ("[" * 900_000, 400), ('{"lines": ', 400), ("null", 400)]
+)
+async def test_a_body_that_is_no_request_is_refused(jp_fetch: Any, route: str, body: str, status: int) -> None:
+    """Too long, nested too deeply, cut off, or nothing at all: an answer, never a crash."""
+    with pytest.raises(HTTPClientError) as refused:
+        await jp_fetch("mlguard", route, method="POST", body=body)
+    assert refused.value.code == status
 
 
 async def test_a_sample_tells_what_it_knows_and_why_not_the_rest(jp_fetch: Any, machine: FakeDevices) -> None:
@@ -164,6 +220,48 @@ async def test_a_notebook_that_cannot_be_converted_says_where(jp_fetch: Any, jp_
     assert any(finding["cell"] == 2 and finding["level"] == "error" for finding in findings)
     without = (await export(jp_fetch, path="work.ipynb", check=True, skip_bad_cells=True))[-1]
     assert "result" in without
+
+
+async def ending(request: dict[str, Any], root: Path, bounds: Bounds) -> str:
+    """The error that the bounded converter ends with."""
+    messages = [message async for message in lines_of(read_request(request, root), root, bounds)]
+    return str(messages[-1]["error"]["message"])
+
+
+async def test_an_export_that_takes_too_long_is_ended_with_its_kernels(tmp_path: Path) -> None:
+    """A cell that never ends does not occupy the server for ever; the message names the setting."""
+    write_notebook(tmp_path, "while True: pass")
+    request = {"path": "work.ipynb", "output": "out", "verify": True}
+    said = await ending(request, tmp_path, Bounds(export_seconds=4))
+    assert said.startswith("the converter was stopped after 4s")
+    assert "MlguardExport.export_seconds" in said
+    assert not converters()
+
+
+async def test_an_export_that_takes_too_much_memory_is_ended(tmp_path: Path, machine: FakeDevices) -> None:
+    """What the notebook's own run takes counts too: 300 MB where a tenth of 2 GiB was free."""
+    machine.ram_used = 14 * GIB
+    write_notebook(tmp_path, "block = bytearray(300_000_000)\nwhile True: pass")
+    request = {"path": "work.ipynb", "output": "out", "verify": True}
+    said = await ending(request, tmp_path, Bounds(memory_fraction=0.1))
+    assert "0.2 GiB were the most" in said
+    assert not converters()
+
+
+def test_the_bounds_can_be_configured() -> None:
+    """c.MlguardExport of the server's configuration, with the defaults of Bounds."""
+    assert MlguardExport().bounds == Bounds()
+    config = Config({"MlguardExport": {"export_seconds": 60.0, "memory_fraction": 0.5}})
+    assert MlguardExport(config=config).bounds == Bounds(export_seconds=60.0, memory_fraction=0.5)
+
+
+async def test_a_folder_that_cannot_be_written_says_so(jp_fetch: Any, jp_root_dir: Path) -> None:
+    """A file where the folder should be: one error that names it, no crash and nothing half-written."""
+    write_notebook(jp_root_dir, "x = 1")
+    (jp_root_dir / "taken").write_text("a file")
+    last = (await export(jp_fetch, path="work.ipynb", output="taken/out"))[-1]
+    assert "taken" in last["error"]["message"]
+    assert (jp_root_dir / "taken").read_text() == "a file"
 
 
 def converters() -> list[psutil.Process]:

@@ -27,7 +27,7 @@ class FakePage:
     """Keeps what it is sent."""
 
     def __init__(self, *, panel: bool = True, interval: float | None = None) -> None:
-        self.panel, self.interval = panel, interval
+        self.panel, self.interval, self.is_behind = panel, interval, False
         self.heard: list[dict[str, Any]] = []
 
     def send(self, text: str) -> None:
@@ -65,7 +65,7 @@ async def test_nothing_is_sampled_before_a_page_connects_and_after_the_last_has_
 
 async def until(claim: Any) -> None:
     while not claim():
-        await asyncio.sleep(0)
+        await asyncio.sleep(0.01)
 
 
 def test_no_page_gets_more_than_the_server_allows(machine: FakeDevices) -> None:
@@ -92,6 +92,47 @@ async def test_samples_in_between_are_not_sent(machine: FakeDevices) -> None:
         assert len(late.kinds("history")[0]["points"]) == 5
     finally:
         feed.stop()
+
+
+async def test_nothing_piles_up_for_a_page_that_does_not_read(machine: FakeDevices) -> None:
+    """A laptop that sleeps gets no sample until it has taken the last one; the other pages go on."""
+    feed, asleep, awake = Feed(no_kernels, machine), FakePage(), FakePage()
+    feed.join(asleep)
+    feed.join(awake)
+    try:
+        asleep.is_behind = True
+        reading = machine.read()
+        for second in range(3):
+            feed.publish(type(reading)(1000.0 + second, reading.ram, reading.gpus))
+        await feed.look()
+        assert (len(asleep.kinds("sample")), len(asleep.kinds("holders"))) == (0, 0)
+        assert (len(awake.kinds("sample")), len(awake.kinds("holders"))) == (3, 1)
+        asleep.is_behind = False
+        feed.publish(type(reading)(1004.0, reading.ram, reading.gpus))
+        assert len(asleep.kinds("sample")) == 1
+    finally:
+        feed.stop()
+
+
+async def test_a_kernel_that_dies_while_it_is_looked_at_ends_no_ledger(
+    machine: FakeDevices, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The look that met it is logged and the next one comes, for every kernel that lives."""
+    looks: asyncio.Queue[int] = asyncio.Queue()
+
+    async def kernels() -> tuple[()]:
+        looks.put_nowait(1)
+        if looks.qsize() == 1:
+            raise KeyError("the kernel that has just died")
+        return ()
+
+    feed, page = Feed(kernels, machine), FakePage()
+    feed.join(page)
+    try:
+        await asyncio.wait_for(until(lambda: page.kinds("holders")), 30)
+        assert "this look at the kernels failed" in caplog.text
+    finally:
+        feed.leave(page)
 
 
 async def test_a_clock_that_is_set_back_does_not_silence_the_page(machine: FakeDevices) -> None:
