@@ -1,15 +1,22 @@
-/** The one live region of the page: speaks on crossings, losses and ends of cells, never on a tick. */
+/** The one live region of the page, and its notifications: on crossings, losses and ends of cells, never on a tick. */
 
+import { Notification } from '@jupyterlab/apputils';
 import type { TranslationBundle } from '@jupyterlab/translation';
 import { IDisposable } from '@lumino/disposable';
 import { h } from './dom';
-import type { CellRow, NotebookInFront } from './front';
+import type { CellEnd, NotebookInFront } from './front';
 import { LiveModel, shareOf } from './model';
 import type { Level } from './signs';
 import { age, duration, gib, percent } from './words';
 
 const BACK = 0.05;
 const RANK: Record<Level, number> = { ok: 0, warning: 1, critical: 2 };
+
+/** What a reader wants to be notified of: cells that took at least so many seconds (0: none), and full devices. */
+export interface NoticeChoices {
+  readonly cellSeconds: number;
+  readonly thresholds: boolean;
+}
 
 export class Announcer implements IDisposable {
   constructor(
@@ -26,6 +33,8 @@ export class Announcer implements IDisposable {
     model.changed.connect(this.listen, this);
     front.cellEnded.connect(this.ended, this);
   }
+
+  choices: NoticeChoices = { cellSeconds: 60, thresholds: true };
 
   get isDisposed(): boolean {
     return this._isDisposed;
@@ -75,7 +84,11 @@ export class Announcer implements IDisposable {
       share >= critical ? 'critical' : share >= warning ? 'warning' : 'ok';
     if (RANK[level] > RANK[spoken]) {
       this._spoken.set(key, level);
-      this.say(this.trans.__('%1 is at %2 of its limit', label, percent(share)));
+      const sentence = this.trans.__('%1 is at %2 of its limit', label, percent(share));
+      this.say(sentence);
+      if (this.choices.thresholds) {
+        Notification.emit(sentence, level === 'critical' ? 'error' : 'warning', { autoClose: 10_000 });
+      }
       return;
     }
     const floor = spoken === 'critical' ? critical : warning;
@@ -84,13 +97,24 @@ export class Announcer implements IDisposable {
     }
   }
 
-  private ended(_: unknown, row: CellRow): void {
+  private ended(_: unknown, { row, file, isInFront, isWell, goTo }: CellEnd): void {
     const { trans } = this;
+    const seconds = row.seconds ?? 0;
     const peak = row.peak('ram').bytes;
-    const ended = trans.__('cell %1 ended after %2', row.number, duration(row.seconds ?? 0));
-    this.say(
-      peak === null ? ended : `${ended}, ${trans.__('peak RAM %1 GiB', gib(peak))}`
-    );
+    const ended = isWell
+      ? trans.__('cell %1 ended after %2', row.number, duration(seconds))
+      : trans.__('cell %1 failed after %2', row.number, duration(seconds));
+    const sentence =
+      peak === null ? ended : `${ended}, ${trans.__('peak RAM %1 GiB', gib(peak))}`;
+    if (isInFront) {
+      this.say(sentence);
+    }
+    if (this.choices.cellSeconds > 0 && seconds >= this.choices.cellSeconds) {
+      Notification.emit(`${file}: ${sentence}`, isWell ? 'success' : 'error', {
+        autoClose: 10_000,
+        actions: [{ label: trans.__('Go to the cell'), callback: goTo }]
+      });
+    }
   }
 
   private say(sentence: string): void {

@@ -1,12 +1,12 @@
-/** The badge above a guarded cell: what its %%guard line asks for, in words; opens the form. */
+/** The badge above a guarded cell: what its %%guard line asks for, and how far the cell is; opens the form. */
 
 import type { Cell } from '@jupyterlab/cells';
-import type { NotebookPanel } from '@jupyterlab/notebook';
+import { NotebookActions, type NotebookPanel } from '@jupyterlab/notebook';
 import type { TranslationBundle } from '@jupyterlab/translation';
 import { IDisposable } from '@lumino/disposable';
 import type { Api } from './api';
-import { h, patch } from './dom';
-import { directiveOf } from './front';
+import { h, patch, type Child } from './dom';
+import { directiveOf, type NotebookInFront } from './front';
 import type { DirectiveRead } from './messages';
 import { sign } from './signs';
 
@@ -58,10 +58,13 @@ export class Badges implements IDisposable {
   constructor(
     private readonly panel: NotebookPanel,
     private readonly reader: DirectiveReader,
+    private readonly front: NotebookInFront,
     private readonly trans: TranslationBundle,
     private readonly open: OpenForm
   ) {
     panel.content.modelContentChanged.connect(this.soon, this);
+    NotebookActions.executionScheduled.connect(this.soon, this);
+    NotebookActions.executed.connect(this.soon, this);
     panel.disposed.connect(this.dispose, this);
     this.soon();
   }
@@ -74,17 +77,20 @@ export class Badges implements IDisposable {
     if (!this._isDisposed) {
       this._isDisposed = true;
       window.clearTimeout(this._timer);
+      NotebookActions.executionScheduled.disconnect(this.soon, this);
+      NotebookActions.executed.disconnect(this.soon, this);
       this._badges.forEach(badge => badge.dispose());
       this._badges.clear();
     }
   }
 
+  /** The outputs of a running cell change all the time: the first change starts the wait, the others ride along. */
   private soon(): void {
-    window.clearTimeout(this._timer);
-    this._timer = window.setTimeout(() => void this.draw(), WAIT_MILLISECONDS);
+    this._timer ||= window.setTimeout(() => void this.draw(), WAIT_MILLISECONDS);
   }
 
   private async draw(): Promise<void> {
+    this._timer = 0;
     const cells = this._isDisposed ? [] : this.panel.content.widgets;
     const guarded = cells.flatMap(cell => {
       const line = directiveOf(cell.model.sharedModel.getSource());
@@ -104,13 +110,26 @@ export class Badges implements IDisposable {
           return;
         }
         if (cell.inputArea) {
-          this.badge(cell).tell(read, line);
+          this.badge(cell).tell(read, line, this.progress(cell));
         } else {
           // A cell far off the screen has no editor yet.
           void cell.ready.then(() => this.soon());
         }
       })
     );
+  }
+
+  /** "running" or "attempt 2 of 3" while the cell runs, "" otherwise. */
+  private progress(cell: Cell): string {
+    const { trans } = this;
+    const row = this.front.rowsOf(this.panel.content).find(other => other.id === cell.model.id);
+    if (!row?.isRunning) {
+      return '';
+    }
+    const { attempt, attemptsMax } = row.view ?? {};
+    return attempt && attemptsMax && attemptsMax > 1
+      ? trans.__('attempt %1 of %2', attempt, attemptsMax)
+      : trans.__('running');
   }
 
   private badge(cell: Cell): Badge {
@@ -158,8 +177,8 @@ class Badge implements IDisposable {
     this.node.remove();
   }
 
-  /** The policy in words; a mistake in the line as a sign with its reason. */
-  tell(read: DirectiveRead | null, line: string): void {
+  /** The policy in words, `progress` before it while the cell runs; a mistake in the line as a sign with its reason. */
+  tell(read: DirectiveRead | null, line: string, progress: string): void {
     const { trans } = this;
     const words = read?.phrases.length
       ? read.phrases.join(' · ')
@@ -169,10 +188,12 @@ class Badge implements IDisposable {
       error === null
         ? trans.__('Change the guard of this cell')
         : [error, read?.hint].filter(Boolean).join('; ');
-    patch(this.node, [
-      sign(error === null ? 'guard' : 'critical', undefined, 14),
+    const parts: Child[] = [
+      sign(error !== null ? 'critical' : progress ? 'running' : 'guard', undefined, 14),
+      progress && h('b', { class: 'mlguard-strong' }, progress),
       h('span', {}, error === null ? words : trans.__('mistake in this guard'))
-    ]);
+    ];
+    patch(this.node, parts.filter((part): part is Node => part instanceof Node));
   }
 
   private _isDisposed = false;

@@ -6,7 +6,7 @@ import { h, type Child } from './dom';
 import { CellRow, stopOf } from './front';
 import { Device, LiveModel, RAM, shareOf } from './model';
 import { sign } from './signs';
-import { about, gib, percent, timeOfDay } from './words';
+import { doubt, gib, percent, rounded, timeOfDay } from './words';
 
 /** What the devices need to know besides the model. */
 export interface DeviceContext {
@@ -257,29 +257,32 @@ function kinds(gpus: readonly Device[], context: DeviceContext): string {
 function forecastLine({ model, trans, running }: DeviceContext): HTMLElement {
   const coming = model.devices.flatMap(device => {
     const stop = stopOf(running, device.key);
-    const seconds = model.forecast(device.key, stop);
-    return seconds === null ? [] : [{ device, stop, seconds }];
+    const forecast = model.forecast(device.key, stop);
+    return forecast === null ? [] : [{ device, stop, forecast }];
   });
-  const next = coming.sort((one, other) => one.seconds - other.seconds)[0];
+  const next = coming.sort((one, other) => one.forecast.seconds - other.forecast.seconds)[0];
   if (next === undefined) {
     return h('div', { class: 'mlguard-Forecast' });
   }
-  const { device, stop, seconds } = next;
+  const { device, stop, forecast } = next;
+  const about = rounded(forecast.seconds);
+  const range = doubt(forecast, trans);
   const sentence =
     stop !== null && running !== null
-      ? trans.__('%1: cell %2 stops in %3', device.label, running.number, about(seconds))
-      : trans.__('%1: full in %2', device.label, about(seconds));
+      ? trans.__('%1: cell %2 stops in about %3', device.label, running.number, about)
+      : trans.__('%1: full in about %2', device.label, about);
   const title = trans.__(
-    '%1 rises steadily and reaches %2 GiB in %3',
+    '%1 rises steadily and reaches %2 GiB in about %3; by its last 20 s, likely in %4',
     device.label,
     gib(stop ?? device.limit.value),
-    about(seconds)
+    about,
+    range || about
   );
   return h(
     'div',
     { class: 'mlguard-Forecast', title },
     sign('rise'),
-    h('p', { class: 'mlguard-cut' }, sentence)
+    h('p', { class: 'mlguard-cut' }, sentence, range && h('span', { class: 'mlguard-quiet' }, ` (${range})`))
   );
 }
 

@@ -5,18 +5,12 @@ import type { ISettingRegistry } from '@jupyterlab/settingregistry';
 import type { TranslationBundle } from '@jupyterlab/translation';
 import { text } from './api';
 import type { DirectiveReader } from './badge';
-import { h, patch } from './dom';
+import { h, patch, type Child } from './dom';
 import { directiveOf, NotebookInFront } from './front';
 import { LiveModel, RAM } from './model';
+import { OPTIONS, type GuardOption } from './options';
 import { sign } from './signs';
 import { gib } from './words';
-
-/** One field: the words of the line that it stands for. */
-interface Field {
-  readonly word: string;
-  readonly label: string;
-  readonly placeholder: string;
-}
 
 /** What the form needs; `plugin` names the settings that hold the default line. */
 export interface FormParts {
@@ -29,7 +23,8 @@ export interface FormParts {
 }
 
 const WORD = /(?:^|\s)(?:--)?([A-Za-z_]\w*)(?:=("[^"]*"|'[^']*'|\S*))?/g;
-const PRESSURE = ['stop', 'wait', 'warn', 'skip'];
+/** The options of every day, always shown; every other one of the table is below "All options". */
+const EVERYDAY = ['name', 'retry', 'wait', 'mem', 'gpu', 'at', 'cache'];
 
 /** The words of a %%guard line, in order; a bare word has an empty value. */
 export function wordsOf(line: string): Map<string, string> {
@@ -57,13 +52,16 @@ export class GuardForm {
     this._anchor = anchor;
     const source = cell.model.sharedModel.getSource();
     this._words = wordsOf(directiveOf(source) ?? '');
+    this._isWide = OPTIONS.some(
+      ({ word }) => this._words.has(word) && !EVERYDAY.includes(word)
+    );
     const box = anchor.getBoundingClientRect();
-    this._node.style.left = `${Math.max(8, Math.min(box.left, window.innerWidth - 390))}px`;
-    this._node.style.top = `${Math.min(box.bottom + 4, window.innerHeight - 340)}px`;
+    this._node.style.left = `${Math.max(8, Math.min(box.left, window.innerWidth - 430))}px`;
+    this._node.style.top = `${Math.max(8, Math.min(box.bottom + 4, window.innerHeight - 520))}px`;
     document.body.append(this._node);
-    this._node.addEventListener('input', this);
-    this._node.addEventListener('click', this);
-    this._node.addEventListener('cancel', this);
+    for (const type of ['input', 'click', 'cancel']) {
+      this._node.addEventListener(type, this);
+    }
     this.draw();
     this._node.showModal();
     void this.check();
@@ -76,8 +74,10 @@ export class GuardForm {
       event.preventDefault();
       this.close();
     } else if (event.type === 'input') {
-      if (target instanceof HTMLInputElement || target instanceof HTMLSelectElement) {
-        this.take(target.name, target.value.trim());
+      if (target instanceof HTMLInputElement && target.type === 'checkbox') {
+        this.take(target.name, target.checked ? '' : null);
+      } else if (target instanceof HTMLInputElement || target instanceof HTMLSelectElement) {
+        this.take(target.name, target.value.trim() || null);
       }
     } else if (target instanceof Element) {
       const action = target.closest<HTMLElement>('[data-do]')?.dataset.do;
@@ -88,6 +88,9 @@ export class GuardForm {
         this.write(lineOf(this._words));
       } else if (action === 'remove') {
         this.write(null);
+      } else if (action === 'more') {
+        this._isWide = !this._isWide;
+        this.draw();
       }
     }
   }
@@ -107,18 +110,6 @@ export class GuardForm {
     this._cell = this._anchor = null;
   }
 
-  private get fields(): readonly Field[] {
-    const { trans } = this.parts;
-    return [
-      { word: 'name', label: trans.__('Name'), placeholder: '' },
-      { word: 'retry', label: trans.__('Attempts'), placeholder: '1' },
-      { word: 'wait', label: trans.__('Wait'), placeholder: '0.5s..20s' },
-      { word: 'mem', label: trans.__('RAM stop'), placeholder: trans.__('none') },
-      { word: 'gpu', label: trans.__('GPU stop'), placeholder: trans.__('none') },
-      { word: 'cache', label: trans.__('Keep results'), placeholder: trans.__('not kept') }
-    ];
-  }
-
   /** An empty line begins with the options of the settings; they are written out, nothing stays hidden. */
   private async begin(): Promise<void> {
     if (this._words.size || this.parts.registry === null) {
@@ -132,8 +123,9 @@ export class GuardForm {
     }
   }
 
-  private take(word: string, value: string): void {
-    if (value === '' || (word === 'at' && value === 'stop')) {
+  /** `null` takes the word out of the line, "" leaves it standing alone. */
+  private take(word: string, value: string | null): void {
+    if (value === null) {
       this._words.delete(word);
     } else {
       this._words.set(word, value);
@@ -160,21 +152,28 @@ export class GuardForm {
       .filter(cell => cell.model.type === 'code')
       .findIndex(cell => cell === this._cell);
     const title = trans.__('Guard of cell %1', count + 1);
+    const everyday = EVERYDAY.flatMap(word => OPTIONS.filter(option => option.word === word));
+    const others = OPTIONS.filter(({ word }) => !EVERYDAY.includes(word));
     this._node.setAttribute('aria-label', title);
     patch(this._node, [
       h('h3', {}, title),
+      h('div', { class: 'mlguard-Form-grid' }, ...everyday.flatMap(option => this.row(option))),
+      h(
+        'button',
+        { type: 'button', class: 'mlguard-Form-more', 'data-do': 'more', 'aria-expanded': String(this._isWide) },
+        sign(this._isWide ? 'open' : 'closed'),
+        trans.__('All options')
+      ),
       h(
         'div',
-        { class: 'mlguard-Form-grid' },
-        ...this.fields.flatMap(field => this.row(field)),
-        h('label', { for: 'mlguard-form-at' }, trans.__('At the stop')),
-        h('div', {}, this.pressure())
+        { class: 'mlguard-Form-grid mlguard-Form-others' },
+        ...(this._isWide ? others.flatMap(option => this.row(option)) : [])
       ),
       h('p', { class: 'mlguard-Form-error', role: 'alert' }, this._error !== null && sign('critical'), this._error),
       h('code', { class: 'mlguard-Form-line' }, ...this.marked(line)),
       h(
         'div',
-        { class: 'mlguard-Dialog-foot' },
+        { class: 'mlguard-Form-foot' },
         h('button', { type: 'button', class: 'mlguard-link', 'data-do': 'remove' }, trans.__('Remove guard')),
         h('span', { class: 'mlguard-push' }),
         h('button', { type: 'button', class: 'mlguard-reject', 'data-do': 'cancel' }, trans.__('Cancel')),
@@ -192,33 +191,71 @@ export class GuardForm {
     return [line.slice(0, start), h('u', {}, line.slice(start, end)), line.slice(end)];
   }
 
-  private row({ word, label, placeholder }: Field): HTMLElement[] {
-    const id = `mlguard-form-${word}`;
-    const value = this._words.get(word) ?? '';
-    const isLong = word === 'name' || word === 'wait';
+  /** One option of the table: its label, what it takes, and what it means on hover and to a screen reader. */
+  private row(option: GuardOption): HTMLElement[] {
+    const { trans } = this.parts;
+    const help = trans.__(option.help);
+    const id = `mlguard-form-${option.word}`;
     return [
-      h('label', { for: id }, label),
+      h('label', { for: id, title: help }, this.label(option)),
       h(
         'div',
-        {},
-        h('input', { id, name: word, type: 'text', value, placeholder, class: isLong ? null : 'is-short', spellcheck: 'false' }),
-        h('span', { class: 'mlguard-quiet' }, this.amount(word, value))
+        { title: help },
+        this.field(option, { id, name: option.word, 'aria-description': help }),
+        h('span', { class: 'mlguard-quiet' }, this.amount(option.word))
       )
     ];
   }
 
-  /** "12.8 of 16.0 GiB" beside a share. */
-  private amount(word: string, value: string): string {
-    const { model, trans } = this.parts;
-    const share = Number(value);
-    const key = word === 'mem' ? RAM : (model.devices.find(device => device.gpu !== null)?.key ?? null);
-    const limit = (word === 'mem' || word === 'gpu') && key !== null ? (model.device(key)?.limit.value ?? null) : null;
-    return limit !== null && share > 0 && share <= 1
-      ? trans.__('%1 of %2 GiB', gib(share * limit), gib(limit))
-      : '';
+  private label({ word }: GuardOption): string {
+    const { trans } = this.parts;
+    const labels: Record<string, string> = {
+      name: trans.__('Name'),
+      retry: trans.__('Attempts'),
+      wait: trans.__('Wait'),
+      mem: trans.__('RAM stop'),
+      gpu: trans.__('GPU stop'),
+      at: trans.__('At the stop'),
+      cache: trans.__('Keep results')
+    };
+    return labels[word] ?? word;
   }
 
-  private pressure(): HTMLElement {
+  private field(option: GuardOption, attributes: Record<string, string>): HTMLElement {
+    const value = this._words.get(option.word) ?? '';
+    if (option.takes === '') {
+      return h('input', { ...attributes, type: 'checkbox', checked: this._words.has(option.word) });
+    }
+    if (option.choices.length) {
+      return h(
+        'select',
+        attributes,
+        h('option', { value: '', selected: value === '' }, this.choice(option, option.fallback)),
+        ...option.choices
+          .filter(choice => choice !== option.fallback || choice === value)
+          .map(choice => h('option', { value: choice, selected: choice === value }, this.choice(option, choice)))
+      );
+    }
+    const isShort = /^(COUNT|DURATION|SIZE|SHARE\|SIZE|INDEX\|UUID)$/.test(option.takes);
+    return h('input', {
+      ...attributes,
+      type: 'text',
+      value,
+      placeholder: this.placeholder(option),
+      class: isShort ? 'is-short' : null,
+      spellcheck: 'false'
+    });
+  }
+
+  /** What an empty field means; a word that stands alone on the line means its default. */
+  private placeholder(option: GuardOption): string {
+    const { trans } = this.parts;
+    return this._words.has(option.word) || !option.standsAlone
+      ? option.fallback
+      : trans.__('none');
+  }
+
+  private choice({ word }: GuardOption, value: string): string {
     const { trans } = this.parts;
     const words: Record<string, string> = {
       stop: trans.__('stop the cell'),
@@ -226,12 +263,18 @@ export class GuardForm {
       warn: trans.__('warn and go on'),
       skip: trans.__('skip the cell')
     };
-    const chosen = this._words.get('at') ?? 'stop';
-    return h(
-      'select',
-      { id: 'mlguard-form-at', name: 'at' },
-      ...PRESSURE.map(value => h('option', { value, selected: value === chosen }, words[value]))
-    );
+    return word === 'at' ? (words[value] ?? value) : value;
+  }
+
+  /** "12.8 of 16.0 GiB" beside a share. */
+  private amount(word: string): Child {
+    const { model, trans } = this.parts;
+    const share = Number(this._words.get(word) ?? '');
+    const key = word === 'mem' ? RAM : (model.devices.find(device => device.gpu !== null)?.key ?? null);
+    const limit = (word === 'mem' || word === 'gpu') && key !== null ? (model.device(key)?.limit.value ?? null) : null;
+    return limit !== null && share > 0 && share <= 1
+      ? trans.__('%1 of %2 GiB', gib(share * limit), gib(limit))
+      : '';
   }
 
   /** Replace line 1 (null: take it out), as one step that undo takes back. */
@@ -250,5 +293,6 @@ export class GuardForm {
   private _words = new Map<string, string>();
   private _error: string | null = null;
   private _span: readonly number[] | null = null;
+  private _isWide = false;
   private readonly _node = h('dialog', { class: 'mlguard mlguard-Form' });
 }

@@ -40,6 +40,15 @@ export interface CellRow {
   peak(key: string): CellPeak;
 }
 
+/** A cell that has just ended. `isInFront` is false for a notebook behind another one. */
+export interface CellEnd {
+  readonly row: CellRow;
+  readonly file: string;
+  readonly isInFront: boolean;
+  readonly isWell: boolean;
+  goTo(): void;
+}
+
 /** What a cell's kernel held at most; `bytes` is null where nobody looked. */
 export interface CellPeak {
   readonly bytes: number | null;
@@ -74,8 +83,8 @@ export class NotebookInFront implements IDisposable {
     return this._changed;
   }
 
-  /** A cell has just ended. */
-  get cellEnded(): ISignal<this, CellRow> {
+  /** A cell has just ended, in this notebook or in another one of the page. */
+  get cellEnded(): ISignal<this, CellEnd> {
     return this._cellEnded;
   }
 
@@ -90,10 +99,15 @@ export class NotebookInFront implements IDisposable {
 
   /** Every code cell that has run here, in the order of the file. */
   get rows(): readonly CellRow[] {
+    return this.panel ? this.rowsOf(this.panel.content) : [];
+  }
+
+  /** The same of any notebook of the page. */
+  rowsOf(notebook: Notebook): readonly CellRow[] {
     let heading = '';
     let count = 0;
     const rows: CellRow[] = [];
-    for (const cell of this.panel?.content.widgets ?? []) {
+    for (const cell of notebook.widgets) {
       const source = cell.model.sharedModel.getSource();
       if (cell.model.type !== 'code') {
         heading = /^#+\s+(.+)/m.exec(source)?.[1]?.trim() ?? heading;
@@ -114,26 +128,11 @@ export class NotebookInFront implements IDisposable {
     return this.rows.find(row => row.isRunning) ?? null;
   }
 
-  /** The code cell with that number (from 1), null where there is none. */
-  cell(number: number): CodeCell | null {
-    const cells = this.panel?.content.widgets ?? [];
-    const code = cells.filter(cell => cell.model.type === 'code');
-    return (code[number - 1] as CodeCell | undefined) ?? null;
-  }
-
   /** Select a cell and bring it into view; with `line` (from 1) the cursor goes there. */
   async goTo(number: number, line: number | null = null): Promise<void> {
-    const cell = this.cell(number);
-    const content = this.panel?.content;
-    if (cell === null || content === undefined) {
-      return;
+    if (this.panel !== null) {
+      await goTo(this.panel, number, line);
     }
-    content.deselectAll();
-    content.activeCellIndex = content.widgets.indexOf(cell);
-    await content.scrollToCell(cell, 'smart');
-    cell.editor?.setCursorPosition({ line: (line ?? 1) - 1, column: 0 });
-    content.mode = line === null ? 'command' : 'edit';
-    this.panel?.activate();
   }
 
   dispose(): void {
@@ -235,7 +234,7 @@ export class NotebookInFront implements IDisposable {
     });
   }
 
-  private finish(_: unknown, { notebook, cell }: Execution): void {
+  private finish(_: unknown, { notebook, cell, success }: Execution & { success: boolean }): void {
     const run = this._runs.get(cell.model.id);
     if (run === undefined || !(cell.model instanceof CodeCellModel)) {
       return;
@@ -247,11 +246,16 @@ export class NotebookInFront implements IDisposable {
     const end = Date.now() / 1000;
     this._runs.set(cell.model.id, { ...run, end });
     this.start(run.notebook, end);
-    if (notebook === this.panel?.content) {
-      const row = this.rows.find(other => other.id === cell.model.id);
-      if (row) {
-        this._cellEnded.emit(row);
-      }
+    const row = this.rowsOf(notebook).find(other => other.id === cell.model.id);
+    const panel = this.tracker?.find(other => other.content === notebook) ?? null;
+    if (row && panel) {
+      this._cellEnded.emit({
+        row,
+        file: panel.context.path.split('/').pop() ?? '',
+        isInFront: panel === this.panel,
+        isWell: success,
+        goTo: () => void goTo(panel, row.number)
+      });
     }
     this.model.notify();
   }
@@ -270,7 +274,22 @@ export class NotebookInFront implements IDisposable {
   private _context: NotebookPanel['sessionContext'] | undefined;
   private readonly _runs = new Map<string, Run>();
   private readonly _changed = new Signal<this, void>(this);
-  private readonly _cellEnded = new Signal<this, CellRow>(this);
+  private readonly _cellEnded = new Signal<this, CellEnd>(this);
+}
+
+/** Select the code cell with that number (from 1) of `panel`, and bring both into view. */
+async function goTo(panel: NotebookPanel, number: number, line: number | null = null): Promise<void> {
+  const { content } = panel;
+  const cell = content.widgets.filter(other => other.model.type === 'code')[number - 1];
+  if (cell === undefined) {
+    return;
+  }
+  content.deselectAll();
+  content.activeCellIndex = content.widgets.indexOf(cell);
+  await content.scrollToCell(cell, 'smart');
+  cell.editor?.setCursorPosition({ line: (line ?? 1) - 1, column: 0 });
+  content.mode = line === null ? 'command' : 'edit';
+  panel.activate();
 }
 
 /** The view stored in a cell's outputs, null where there is none. */

@@ -19,6 +19,7 @@ import { GuardForm } from './form';
 import { ILive, makeLive } from './live';
 import { GuardPanel } from './panel';
 import { viewRendererFactory } from './renderer';
+import { Releaser } from './release';
 import { savedReadings, saveFile } from './saving';
 import { applySettings } from './settings';
 import { StatusItem } from './status';
@@ -66,6 +67,12 @@ const panel: JupyterFrontEndPlugin<void> = {
       const file = savedReadings(model, widget.chosen, format);
       saveFile(file.name, file.type, file.text);
     };
+    const releaser = new Releaser(
+      app.serviceManager,
+      model,
+      trans,
+      kernelId => kernelId === model.kernelId && front.running !== null
+    );
     const widget = new GuardPanel({
       model,
       stream,
@@ -74,7 +81,8 @@ const panel: JupyterFrontEndPlugin<void> = {
       actions: {
         open: path => void commands.execute('docmanager:open', { path }),
         menu: event => menu.open(event.clientX, event.clientY),
-        save
+        save,
+        release: kernelId => void releaser.start(kernelId)
       }
     });
     widget.title.icon = icon;
@@ -121,7 +129,7 @@ const panel: JupyterFrontEndPlugin<void> = {
     });
     const announcer = new Announcer(model, front, trans);
     widget.disposed.connect(() => announcer.dispose());
-    void applySettings(registry, panel.id, { model, widget, status });
+    void applySettings(registry, panel.id, { model, widget, status, announcer });
   }
 };
 
@@ -165,7 +173,7 @@ const badges: JupyterFrontEndPlugin<void> = {
     const form = new GuardForm({ reader, model, front, trans, registry, plugin: panel.id });
     tracker?.widgetAdded.connect((_, notebook) => {
       void notebook.revealed.then(
-        () => new Badges(notebook, reader, trans, (cell, anchor) => form.open(cell, anchor))
+        () => new Badges(notebook, reader, front, trans, (cell, anchor) => form.open(cell, anchor))
       );
     });
   }

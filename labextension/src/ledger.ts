@@ -17,6 +17,7 @@ interface Row {
   readonly name: string;
   readonly path: string | null;
   readonly state: string;
+  readonly kernelId: string | null;
   readonly held: Pick<KernelNow, 'ram' | 'gpus'>;
 }
 
@@ -147,7 +148,14 @@ function kernelRow(
   trans: TranslationBundle
 ): Row {
   const name = (kernel.path ?? kernel.name).split('/').pop() ?? kernel.name;
-  return { fill, name, path: kernel.path, state: state(kernel, trans), held: kernel };
+  return {
+    fill,
+    name,
+    path: kernel.path,
+    state: state(kernel, trans),
+    kernelId: kernel.kernel_id,
+    held: kernel
+  };
 }
 
 function state(kernel: KernelNow, trans: TranslationBundle): string {
@@ -210,6 +218,7 @@ function otherRows(
       name: names[row.who](row.count),
       path: null,
       state: '',
+      kernelId: null,
       held: row
     }));
 }
@@ -244,7 +253,21 @@ function ledgerRow(
         { class: 'mlguard-who' },
         h('span', { class: `mlguard-swatch mlguard-${row.fill}`, 'aria-hidden': 'true' }),
         name,
-        h('small', { class: 'not-narrow' }, row.state)
+        h('small', { class: 'not-narrow' }, row.state),
+        row.kernelId !== null &&
+          h(
+            'button',
+            {
+              type: 'button',
+              class: 'mlguard-release',
+              title: trans.__('Release the memory of %1', row.name),
+              'aria-label': trans.__('Release the memory of %1', row.name),
+              'aria-haspopup': 'dialog',
+              'data-do': 'release',
+              'data-with': row.kernelId
+            },
+            sign('more')
+          )
       )
     ),
     ...columns.map(column => {

@@ -12,7 +12,7 @@ import type {
   Sample,
   ServerMessage
 } from './messages';
-import { secondsUntil, type Reading } from './forecast';
+import { timeTo, type Forecast, type Reading } from './forecast';
 import type { Level } from './signs';
 import type { Connection, Stream } from './stream';
 
@@ -173,10 +173,10 @@ export class LiveModel implements IDisposable {
     return from < 0 ? [] : this.points.slice(from);
   }
 
-  /** Seconds until a device is as full as `end` (null: its limit), null where it does not rise steadily. */
-  forecast(key: string, end: number | null = null): number | null {
+  /** When a device is as full as `end` (null: its limit), null where it does not rise steadily. */
+  forecast(key: string, end: number | null = null): Forecast | null {
     const limit = end ?? this.device(key)?.limit.value ?? null;
-    return this.isStale ? null : secondsUntil(limit, this.readings(key, 30));
+    return this.isStale ? null : timeTo(limit, this.readings(key, 30));
   }
 
   /** How near its limit a device is. */

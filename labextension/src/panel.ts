@@ -24,6 +24,7 @@ export interface PanelActions {
   open(path: string): void;
   menu(event: MouseEvent): void;
   save(format: 'csv' | 'json'): void;
+  release(kernelId: string): void;
 }
 
 /** What a reader chose; kept in the settings. */
@@ -353,6 +354,7 @@ export class GuardPanel extends Widget {
       save: () => actions.save('csv'),
       menu: () => actions.menu(event),
       open: () => actions.open(argument),
+      release: () => actions.release(argument),
       jump: () => void front.goTo(Number(argument)),
       copy: () => Clipboard.copyToSystem(argument),
       reconnect: () => model.reconnect()

@@ -8,7 +8,7 @@ import { h, patch, type Child } from './dom';
 import { LiveModel, RAM } from './model';
 import { sign, type Sign } from './signs';
 import { readView, VIEW_MIME, type CellView, type Span, type ViewDevice } from './view';
-import { about, age, clockTime, duration, gib, timeOfDay } from './words';
+import { age, clockTime, duration, gib, rounded, timeOfDay } from './words';
 
 const DRAW_MILLISECONDS = 240;
 const SILENT_SECONDS = 5;
@@ -144,7 +144,7 @@ class ViewRenderer extends Widget implements IRenderMime.IRenderer {
       notebooks: 0,
       processes: used === null ? null : Math.max(0, used - (own ?? 0))
     };
-    const seconds = live ? model.forecast(device.key, device.stop) : null;
+    const seconds = live ? (model.forecast(device.key, device.stop)?.seconds ?? null) : null;
     const line = live ? model.readings(device.key, 60) : device.line;
     return h(
       'div',
@@ -172,7 +172,7 @@ class ViewRenderer extends Widget implements IRenderMime.IRenderer {
       return h('span', { class: 'mlguard-View-reason mlguard-quiet mlguard-cut', title: device.reason }, device.reason);
     }
     if (seconds !== null && device.stop !== null) {
-      return h('b', { class: 'mlguard-strong mlguard-cut' }, trans.__('stop %1 in %2', gib(device.stop), about(seconds)));
+      return h('b', { class: 'mlguard-strong mlguard-cut' }, trans.__('stop %1 in about %2', gib(device.stop), rounded(seconds)));
     }
     const name = device.isNoteStrong ? 'mlguard-strong mlguard-cut' : 'mlguard-quiet mlguard-cut';
     return h('span', { class: name, title: device.note }, device.note);

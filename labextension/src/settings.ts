@@ -3,6 +3,7 @@
 import type { ISettingRegistry } from '@jupyterlab/settingregistry';
 import { number } from './api';
 import type { LiveModel } from './model';
+import type { Announcer } from './announce';
 import type { GuardPanel } from './panel';
 import type { StatusItem } from './status';
 
@@ -11,6 +12,7 @@ export interface Listeners {
   readonly model: LiveModel;
   readonly widget: GuardPanel;
   readonly status: StatusItem;
+  readonly announcer: Announcer;
 }
 
 /** Load the settings and follow them; without a registry the defaults stay. */
@@ -31,7 +33,7 @@ export async function applySettings(
 
 function take(
   settings: ISettingRegistry.ISettings,
-  { model, widget, status }: Listeners
+  { model, widget, status, announcer }: Listeners
 ): void {
   const read = (name: string): unknown => settings.get(name).composite;
   const warning = number(read('warning')) ?? 0.8;
@@ -42,6 +44,10 @@ function take(
     historyMinutes: number(read('historyMinutes')) ?? 10,
     showOthers: read('showOthers') !== false,
     interval: number(read('interval')) || null
+  };
+  announcer.choices = {
+    cellSeconds: number(read('notifyCellSeconds')) ?? 60,
+    thresholds: read('notifyThresholds') !== false
   };
   status.setHidden(read('statusItem') === false);
   widget.tell();

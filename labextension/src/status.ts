@@ -6,9 +6,11 @@ import { sparkline } from './bar';
 import { h, patch, type Child } from './dom';
 import { Device, LiveModel, shareOf } from './model';
 import { sign } from './signs';
-import { about, age, DASH, gib, percent, shortGib } from './words';
+import type { Forecast } from './forecast';
+import { age, DASH, doubt, gib, percent, rounded, shortGib } from './words';
 
 const DRAW_MILLISECONDS = 900;
+const SOON_SECONDS = 600; // a later end is said in the panel alone
 
 export class StatusItem extends Widget {
   constructor(
@@ -20,7 +22,7 @@ export class StatusItem extends Widget {
     this.addClass('mlguard');
     this.addClass('mlguard-Status');
     this.node.addEventListener('click', this);
-    model.changed.connect(this.soon, this);
+    model.changed.connect(this.later, this);
   }
 
   handleEvent(): void {
@@ -39,7 +41,7 @@ export class StatusItem extends Widget {
     this.draw();
   }
 
-  private soon(): void {
+  private later(): void {
     if (!this._timer && !document.hidden) {
       this._timer = window.setTimeout(() => {
         this._timer = 0;
@@ -54,7 +56,7 @@ export class StatusItem extends Widget {
     }
     const { model, trans } = this;
     this._isDrawn = model.sample !== null;
-    this.node.title = this.reason() ?? trans.__('Open the GPU and memory panel');
+    this.node.title = this.reason() ?? this.forecasts() ?? trans.__('Open the GPU and memory panel');
     if (model.sample === null) {
       const text =
         model.connection === 'missing'
@@ -117,18 +119,39 @@ export class StatusItem extends Widget {
     const label = device.gpu && gpus.length === 1 ? 'GPU' : device.label;
     const amount = `${usedText(device)}/${shortGib(device.limit.value)} GiB`;
     const level = model.level(device);
-    if (level === 'ok') {
-      return [`${label} ${amount}`];
-    }
-    const left = level === 'critical' ? model.forecast(device.key) : null;
+    const coming = this.soon(device);
     return [
       `${label} `,
-      h('b', { class: 'mlguard-strong' }, `${amount} ${percent(shareOf(device))}`),
-      left !== null && `, ${trans.__('full in %1', about(left))}`,
-      device.gpu !== null &&
+      level === 'ok'
+        ? amount
+        : h('b', { class: 'mlguard-strong' }, `${amount} ${percent(shareOf(device))}`),
+      coming !== null && `, ${trans.__('full in about %1', rounded(coming.seconds))}`,
+      level !== 'ok' &&
+        device.gpu !== null &&
         gpus.length > 1 &&
         `, ${trans.__('fullest of %1', gpus.length)}`
     ];
+  }
+
+  /** When a device is full, where that is steady and near enough to matter. */
+  private soon(device: Device): Forecast | null {
+    const coming = this.model.forecast(device.key);
+    return coming !== null && coming.seconds <= SOON_SECONDS ? coming : null;
+  }
+
+  /** How sure the forecasts are, in words. */
+  private forecasts(): string | null {
+    const { model, trans } = this;
+    const told = model.devices.flatMap(device => {
+      const coming = this.soon(device);
+      const range = coming && doubt(coming, trans);
+      return coming === null
+        ? []
+        : range
+          ? trans.__('%1: full in about %2, likely %3', device.label, rounded(coming.seconds), range)
+          : trans.__('%1: full in about %2', device.label, rounded(coming.seconds));
+    });
+    return told.length ? told.join('; ') : null;
   }
 
   private reason(): string | null {

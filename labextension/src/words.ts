@@ -1,5 +1,8 @@
 /** Numbers as a person reads them: one decimal for GiB, a space before every unit, forecasts in two figures. */
 
+import type { TranslationBundle } from '@jupyterlab/translation';
+import type { Forecast } from './forecast';
+
 export const GIB = 2 ** 30;
 export const DASH = '–';
 
@@ -49,15 +52,24 @@ export function duration(seconds: number): string {
   return `${Math.floor(whole / 3600)} h ${Math.floor(whole / 60) % 60} min`;
 }
 
-/** "about 40 s", "about 2 min": two figures, so that it does not flicker. */
-export function about(seconds: number): string {
+/** "40 s", "2 min": two figures, so that a forecast does not flicker. */
+export function rounded(seconds: number): string {
   if (seconds < 60) {
-    return `about ${Math.max(5, Math.round(seconds / 5) * 5)} s`;
+    return `${Math.max(5, Math.round(seconds / 5) * 5)} s`;
   }
   if (seconds < 3600) {
-    return `about ${Math.round(seconds / 60)} min`;
+    return `${Math.round(seconds / 60)} min`;
   }
-  return `about ${Math.round(seconds / 3600)} h`;
+  return `${Math.round(seconds / 3600)} h`;
+}
+
+/** "30 s to 2 min": how sure a forecast is; "" where both ends read alike, so that only doubt takes room. */
+export function doubt({ soonest, latest }: Forecast, trans: TranslationBundle): string {
+  const [from, to] = [rounded(soonest), latest === null || latest > 3600 ? null : rounded(latest)];
+  if (to === null) {
+    return trans.__('%1 or later', from);
+  }
+  return from === to ? '' : trans.__('%1 to %2', from, to);
 }
 
 /** "12 s", "12 min", "3 h": how long ago, in one unit. */

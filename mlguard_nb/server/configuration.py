@@ -10,7 +10,7 @@ from mlguard_nb.server.converter import Bounds
 __all__ = ["MlguardExport"]
 
 
-class MlguardExport(Configurable):  # type: ignore[misc]
+class MlguardExport(Configurable):
     """`c.MlguardExport.export_seconds = 7200` and the like; every default is that of `Bounds`."""
 
     plan_seconds = Float(Bounds().plan_seconds, min=1, help="Longest time to read a notebook and plan its export.").tag(

@@ -61,7 +61,8 @@ class StreamHandler(WebSocketMixin, WebSocketHandler, JupyterHandler):  # pyrigh
     @property
     def is_behind(self) -> bool:
         """Whether what was sent before still waits for a page that reads slowly or sleeps."""
-        return self.ws_connection is not None and self.ws_connection.stream.writing()
+        stream = None if self.ws_connection is None else self.ws_connection.stream
+        return stream is not None and stream.writing()
 
     def send(self, text: str) -> None:
         """Hand `text` to the page; a page that is gone leaves by on_close."""

@@ -7,14 +7,29 @@ from pathlib import Path
 
 import pytest
 
+from mlguard_nb.policy import page
+from mlguard_nb.policy.options import OPTIONS
 from mlguard_nb.telemetry import wire
 
-MESSAGES = Path(__file__).resolve().parents[2] / "labextension" / "src" / "messages.ts"
+SOURCES = Path(__file__).resolve().parents[2] / "labextension" / "src"
 
 
 def test_the_page_knows_the_messages_of_the_server() -> None:
     """messages.ts is what wire.py writes; `python -m mlguard_nb.telemetry.wire > labextension/src/messages.ts`."""
-    assert MESSAGES.read_text() == wire.typescript()
+    assert (SOURCES / "messages.ts").read_text() == wire.typescript()
+
+
+def test_the_form_of_the_page_has_every_option_of_the_table() -> None:
+    """options.ts is what page.py writes; `python -m mlguard_nb.policy.page > labextension/src/options.ts`."""
+    text = (SOURCES / "options.ts").read_text()
+    assert text == page.typescript()
+    assert all(f'word: "{option.word}"' in text for option in OPTIONS)
+
+
+def test_an_option_with_a_few_fixed_words_is_a_choice() -> None:
+    found = {option.word: page.choices(option) for option in OPTIONS}
+    assert found["at"] == ("stop", "wait", "warn", "skip")
+    assert found["oom"] == found["store"] == found["mem"] == found["device"] == ()
 
 
 def test_every_message_goes_through_json_unchanged() -> None:
