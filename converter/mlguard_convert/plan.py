@@ -134,9 +134,10 @@ class Step:
     `initial` names get None first, because no path is sure to bind them; `restored` are builtins that the step both
     reads and shadows; `tolerated` cells may raise; `dead` names are bound and read by nobody; `nonlocals` are
     notebook variables that functions inside it bind; `deletes` leave the namespace for good; `fallback` is the
-    notebook's function of a policy with fallback=; `guarded` are functions inside it with guards of their own;
-    `figures` the name plt.show() saves under, None where it draws nothing; `state` marks the one
-    step of a notebook that runs code as text: its names are globals of a module.
+    notebook's function of a policy with fallback=; `shares` says that it depends on state outside its arguments;
+    `guarded` are functions inside it with guards of their own; `figures` the name plt.show() saves under, None where
+    it draws nothing; `state` marks the one step of a notebook that runs code as text: its names are globals of a
+    module.
     """
 
     name: str
@@ -152,6 +153,7 @@ class Step:
     nonlocals: tuple[str, ...] = ()
     deletes: tuple[str, ...] = ()
     mutates: tuple[str, ...] = ()
+    shares: bool = False
     tolerated: tuple[int, ...] = ()
     policy: GuardPolicy | None = None
     fallback: str | None = None

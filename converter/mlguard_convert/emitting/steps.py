@@ -167,6 +167,8 @@ def _header(writer: Writer, step: Step) -> str:
     if step.mutates:
         listed = ", ".join(f'"{name}"' for name in step.mutates)
         arguments.append(f"mutates=({listed}{',' if len(step.mutates) == 1 else ''})")
+    if step.shares:
+        arguments.append("shares=True")
     lines = [f"@{writer.introduced.name('step', PIPELINE)}({', '.join(arguments)})"]
     policy = step.policy
     if policy is not None and step.fallback is not None and policy.memory is not None:

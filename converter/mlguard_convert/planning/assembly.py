@@ -20,6 +20,7 @@ from mlguard_convert.planning.lifting import lift_functions
 from mlguard_convert.planning.naming import package_name
 from mlguard_convert.planning.prose import plain_text, sentence
 from mlguard_convert.planning.schemas import find_schemas
+from mlguard_convert.planning.sharing import mark_sharing
 from mlguard_convert.reader import Cell, Notebook
 
 __all__ = ["assemble"]
@@ -57,6 +58,7 @@ def assemble(notebook: Notebook, options: PlanOptions) -> Plan:
     check_names(draft)
     steps, results = build_steps(draft)
     findings.refuse_if_errors(notebook.path)
+    steps = mark_sharing(draft, steps)
     explain(draft, steps)
     return _plan(draft, steps, results)
 

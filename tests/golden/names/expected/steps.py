@@ -5,7 +5,7 @@ from names.functions import fetch, params
 from mlguard_nb.pipeline import step as mlguard_step
 
 
-@mlguard_step(cell="1-4", outputs=("s", "steps", "sum", "count", "table"))
+@mlguard_step(cell="1-4", outputs=("s", "steps", "sum", "count", "table"), shares=True)
 def make_s():
     """Make s."""
     s = {1, 2}
@@ -25,7 +25,7 @@ def make_s():
     return s, steps, sum, count, table
 
 
-@mlguard_step(cell=5, outputs=("ratio",))
+@mlguard_step(cell=5, outputs=("ratio",), shares=True)
 def make_ratio():
     """Результат."""
     ratio = None
@@ -36,7 +36,7 @@ def make_ratio():
     return ratio
 
 
-@mlguard_step(cell="6-7", outputs=("result", "fetched"))
+@mlguard_step(cell="6-7", outputs=("result", "fetched"), shares=True)
 async def make_result(s, table):
     """Результат."""
     del s
