@@ -238,6 +238,12 @@ class MonitorGuard(Guard):
 
     # On the thread.
 
+    def forget(self) -> None:
+        """Drop what is not told yet: the parent of a forked child tells it."""
+        self.waiting.clear()
+        self.broken.clear()
+        self.lost, self.drained = 0, _count(self.begun)
+
     def drain(self) -> None:
         """Tell what ended since the last time."""
         ended, broken = _taken(self.waiting), _taken(self.broken)
@@ -309,19 +315,27 @@ class _Drainer:
     """The one thread of a process that drains every monitored function, once a second."""
 
     def __init__(self) -> None:
+        self.after_fork()
+
+    def after_fork(self) -> None:
+        """A child has no thread, holds none of its parent's locks, and does not tell its parent's calls again."""
         self._thread: threading.Thread | None = None
-        self._process = 0
-        self._draining = threading.Lock()
+        self._starting, self._draining = threading.Lock(), threading.Lock()
+        for guard in list(_monitored):
+            guard.forget()
 
     def ensure(self) -> None:
-        """Start the thread where this process has none."""
-        if self._process == os.getpid() and self._thread is not None and self._thread.is_alive():
+        """Start the thread where this process has none; of several callers at once one does."""
+        if self._thread is not None and self._thread.is_alive():
             return
-        self._process, self._draining = os.getpid(), threading.Lock()
-        sinks.attach_configured()
-        tracing.look()
-        self._thread = threading.Thread(target=self._work, name="mlguard-monitor", daemon=True)
-        self._thread.start()
+        with self._starting:
+            if self._thread is not None and self._thread.is_alive():
+                return
+            sinks.attach_configured()
+            tracing.look()
+            thread = threading.Thread(target=self._work, name="mlguard-monitor", daemon=True)
+            thread.start()
+            self._thread = thread
 
     def _work(self) -> None:
         pause = threading.Event()
@@ -342,6 +356,8 @@ class _Drainer:
 _monitored: weakref.WeakSet[MonitorGuard] = weakref.WeakSet()
 _drainer = _Drainer()
 bus.on_flush(_drainer.drain)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_drainer.after_fork)
 
 
 @overload

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
+import os
+import threading
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
@@ -250,6 +253,44 @@ def test_overflow_is_counted_never_silent(heard: list[Any], monkeypatch: pytest.
     lost = sum(e.calls for e in heard if isinstance(e, CallsLost) and e.function == "overflow")
     assert lost > 0
     assert lost + len(finished(heard, "overflow")) == 10_000
+
+
+def test_one_thread_drains_however_many_callers_begin_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two first calls that meet while the thread is being started start one, not two."""
+    drainer, meeting = monitoring._Drainer(), threading.Barrier(2, timeout=0.5)
+    started: list[None] = []
+    monkeypatch.setattr(drainer, "_work", lambda: started.append(None) or threading.Event().wait(2))
+
+    def meet() -> None:
+        with contextlib.suppress(threading.BrokenBarrierError):
+            meeting.wait()
+
+    monkeypatch.setattr(monitoring.tracing, "look", meet)
+    callers = [threading.Thread(target=drainer.ensure) for _ in range(2)]
+    for caller in callers:
+        caller.start()
+    for caller in callers:
+        caller.join()
+
+    assert len(started) == 1
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
+def test_a_forked_child_does_not_tell_its_parents_calls_again(heard: list[Any]) -> None:
+    @monitor(name="forked")
+    def work() -> int:
+        return 1
+
+    work()
+    child = os.fork()
+    if not child:
+        work()
+        told = len(finished(heard, "forked"))
+        os._exit(0 if told == 1 else 100 + told)
+    _, status = os.waitpid(child, 0)
+
+    assert os.waitstatus_to_exitcode(status) == 0
+    assert len(finished(heard, "forked")) == 1
 
 
 def test_the_run_id_follows_into_threads_and_can_be_set() -> None:
