@@ -84,8 +84,11 @@ bench: $(TEST)/.stamp  ## our figures beside the peers', in one run
 	@$(UV) pip install --quiet --python $(TEST)/bin/python --group bench
 	@$(TEST)/bin/python -m benchmarks $(BENCH_OPTIONS)
 
-soak: $(TEST)/.stamp  ## every memory bomb against a real kernel in a container of its own
-	@$(TEST)/bin/python -m tests.notebook.soak_bombs
+soak: $(TEST)/.stamp  ## ten minutes of mixed load with faults, then every memory bomb in a container of its own
+	@broken=0; \
+	$(TEST)/bin/python -m tests.soak $(SOAK_OPTIONS) || broken=1; \
+	$(TEST)/bin/python -m tests.notebook.soak_bombs || broken=1; \
+	exit $$broken
 
 gpu-check: $(TEST)/.stamp  ## what only a machine with an NVIDIA GPU can show
 	@$(TEST)/bin/python -m pytest -m gpu tests/gpu $(TEST_OPTIONS)

@@ -1,0 +1,132 @@
+"""The machine under the load: memory made of numbers, a driver that is a C library, a Redis server, a clock that jumps."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import shutil
+import socket
+import subprocess
+import time
+from pathlib import Path
+
+from mlguard_nb.clock import SystemClock
+from mlguard_nb.devices.nvml import Driver
+from mlguard_nb.devices.readings import Gpu, GpuProcess, Ram, Reading, Unknown
+
+GB = 10**9
+CARD = "gpu GPU-soak-1 80000000000 {used} 37 55 210000 700000 NVIDIA Soak\n"
+LOST = "error nvmlDeviceGetHandleByIndex_v2 15 0\n"
+DOUBLE = Path(__file__).parents[1] / "devices" / "nvml_double.c"
+
+
+class NotHere(Exception):
+    """A part of the load cannot run on this machine; the text says what is missing."""
+
+
+class JumpingClock(SystemClock):
+    """The machine's clocks, moved: monotonic time only forwards (a suspended machine), the time of day either way."""
+
+    def __init__(self) -> None:
+        self._ahead = self._wall_ahead = 0.0
+
+    def now(self) -> float:
+        return super().now() + self._ahead
+
+    def wall(self) -> float:
+        return super().wall() + self._wall_ahead
+
+    def jump(self, seconds: float, wall_seconds: float) -> None:
+        assert seconds >= 0
+        self._ahead += seconds
+        self._wall_ahead += wall_seconds
+
+
+class SoakMachine:
+    """16 GB of memory, filled on demand, and the GPUs that the driver's double shows."""
+
+    def __init__(self) -> None:
+        self.ram_used, self.ram_limit = 4 * GB, 16 * GB
+        self.driver = Driver(retry_seconds=0.2)
+
+    def read(self) -> Reading:
+        return Reading(time.time(), self.ram(), self.gpus())
+
+    def ram(self) -> Ram:
+        return Ram(self.ram_limit, self.ram_used, "container", 0, self.ram_limit)
+
+    def gpus(self) -> tuple[Gpu, ...] | Unknown:
+        return self.driver.gpus()
+
+    def gpu_processes(self) -> tuple[GpuProcess, ...] | Unknown:
+        return self.driver.processes()
+
+
+class DriverFile:
+    """The text file in which the double's one card stands."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / "gpus.txt"
+        self.set(used=20 * GB)
+
+    def set(self, used: int, *, is_lost: bool = False) -> None:
+        """Written whole, since the double may read at any moment."""
+        fresh = self.path.with_suffix(".new")
+        fresh.write_text(CARD.format(used=used) + (LOST if is_lost else ""))
+        fresh.replace(self.path)
+
+    def unload(self) -> None:
+        self.path.unlink()
+
+
+def load_driver_double(folder: Path) -> DriverFile:
+    """Compile and load it before pynvml asks: the loader then gives it for the name libnvidia-ml.so.1."""
+    compiler = shutil.which("cc")
+    if compiler is None:
+        raise NotHere("the GPU jobs need a C compiler (cc), and there is none")
+    library = folder / "libnvidia-ml.so.1"
+    options = ["-shared", "-fPIC", "-O1", f"-Wl,-soname,{library.name}"]
+    subprocess.run([compiler, *options, "-o", library, DOUBLE], check=True)
+    file = DriverFile(folder)
+    os.environ["MLGUARD_NVML_STATE"] = str(file.path)
+    ctypes.CDLL(str(library), mode=ctypes.RTLD_GLOBAL)
+    return file
+
+
+class RedisServer:
+    """redis-server on a port of its own, to be killed and started again."""
+
+    def __init__(self, folder: Path) -> None:
+        program = shutil.which("redis-server") or shutil.which("valkey-server")
+        if program is None:
+            raise NotHere("the Redis jobs need redis-server or valkey-server, and there is none")
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+        self._command = [
+            program, "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no",
+            "--dir", str(folder),
+        ]  # fmt: skip
+        self._process: subprocess.Popen[bytes] | None = None
+        self.start()
+
+    @property
+    def url(self) -> str:
+        return f"redis://127.0.0.1:{self.port}/0"
+
+    def start(self) -> None:
+        self._process = subprocess.Popen(self._command, stdout=subprocess.DEVNULL)
+        give_up = time.monotonic() + 30
+        while time.monotonic() < give_up:
+            try:
+                socket.create_connection(("127.0.0.1", self.port), 1).close()
+                return
+            except OSError:
+                time.sleep(0.02)
+        raise RuntimeError("redis-server did not start")
+
+    def kill(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
