@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 
 import pytest
 
@@ -10,6 +11,8 @@ from benchmarks import simulations
 from benchmarks.simulations import all_findings, outage, stampede, thundering_herd
 from benchmarks.virtual_time import simulate
 from mlguard_nb import clock, retry
+
+DOCS = Path(__file__).resolve().parents[2] / "docs"
 
 
 @pytest.fixture(scope="module")
@@ -28,6 +31,11 @@ def test_the_table_shows_claim_and_figure_side_by_side(claimed: list[simulations
     (line,) = (row for row in simulations.as_text(claimed).splitlines() if "no jitter" in row and "served" not in row)
 
     assert line.split()[-5:] == ["25.5", "25.5", "calls", "a", "client"]
+
+
+def test_the_docs_hold_the_table_as_it_comes_out() -> None:
+    """Virtual time and a fixed seed: the same figures on every machine."""
+    assert simulations.as_text(all_findings()) in (DOCS / "benchmarks.md").read_text()
 
 
 def test_a_budget_lets_a_hundred_retries_pass_and_then_none() -> None:
