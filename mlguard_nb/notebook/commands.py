@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
     from mlguard_nb.notebook.facts import RunFacts
     from mlguard_nb.notebook.session import Session
 
-__all__ = ["chaos", "export", "free", "report", "schema", "set_profile", "status", "switch_off", "switch_on"]
+__all__ = ["TABLE"]
 
 
 def _say(text: str) -> None:
@@ -168,3 +169,9 @@ def export(session: Session, rest: str) -> None:
     from mlguard_nb.notebook.exporting import export_saved
 
     export_saved(session, rest, _say)
+
+
+TABLE: dict[str, Callable[[Session, str], None]] = {
+    "status": status, "set": set_profile, "on": switch_on, "off": switch_off, "free": free, "report": report,
+    "schema": schema, "chaos": chaos, "export": export,
+}  # fmt: skip

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from mlguard_nb.notebook.live import ShellPublisher
 from mlguard_nb.notebook.marker import Marker
+from mlguard_nb.notebook.publisher import ShellPublisher
 from mlguard_nb.notebook.session import Session
 from mlguard_nb.notebook.transformers import MARKER, GuardCells, guard_line
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from mlguard_nb.notebook.bundle import MIME
 
 if TYPE_CHECKING:
-    from mlguard_nb.notebook.live import Publisher
+    from mlguard_nb.notebook.publisher import Publisher
     from mlguard_nb.notebook.session import Session
 
 __all__ = ["Recorder", "replay"]

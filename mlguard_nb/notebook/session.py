@@ -9,12 +9,13 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from mlguard_nb.errors import MemoryStop
-from mlguard_nb.notebook.live import LiveView, Publisher, Updater
+from mlguard_nb.notebook.live import LiveView, Updater
 
 if TYPE_CHECKING:
     from mlguard_nb.devices.sampler import Sampler
     from mlguard_nb.notebook.facts import RunFacts
     from mlguard_nb.notebook.parts import CellParts
+    from mlguard_nb.notebook.publisher import Publisher
     from mlguard_nb.notebook.running import CellRun
     from mlguard_nb.notebook.watchdog import Watchdog
     from mlguard_nb.policy.directive import Directive

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import gc
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -34,6 +35,7 @@ _STATUS = KeptFile(Path("/proc/self/status"))
 _HERTZ = 50
 _HERTZ_NEAR = 100
 _THREADS_SECONDS = 2.0
+_NEAR = 0.8  # of the stop: from here on the sentinel may have something to say about a cell that is over
 
 
 class Watched(Protocol):
@@ -108,6 +110,7 @@ class Watchdog:
         self._restore: tuple[int, int] | None = None
         self._threads: frozenset[int] = frozenset()
         self._unanswered = 0
+        self._said = b""
         self.fired = 0
 
     @property
@@ -118,7 +121,7 @@ class Watchdog:
     def arm(self, run: Watched, plan: Plan) -> None:
         """Watch `run` until `disarm`."""
         sentinel = self._started()
-        self._answers()
+        self._answers(wait=plan.used >= _NEAR * plan.stop)
         self.fired = 0
         self._threads = frozenset(sys._current_frames())
         soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
@@ -133,7 +136,6 @@ class Watchdog:
         line = f"arm {plan.stop} {hertz} {slack} {self._signal} {step} {plan.kind} {plan.usage} {plan.stat}\n"
         assert sentinel.stdin is not None
         sentinel.stdin.write(line.encode())
-        sentinel.stdin.flush()
         if not plan.overcommit and (soft == resource.RLIM_INFINITY or ceiling < soft):
             self._parachute = (ceiling + room // 8, hard)
             resource.setrlimit(resource.RLIMIT_DATA, (ceiling, hard))
@@ -144,9 +146,10 @@ class Watchdog:
         Where the cell went well and use is not `near` the stop, the sentinel's answer is not waited for.
         """
         limits = self._restore
+        self._parachute = None  # first: a signal that comes now would set its limit for good
         if limits is not None:
             resource.setrlimit(resource.RLIMIT_DATA, limits)
-        self._restore = self._parachute = None
+        self._restore = None
         plan, self._plan, self._run = self._plan, None, None
         if plan is None:
             return 0
@@ -168,6 +171,7 @@ class Watchdog:
 
     def stop(self) -> None:
         """End the sentinel and give the signal back."""
+        self._parachute = None
         if self._restore is not None:
             resource.setrlimit(resource.RLIMIT_DATA, self._restore)
             self._restore = None
@@ -202,11 +206,11 @@ class Watchdog:
             script = str(Path(__file__).with_name("sentinel.py"))
             sentinel = self._sentinel = subprocess.Popen(
                 [sys.executable, "-I", "-S", script, str(os.getpid())],
-                stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True,
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True, bufsize=0,
             )  # fmt: skip
             assert sentinel.stdout is not None
             sentinel.stdout.readline()
-            self._unanswered = 0
+            self._unanswered, self._said = 0, b""
         return sentinel
 
     def _handle(self, _number: int, frame: FrameType | None) -> None:
@@ -229,17 +233,27 @@ class Watchdog:
             return
         try:
             sentinel.stdin.write(b"off\n")
-            sentinel.stdin.flush()
             self._unanswered += 1
         except OSError:  # it was killed: the next arm starts another
             self._unanswered = 0
 
-    def _answers(self) -> int:
-        """Read what the sentinel has still to say; how often it fired in the last cell."""
+    def _answers(self, *, wait: bool = True) -> int:
+        """Read what the sentinel has still to say (without `wait`: has said by now); how often it fired last."""
         fired = 0
-        while self._unanswered and self._sentinel is not None and self._sentinel.stdout is not None:
-            words = self._sentinel.stdout.readline().split()
+        sentinel = self._sentinel
+        while self._unanswered and sentinel is not None and sentinel.stdout is not None:
+            if b"\n" not in self._said:
+                if not wait and not select.select([sentinel.stdout], [], [], 0)[0]:
+                    break
+                read = os.read(sentinel.stdout.fileno(), 4096)
+                if not read:  # it was killed: the next arm starts another
+                    self._unanswered = 0
+                    break
+                self._said += read
+                continue
+            line, _, self._said = self._said.partition(b"\n")
             self._unanswered -= 1
+            words = line.split()
             fired = int(words[1]) if len(words) == 3 else 0
         return fired
 
