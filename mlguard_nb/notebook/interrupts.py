@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from types import CodeType, FrameType, TracebackType
 from typing import Any, TypeVar
 
-__all__ = ["AttemptTimeout", "Interrupted", "in_one_line", "is_on_stack", "shown_from", "time_limit"]
+__all__ = ["AttemptTimeout", "Interrupted", "held_back", "in_one_line", "is_on_stack", "shown_from", "time_limit"]
 
 E = TypeVar("E", bound=BaseException)
 
@@ -62,13 +62,36 @@ def shown_from(error: E, trace: TracebackType | None) -> E:
     return error.with_traceback(trace)
 
 
-def is_on_stack(frame: FrameType | None, code: CodeType) -> bool:
-    """Whether `code` is being run by `frame` or one of its callers."""
+def is_on_stack(frame: FrameType | None, code: CodeType, not_within: str) -> bool:
+    """Whether `code` is being run by `frame` or one of its callers, with no call of the module `not_within` between.
+
+    A cell is on the stack while its `with` is entered and left, too: an error raised there would end no line of the
+    cell, and leave half of that work undone.
+    """
     while frame is not None:
         if frame.f_code is code:
             return True
+        if frame.f_globals.get("__name__") == not_within:
+            return False
         frame = frame.f_back
     return False
+
+
+@contextmanager
+def held_back() -> Iterator[None]:
+    """A person's interrupt that arrives inside is raised at the end, so that what is inside is done as a whole."""
+    before: Any = signal.getsignal(signal.SIGINT)
+    if before is not signal.default_int_handler or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    arrived: list[int] = []
+    signal.signal(signal.SIGINT, lambda number, _frame: arrived.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if arrived:
+        raise KeyboardInterrupt
 
 
 @contextmanager

@@ -24,7 +24,15 @@ from mlguard_nb.errors import (
 )
 from mlguard_nb.notebook.bindings import Bindings
 from mlguard_nb.notebook.facts import AttemptFacts, RunFacts
-from mlguard_nb.notebook.interrupts import AttemptTimeout, Interrupted, in_one_line, is_on_stack, shown_from, time_limit
+from mlguard_nb.notebook.interrupts import (
+    AttemptTimeout,
+    Interrupted,
+    held_back,
+    in_one_line,
+    is_on_stack,
+    shown_from,
+    time_limit,
+)
 from mlguard_nb.notebook.live import LiveView
 from mlguard_nb.notebook.meter import Meter
 from mlguard_nb.notebook.tracebacks import cut_own_frames, first_line, let_go, line_of
@@ -141,6 +149,14 @@ class CellRun:
 
     def __enter__(self) -> CellRun:
         __tracebackhide__ = True
+        try:
+            self._enter()
+        except BaseException as error:  # an interrupt, or a system that refuses a limit: nothing may stay armed
+            self._left(error, None)
+            raise
+        return self
+
+    def _enter(self) -> None:
         self._attempt_began = self.clock.now()
         self.attempts.append(AttemptFacts(number=len(self.attempts) + 1, outcome="running", seconds=0.0))
         self._cell.attempt_begins()
@@ -153,13 +169,21 @@ class CellRun:
         if self._decisions is not None and self._decisions.ends_at is not None:
             left = self._decisions.ends_at - self.clock.now()
             self._limits.enter_context(deadlines.limit(left, self.clock))
-        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool:
         __tracebackhide__ = True
-        swallowed = self._left(error, trace)
+        number = len(self.attempts)
+        try:
+            with held_back():
+                swallowed = self._left(error, trace)
+        except KeyboardInterrupt as interrupt:
+            if not self._ended and self.attempts[number - 1].outcome == "running":  # it came before the first line here
+                self._left(interrupt, trace)
+            elif not self._ended:
+                raise self._interrupted_outside() from None
+            raise
         if not swallowed and error is not None and self._replacement is not None:
             replacement, self._replacement = self._replacement, None
             raise shown_from(replacement, trace) from None
@@ -404,7 +428,7 @@ class CellRun:
 
     def is_inside(self, frame: FrameType | None) -> bool:
         """Whether the cell's own lines are being run by `frame` or what it called."""
-        return self.code is not None and not self._ended and is_on_stack(frame, self.code)
+        return self.code is not None and not self._ended and is_on_stack(frame, self.code, __name__)
 
     def _seconds_allowed(self) -> float | None:
         retry = self.policy.retry
