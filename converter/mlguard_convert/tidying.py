@@ -13,20 +13,26 @@ from mlguard_nb.errors import Diagnostic
 __all__ = ["import_check", "tidy"]
 
 _LONGEST_IMPORT_SECONDS = 120
-# Habits of style that a notebook may have. What ruff calls F (an unused or unknown name) is never ignored.
+# Habits of style that a notebook may have. What ruff calls F (an unknown name, a name defined twice) is never ignored
+# for a whole package: what the notebook's own code has of it is marked in its line.
 _STYLE = ("E701", "E702", "E703", "E711", "E712", "E713", "E714", "E721", "E722", "E731", "E741", "E742", "E743")
 
 
 def tidy(folder: Path, package: str) -> dict[str, str]:
     """Format the package in `folder` and sort its imports; the style rules it breaks, with what ruff says of them.
 
+    A slip of the notebook that cannot be mended without changing what it does, such as a name that nobody binds (of
+    which a diagnostic tells), stays as its author wrote it, with `# noqa: F821` in its line: it is visible to readers
+    and the linter stays quiet.
     Without ruff the code stays as emitted, and nothing is known of its style.
     """
     order = ["--isolated", "--line-length=120", "--quiet", "--no-cache"]
     first = ["--config", f'lint.isort.known-first-party=["{package}"]']
     if _ruff(folder, "check", *order, *first, "--select=I", "--fix", "--exit-zero", ".") is None:
         return {}
+    _ruff(folder, "check", *order, "--select=F541", "--fix", "--exit-zero", ".")  # an f before a plain text
     _ruff(folder, "format", *order, ".")
+    _ruff(folder, "check", *order, "--select=F", "--add-noqa", ".")
     found = _ruff(folder, "check", *order, "--select=E7,W6", "--output-format=json", "--exit-zero", ".")
     broken = {one["code"]: one["message"] for one in json.loads(found or "[]") if one.get("code") in _STYLE}
     return {code: message.partition(":")[0].replace("`", "") for code, message in sorted(broken.items())}

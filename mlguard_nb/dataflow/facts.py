@@ -11,6 +11,7 @@ from mlguard_nb.dataflow.scopes import (
     class_names,
     free_names,
     is_dynamic_call,
+    named_in_text,
     outside_expressions,
     pattern_names,
     target_names,
@@ -26,6 +27,8 @@ _MUTATORS = frozenset({
     "popleft", "put", "remove", "reverse", "rotate", "seed", "setdefault", "shuffle", "sort", "step", "train",
     "update", "write", "zero_grad",
 })  # fmt: skip
+# Context managers that swallow an exception of their body.
+_SWALLOWING = frozenset({"suppress", "raises", "assertRaises", "assertRaisesRegex", "ignored", "ExitStack"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +50,10 @@ class CellFacts:
     `bound` on some path, `definite` on every path; `assigned` the part of `bound` that plain assignment binds (no
     targets of loops, `with`, `except` or `match`, no imports, no definitions). `reads` are exposed: read before the
     cell itself has definitely bound them; `certain` the part of these that is read whatever happens; `uses` every
-    read outside functions. `late_reads` are read inside functions and lambdas, when these run. `written_globals` are
-    bound by functions through `global`. `mutated` names objects that may be changed in place. `is_dynamic`: exec,
-    eval, globals() and their like make the rest incomplete.
+    read outside functions. `late_reads` are read inside functions and lambdas, when these run. `caught` are the
+    names of `except ... as name`: bound for the handler, unbound behind it. `written_globals` are bound by functions
+    through `global`. `mutated` names objects that may be changed in place. `is_dynamic`: exec, eval, globals() and
+    their like make the rest incomplete.
     """
 
     bound: frozenset[str] = _NONE
@@ -61,6 +65,7 @@ class CellFacts:
     late_reads: frozenset[str] = _NONE
     deleted: frozenset[str] = _NONE
     mutated: frozenset[str] = _NONE
+    caught: frozenset[str] = _NONE
     written_globals: frozenset[str] = _NONE
     imports: tuple[ImportedName, ...] = ()
     star_imports: tuple[str, ...] = ()
@@ -110,6 +115,7 @@ def combine(parts: Iterable[CellFacts]) -> CellFacts:
         late_reads=union("late_reads"),
         deleted=union("deleted") - definite,
         mutated=union("mutated"),
+        caught=union("caught"),
         written_globals=union("written_globals"),
         imports=tuple(one for part in parts for one in part.imports),
         star_imports=tuple(one for part in parts for one in part.star_imports),
@@ -133,6 +139,7 @@ class _Reader(ast.NodeVisitor):
         self.late: set[str] = set()
         self.deleted: set[str] = set()
         self.mutated: set[str] = set()
+        self.caught: set[str] = set()
         self.written: set[str] = set()
         self.imports: list[ImportedName] = []
         self.stars: list[str] = []
@@ -152,6 +159,7 @@ class _Reader(ast.NodeVisitor):
             late_reads=frozenset(self.late),
             deleted=frozenset(self.deleted - self.definite),
             mutated=frozenset(self.mutated),
+            caught=frozenset(self.caught),
             written_globals=frozenset(self.written),
             imports=tuple(self.imports),
             star_imports=tuple(self.stars),
@@ -200,6 +208,8 @@ class _Reader(ast.NodeVisitor):
     def visit_Call(self, node: ast.Call) -> None:
         if is_dynamic_call(node, nested=False):
             self.is_dynamic = True
+        for name in named_in_text(node):
+            self._read(name)
         if isinstance(node.func, ast.Attribute):
             inplace = any(one.arg == "inplace" and not _is_false(one.value) for one in node.keywords)
             if inplace or node.func.attr in _MUTATORS:
@@ -302,7 +312,10 @@ class _Reader(ast.NodeVisitor):
         self._body(body)
         if not runs or jumps:
             self.definite = before | ((self.definite & target_names(body[0])) if runs else set())
-        self._body(orelse)
+        if jumps:
+            self._branches(orelse, [])
+        else:
+            self._body(orelse)
         self._depth -= not runs
 
     def visit_Try(self, node: ast.Try) -> None:
@@ -315,6 +328,7 @@ class _Reader(ast.NodeVisitor):
             if handler.type is not None:
                 self.visit(handler.type)
             if handler.name is not None:
+                self.caught.add(handler.name)
                 self.definite.add(handler.name)
             self._body(handler.body)
             if handler.name is not None:
@@ -337,7 +351,10 @@ class _Reader(ast.NodeVisitor):
             self.visit(item.context_expr)
             if item.optional_vars is not None:
                 self.visit(item.optional_vars)
-        self._body(node.body)
+        if any(_swallows(item.context_expr) for item in node.items):
+            self._branches(node.body, [])
+        else:
+            self._body(node.body)
 
     visit_AsyncWith = visit_With  # noqa: N815
 
@@ -431,6 +448,13 @@ def _root(node: ast.AST) -> set[str]:
     while isinstance(node, (ast.Attribute, ast.Subscript, ast.Call)):
         node = node.func if isinstance(node, ast.Call) else node.value
     return {node.id} if isinstance(node, ast.Name) else set()
+
+
+def _swallows(node: ast.expr) -> bool:
+    """Whether a `with` on this ends quietly although its body stopped half-way."""
+    func = node.func if isinstance(node, ast.Call) else node
+    name = func.attr if isinstance(func, ast.Attribute) else getattr(func, "id", "")
+    return name in _SWALLOWING
 
 
 def _is_false(node: ast.expr) -> bool:

@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 import ast
+import re
 from dataclasses import dataclass, field
 
-__all__ = ["FreeNames", "Function", "arguments", "free_names", "is_dynamic_call", "pattern_names", "target_names"]
+__all__ = [
+    "FreeNames",
+    "Function",
+    "arguments",
+    "free_names",
+    "is_dynamic_call",
+    "named_in_text",
+    "pattern_names",
+    "target_names",
+]
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
+_AT_NAME = re.compile(r"@([^\W\d]\w*)")
 _COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
 _NESTED_DYNAMIC = {"exec": 1, "eval": 1, "globals": 0}
 _TOP_DYNAMIC = {**_NESTED_DYNAMIC, "locals": 0, "vars": 0, "dir": 0}
@@ -84,6 +95,16 @@ def pattern_names(pattern: ast.AST) -> set[str]:
     return found
 
 
+def named_in_text(node: ast.Call) -> frozenset[str]:
+    """The variables that a query of pandas names in its text: `table.query("price > @limit")`, also in `eval`."""
+    called = node.func.attr if isinstance(node.func, ast.Attribute) else ""
+    if called not in ("query", "eval"):
+        return frozenset()
+    texts = [one.value for part in (*node.args, *(one.value for one in node.keywords)) for one in ast.walk(part)
+             if isinstance(one, ast.Constant) and isinstance(one.value, str)]  # fmt: skip
+    return frozenset(name for text in texts for name in _AT_NAME.findall(text))
+
+
 def is_dynamic_call(node: ast.Call, *, nested: bool) -> bool:
     """Whether the call can reach names that no analysis sees: exec and eval without a namespace of their own,
     globals(); at the top of a cell also locals(), vars() and dir() without an argument.
@@ -122,8 +143,9 @@ def _walk(node: ast.AST, scope: _Scope) -> None:
             scope.bound.update(pattern_names(node.pattern))
         elif isinstance(node, ast.AugAssign) and isinstance(node.target, ast.Name):
             scope.reads.add(node.target.id)
-        elif isinstance(node, ast.Call) and is_dynamic_call(node, nested=True):
-            scope.is_dynamic = True
+        elif isinstance(node, ast.Call):
+            scope.reads |= named_in_text(node)
+            scope.is_dynamic |= is_dynamic_call(node, nested=True)
         for child in ast.iter_child_nodes(node):
             if isinstance(node, ast.AnnAssign) and child is node.annotation and isinstance(node.target, ast.Name):
                 continue  # annotations of local variables are never evaluated

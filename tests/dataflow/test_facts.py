@@ -31,6 +31,9 @@ READS = {
     "import os.path as osp\nosp.join(q)": "q",
     "f'{a!r:>{w}}'": "a w",
     "x: int = 3\ny: T": "int T",
+    "table.query('price > @limit and `a b` < @other.low')": "table limit other",
+    "with suppress(KeyError):\n    x = 1\ny = x": "suppress KeyError x",
+    "for i in rows:\n    if i:\n        break\nelse:\n    x = 1\ny = x": "rows x",
 }
 
 
@@ -45,6 +48,18 @@ def test_functions_read_late() -> None:
     facts = cell_facts("def f(x):\n    return x + rate\ng = lambda: other")
     assert facts.late_reads == {"rate", "other"}
     assert live_ins(facts) == {"rate", "other"}
+
+
+def test_a_function_reads_what_its_query_names() -> None:
+    """pandas looks the names up where query() is called, so the function needs them."""
+    assert cell_facts("def near(t):\n    return t.query('x < @limit')").late_reads == {"limit"}
+
+
+def test_the_name_of_a_handler_lives_no_longer_than_the_handler() -> None:
+    """`except E as e` binds e only for its own statements."""
+    facts = cell_facts("try:\n    f()\nexcept E as e:\n    print(e)")
+    assert facts.caught == {"e"}
+    assert "e" not in facts.bound
 
 
 def test_global_statements_bind_notebook_names() -> None:

@@ -372,3 +372,15 @@ def test_an_exported_package_installs_and_runs_elsewhere(
     again = export(tally, options=ExportOptions(verify=True, python=venv.python))
     assert again.verification is not None
     assert again.verification.ok, again.verification.sentence()
+
+
+def test_a_name_that_nobody_binds_is_diagnosed_and_marked_where_it_stands(tmp_path: Path) -> None:
+    """The notebook's own slip stays as written; the package is clean by the F rules of ruff all the same."""
+    path = write_notebook(tmp_path / "slip.ipynb", "def late():\n    return nowhere + 1\nhere = 1")
+    done = export(path, tmp_path / "slip")
+    assert any("nowhere" in diagnostic.message for diagnostic in done.diagnostics)
+    source = (tmp_path / "slip/src/slip/functions.py").read_text()
+    assert "return nowhere + 1  # noqa: F821" in source
+    command = [sys.executable, "-m", "ruff", "check", "--isolated", "--select", "F,E9", str(tmp_path / "slip/src")]
+    checked = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert checked.returncode == 0, checked.stdout

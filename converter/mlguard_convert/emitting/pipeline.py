@@ -69,10 +69,12 @@ def _calls(plan: Plan, steps: str, given: str, introduced: Introduced) -> list[s
     found: list[str] = []
     params = {param.name for param in plan.params}
     bound: set[str] = set()
+    read = {name for step in plan.steps for name in (*step.inputs, *step.deletes)} | set(plan.results)
     for step in plan.steps:
         arguments = [f"{given}.{name}" if name in params and name not in bound else name for name in step.inputs]
         call = f"{'await ' if step.is_async else ''}{steps}.{step.name}({', '.join(arguments)})"
-        line = f"{', '.join(step.outputs)} = {call}" if step.outputs else call
+        taken = len(step.outputs) > 1 or set(step.outputs) & read
+        line = f"{', '.join(step.outputs)} = {call}" if taken else call
         if step.tolerated and step.policy is not None:  # its guards may raise before its body runs
             error = introduced.local("error")
             found += [f"{name} = None" for name in step.outputs if name not in bound]

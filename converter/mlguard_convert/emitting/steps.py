@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import builtins
 import re
 from collections.abc import Mapping, Sequence
 
@@ -19,6 +20,7 @@ from mlguard_convert.rewriting.definitions import AddGuards, TakeVariables
 from mlguard_convert.rewriting.namespaces import GlobalToNonlocal, ModuleNamespace
 from mlguard_convert.rewriting.notebook_calls import PrintDisplays, RunShell, SaveFigures
 from mlguard_convert.rewriting.statements import Body, code_of, function_of, joined, kept
+from mlguard_convert.rewriting.unread_locals import DropUnreadLocals
 from mlguard_nb.policy.render import DECORATOR_OF, decorators
 from mlguard_nb.policy.values import GuardPolicy, NameRef
 
@@ -58,6 +60,8 @@ class Writer:
         takes = {name: self.takes[name] for name in words & self.takes.keys()}
         if takes:
             passes.append(PassVariables(takes))
+        if "def " in text:
+            passes.append(DropUnreadLocals())
         return kept(piece).rewritten(*passes)
 
     def guards(self, policy: GuardPolicy | None) -> list[str]:
@@ -143,7 +147,7 @@ def _step(writer: Writer, step: Step) -> str:
     for at, piece in enumerate(step.pieces):
         body = writer.body(piece, step.figures)
         if step.dead or "except" in piece.source:
-            body = body.rewritten(DropDeadStores(step.dead, _unread_handlers(piece, step)))
+            body = body.rewritten(DropDeadStores(step.dead, _unread_handlers(piece)))
         if step.guarded:
             body = body.rewritten(AddGuards({name: writer.guards(policy) for name, policy in step.guarded}))
         if step.nonlocals:
@@ -211,19 +215,23 @@ def _preamble(writer: Writer, step: Step) -> Body:
         else:
             lines.append(f"{name} = {writer.introduced.module('builtins')}.{name}")
     if step.state:
-        bound = sorted(_state_names(step) | set(step.outputs))
+        bound = sorted(_state_names(writer.plan, step) | set(step.outputs))
         lines = [*([f"global {', '.join(bound)}"] if bound else []), *lines]
     return _line(*lines)
 
 
-def _state_names(step: Step) -> set[str]:
+def _state_names(plan: Plan, step: Step) -> set[str]:
+    """What a step that runs code as text binds, also by that code: names that it reads and nobody else binds."""
     from mlguard_nb.dataflow import combine, statement_facts
 
-    found: set[str] = set()
+    parts = []
     for piece in step.pieces:
         tree = ast.parse(piece.source)
-        found |= combine(statement_facts(tree.body[place]) for place in piece.keep).bound
-    return found - set(step.inputs)
+        parts += [statement_facts(tree.body[place]) for place in piece.keep]
+    facts = combine(parts)
+    modules = {one.name for one in plan.imports} | {name for block in plan.blocks for name in block.names}
+    read = {name for name in facts.reads | facts.late_reads if not name.startswith("__")}
+    return {*facts.bound, *(read - modules - set(dir(builtins)))} - set(step.inputs)
 
 
 def _ending(step: Step) -> list[Body]:
@@ -280,16 +288,14 @@ def _tolerated(body: Body, cell: int, writer: Writer) -> Body:
     return Body([frame.with_changes(body=block)], [])
 
 
-def _unread_handlers(piece: Piece, step: Step) -> set[str]:
-    """Names of `except E as e` that nobody in the step reads."""
+def _unread_handlers(piece: Piece) -> set[str]:
+    """Names of `except E as e` that no handler of that name reads; behind a handler its name is gone."""
     handlers: set[str] = set()
     read: set[str] = set()
-    for one in step.pieces:
-        for node in ast.walk(ast.parse(one.source)):
-            if isinstance(node, ast.ExceptHandler) and node.name and one is piece:
-                handlers.add(node.name)
-            elif isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Store):
-                read.add(node.id)
+    for node in ast.walk(ast.parse(piece.source)):
+        if isinstance(node, ast.ExceptHandler) and node.name:
+            handlers.add(node.name)
+            read |= {one.id for part in node.body for one in ast.walk(part) if isinstance(one, ast.Name)}
     return handlers - read
 
 

@@ -78,6 +78,7 @@ def find_constants(draft: Draft) -> None:
             or not all(
                 len(draft.binders[name]) == 1
                 and name not in draft.deleted
+                and name not in draft.caught
                 and name not in draft.written
                 and name not in mutated
                 and name not in guarded

@@ -124,6 +124,11 @@ class Draft:
         return frozenset(name for unit in self.units for name in unit.facts.deleted)
 
     @cached_property
+    def caught(self) -> frozenset[str]:
+        """Names that some handler binds (`except E as name`): where it stands they are local to its step."""
+        return frozenset(name for unit in self.units for name in unit.facts.caught)
+
+    @cached_property
     def written(self) -> frozenset[str]:
         """Names that a function binds through `global`."""
         return frozenset(name for unit in self.units for name in unit.facts.written_globals)
@@ -157,5 +162,5 @@ class Draft:
 
     def forget_tables(self) -> None:
         """Statements changed: gather binders and readers anew."""
-        for name in ("binders", "readers", "deleted", "written", "names"):
+        for name in ("binders", "readers", "deleted", "caught", "written", "names"):
             self.__dict__.pop(name, None)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from mlguard_convert.ipython_syntax import PlainCell
 from mlguard_convert.plan import Piece, Step
 from mlguard_convert.planning.draft import Draft, Unit
+from mlguard_convert.planning.fragile import fragile_names
 from mlguard_convert.planning.grouping import Group, group_cells
 from mlguard_convert.planning.guarding import inner_policies, step_policy
 from mlguard_convert.planning.naming import free_name, slug, step_name
@@ -37,9 +38,13 @@ def drop_displays(draft: Draft) -> None:
         if one.module.partition(".")[0] not in ("numpy", "pandas", "math", "statistics", "IPython", "scipy", "polars")
     }
     shadowed = frozenset(name for name in draft.binders if hasattr(builtins, name)) | acting
+    fragile = fragile_names(draft)
     where: dict[int, list[str]] = {}
     for unit in draft.of_fate("step"):
         if not is_shown(unit.node, shadowed) or unit.cell.may_raise:
+            continue
+        whole = isinstance(unit.node, ast.Expr) and isinstance(unit.node.value, ast.Name)
+        if fragile & (unit.facts.uses | unit.facts.late_reads) and not whole:
             continue
         if draft.options.keep_displays and _is_last(unit) and not isinstance(unit.node, ast.Pass):
             continue
@@ -66,23 +71,20 @@ def build_steps(draft: Draft) -> tuple[list[Step], list[str]]:
     facts = [cell_facts_of(own, may_raise=draft.cells[at].may_raise) for at, own in enumerate(units)]
     regions = [0] * len(facts) if draft.is_dynamic else find_regions(draft, facts)
     groups = group_cells(draft, regions, facts)
-    afters = _afters(groups)
     known = {param.name for param in draft.params}
     fixed = draft.module_names
+    finals = _finals(draft, groups, known, fixed)
     alive: dict[str, None] = {}
     steps: list[Step] = []
     used: set[str] = set()
-    for group, after in zip(groups, afters, strict=True):
+    for group, after in zip(groups, _afters(groups, frozenset(finals)), strict=True):
         step = _step(draft, group, after, known, fixed, used)
         used.add(step.name)
         local = group.facts.bound - fixed
         gone = (group.facts.deleted - group.facts.definite) & (local | known)
         known = (known | local) - gone
-        for name in gone:
-            alive.pop(name, None)
-        for name in _final(draft, group, after, local):
-            if name in step.outputs:
-                alive.pop(name, None)
+        for name in step.outputs:
+            if name in finals and name not in after.rebound:
                 alive[name] = None
         if not step.outputs and not _does_anything(group):
             continue
@@ -100,46 +102,49 @@ def _does_anything(group: Group) -> bool:
     return any(not isinstance(unit.node, ast.Pass) for unit in group.units)
 
 
-def _afters(groups: list[Group]) -> list[_After]:
-    live: frozenset[str] = frozenset()
+def _afters(groups: list[Group], finals: frozenset[str]) -> list[_After]:
+    live = finals
     certain: frozenset[str] = frozenset()
     rebound: frozenset[str] = frozenset()
     found: list[_After] = []
     for group in reversed(groups):
         found.append(_After(live, certain, rebound))
         one = group.facts
-        live = (live - one.definite) | one.reads | one.late_reads | (one.bound - one.definite)
+        live = (live - one.definite) | one.reads | one.late_reads
         certain = (certain - one.definite) | one.certain
         rebound = rebound | one.bound
     found.reverse()
     return found
 
 
-def _final(draft: Draft, group: Group, after: _After, local: frozenset[str]) -> list[str]:
-    """The names of this group that the notebook ends with and that the caller gets."""
-    one = group.facts
-    last = [name for name in _binding_order(group) if name in local and name not in after.rebound]
-    last = [name for name in last if name not in one.deleted or name in one.definite]
+def _finals(draft: Draft, groups: list[Group], known: set[str], fixed: frozenset[str]) -> set[str]:
+    """The names that the notebook surely ends with and that the caller gets: on some path assigned last."""
     chosen = draft.options.outputs
+    here = set(known)
+    assigned: set[str] = set()
+    bound: set[str] = set()
+    for group in groups:
+        one = group.facts
+        kinds = {*one.functions, *one.classes, *(imported.name for imported in one.imports)}
+        sure = one.definite | (one.assigned if group.first.cell.may_raise else frozenset())
+        assigned = ((assigned - sure) | one.assigned) - (kinds - one.assigned)
+        here = (here - one.deleted) | sure
+        bound = (bound - one.deleted) | one.bound - (kinds - one.assigned)
+    bound -= fixed
     if isinstance(chosen, tuple):
-        return [name for name in last if name in chosen]
-    kinds = {*one.functions, *one.classes, *(imported.name for imported in one.imports)}
+        return {name for name in bound if name in chosen}
     if chosen == "all":
-        return [name for name in last if name not in kinds]
-    sure = one.definite | (one.assigned if group.first.cell.may_raise else frozenset())
-    return [name for name in last if name in one.assigned and name in sure and not name.startswith("_")]
+        return bound
+    return {name for name in bound & here & assigned if not name.startswith("_")}
 
 
 def _step(draft: Draft, group: Group, after: _After, known: set[str], fixed: frozenset[str], used: set[str]) -> Step:
     one = group.facts
     local = one.bound - fixed
-    final = set(_final(draft, group, after, local))
     gone = one.deleted - one.definite
-    outputs = {name for name in local if (name in after.live or name in final) and name not in gone}
-    if draft.is_dynamic:
-        outputs = set(final)
-    dead = _dead(group, local - outputs, after, one)
-    kept = {name for name in dead if name not in after.rebound and name not in known}
+    outputs = (local & after.live) - gone
+    dead, targets = _dead(group, local - outputs, one)
+    kept = {name for name in dead if name not in after.rebound and name not in known and name not in targets}
     outputs |= {name for name in kept if name not in gone}
     maybe = {name for name in outputs if name not in one.definite}
     reads = one.reads | one.late_reads | maybe | one.written_globals | (one.bound & known & one.late_reads)
@@ -208,8 +213,10 @@ def _changes_argument(group: Group, name: str) -> bool:
     return False
 
 
-def _dead(group: Group, names: frozenset[str] | set[str], after: _After, one: CellFacts) -> set[str]:
-    """Names bound here that nobody reads and nobody gets: stores without a purpose."""
+def _dead(group: Group, names: frozenset[str] | set[str], one: CellFacts) -> tuple[set[str], set[str]]:
+    """Names bound here that nobody reads and nobody gets: stores without a purpose. The second part are those that a
+    loop or an unpacking binds too: there they stay.
+    """
     read = one.uses | one.late_reads
     kinds = {*one.functions, *one.classes}
     found = {name for name in names if name not in read and name not in kinds and name not in one.written_globals}
@@ -220,7 +227,7 @@ def _dead(group: Group, names: frozenset[str] | set[str], after: _After, one: Ce
                 targets |= {part.id for part in ast.walk(node.target) if isinstance(part, ast.Name)}
             elif isinstance(node, (ast.Tuple, ast.List)) and isinstance(node.ctx, ast.Store):
                 targets |= {part.id for part in ast.walk(node) if isinstance(part, ast.Name)}
-    return found - targets
+    return found, found & targets
 
 
 def _pieces(group: Group) -> tuple[Piece, ...]:

@@ -98,7 +98,7 @@ def _hoistable(draft: Draft) -> set[str]:
         alone_in_try = len(units) == 1 and isinstance(units[0].node, ast.Try)
         if only_imports and (len(keys) == 1 or alone_in_try):
             found.add(name)
-    return found - draft.deleted - draft.written
+    return found - draft.deleted - draft.caught - draft.written
 
 
 def _key(one: ImportedName) -> tuple[str, str | None]:
@@ -198,7 +198,7 @@ def _try_block(draft: Draft, unit: Unit, hoistable: set[str], helpers: Helpers) 
     literal = all(not isinstance(one, ast.Assign) or isinstance(one.value, ast.Constant) for one in handled)
     if bound_here and literal and all(isinstance(one, plain) for one in handled):
         names = tuple(sorted(unit.facts.bound))
-        if any(name in draft.deleted or name in draft.written for name in names):
+        if any(name in draft.deleted | draft.caught | draft.written for name in names):
             return
         if any(helpers.has(one.module) for one in unit.facts.imports):
             return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from mlguard_convert.plan import Function
@@ -112,7 +113,7 @@ def _may_move(draft: Draft, unit: Unit, fixed: frozenset[str]) -> bool:
     node = unit.node
     assert isinstance(node, _Def)
     name = node.name
-    if len(draft.binders[name]) != 1 or name in draft.deleted or name in draft.written or unit.cell.may_raise:
+    if len(draft.binders[name]) != 1 or name in draft.deleted | draft.caught | draft.written or unit.cell.may_raise:
         return False
     if unit.facts.written_globals or unit.facts.is_dynamic or name in BUILTINS or "__name__" in _needs(unit):
         return False
@@ -181,13 +182,23 @@ def _may_take(draft: Draft, unit: Unit) -> bool:
     if any(isinstance(one, (ast.Yield, ast.YieldFrom)) for one in own):
         return False
     for other in draft.readers.get(node.name, ()):
-        called = {id(one.func) for one in ast.walk(other.node) if isinstance(one, ast.Call)}
+        called = {id(one.func) for one in _calls(other.node, awaited=isinstance(node, ast.AsyncFunctionDef))}
         for one in ast.walk(other.node):
             if isinstance(one, ast.Name) and one.id == node.name and id(one) not in called:
                 return False
         if isinstance(other.node, ast.ClassDef):
             return False
     return not _named_by_guards(draft, node.name)
+
+
+def _calls(node: ast.AST, *, awaited: bool) -> Iterator[ast.Call]:
+    """Every call inside `node`; with `awaited` those alone that are awaited where they stand: a coroutine that is kept
+    reads the notebook's variables later.
+    """
+    for one in ast.walk(node):
+        call = one.value if isinstance(one, ast.Await) else None if awaited else one
+        if isinstance(call, ast.Call):
+            yield call
 
 
 def _named_by_guards(draft: Draft, name: str) -> bool:

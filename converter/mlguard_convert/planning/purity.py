@@ -56,8 +56,10 @@ def _root_name(node: ast.AST) -> str:
 
 
 def is_shown(node: ast.stmt, shadowed: frozenset[str] = frozenset()) -> bool:
-    """Whether a statement is nothing but a pure expression (or `pass`)."""
-    if isinstance(node, ast.Pass):
+    """Whether a statement is nothing but a pure expression, `pass`, or a name with a type and no value."""
+    if isinstance(node, ast.Pass) or (
+        isinstance(node, ast.AnnAssign) and node.value is None and isinstance(node.target, ast.Name)
+    ):
         return True
     return isinstance(node, ast.Expr) and is_pure(node.value, shadowed)
 

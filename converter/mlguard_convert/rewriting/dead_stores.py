@@ -9,7 +9,7 @@ import libcst as cst
 
 from mlguard_convert.planning.purity import is_pure
 
-__all__ = ["DropDeadStores"]
+__all__ = ["DropDeadStores", "value_alone"]
 
 
 class DropDeadStores(cst.CSTTransformer):
@@ -40,7 +40,7 @@ class DropDeadStores(cst.CSTTransformer):
         """One plain target; `a = b = f()` and unpacking stay."""
         if len(updated_node.targets) != 1 or not self._is_dead(updated_node.targets[0].target):
             return updated_node
-        return self._value_alone(updated_node.value)
+        return value_alone(updated_node.value)
 
     def leave_AnnAssign(
         self, original_node: cst.AnnAssign, updated_node: cst.AnnAssign
@@ -48,7 +48,7 @@ class DropDeadStores(cst.CSTTransformer):
         """An annotated store is a store."""
         if updated_node.value is None or not self._is_dead(updated_node.target):
             return updated_node
-        return self._value_alone(updated_node.value)
+        return value_alone(updated_node.value)
 
     def leave_Import(
         self, original_node: cst.Import, updated_node: cst.Import
@@ -96,15 +96,12 @@ class DropDeadStores(cst.CSTTransformer):
     def _is_dead(self, target: cst.CSTNode | None) -> bool:
         return isinstance(target, cst.Name) and target.value in self.dead
 
-    @staticmethod
-    def _value_alone(value: cst.BaseExpression) -> cst.Expr | cst.Pass:
-        text = cst.Module([]).code_for_node(value)
-        pure = (
-            is_pure(ast.parse(text.replace("\n", " ").strip() if "\n" in text else text, mode="eval").body)
-            if _parses(text)
-            else False
-        )
-        return cst.Pass() if pure else cst.Expr(value)
+
+def value_alone(value: cst.BaseExpression) -> cst.Expr | cst.Pass:
+    """What is left of a store without its name: the call, or nothing where the value is pure."""
+    text = cst.Module([]).code_for_node(value)
+    pure = _parses(text) and is_pure(ast.parse(text, mode="eval").body)
+    return cst.Pass() if pure else cst.Expr(value)
 
 
 def _parses(text: str) -> bool:

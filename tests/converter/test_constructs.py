@@ -1,0 +1,72 @@
+"""Every construct of the table: the package computes what the cells compute, and the linter is content with it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import types
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mlguard_convert.tidying import tidy
+from mlguard_nb.dataflow import cell_facts
+from mlguard_nb.pipeline.recording import equal
+from tests.converter.constructs import CONSTRUCTS
+from tests.converter.running import convert, make_notebook, notebook_values, package_values
+
+_KINDS = (types.ModuleType, type, types.FunctionType)
+
+
+def surely_assigned(*cells: Any) -> set[str]:
+    """The public names that plain assignment surely binds in the last cell that binds them."""
+    found: set[str] = set()
+    for cell in cells:
+        source, tags = cell if isinstance(cell, tuple) else (cell, [])
+        if source == "markdown":
+            continue
+        facts = cell_facts(source.replace("\r\n", "\n"))
+        sure = facts.definite & facts.assigned if "raises-exception" not in tags else frozenset()
+        found = (found - facts.bound - facts.deleted) | (
+            set() if {"parameters", "injected-parameters"} & {*tags} else sure
+        )
+    return {name for name in found if not name.startswith("_")}
+
+
+@pytest.mark.parametrize("name", CONSTRUCTS)
+def test_a_construct_keeps_its_values(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What run() returns are the notebook's values, and what the notebook surely assigns is returned."""
+    cells = CONSTRUCTS[name]
+    for folder in ("notebook", "package"):
+        (tmp_path / folder).mkdir()
+    monkeypatch.chdir(tmp_path / "notebook")
+    wanted = notebook_values(*cells)
+
+    found = package_values(tmp_path, *cells, base_dir=tmp_path / "package")
+
+    kept = {one for one in surely_assigned(*cells) if one in wanted and not isinstance(wanted[one], _KINDS)}
+    assert kept <= found.keys()
+    for one, value in found.items():
+        if one not in wanted:  # a cell that failed half-way
+            assert value is None, f"{one} is no name of the notebook"
+        elif type(wanted[one]).__module__ == "__main__":
+            assert type(wanted[one]).__name__ == type(value).__name__
+        else:
+            assert equal(wanted[one], value).equal, f"{one}: {wanted[one]!r} became {value!r}"
+
+
+def test_ruff_is_content_with_every_construct(tmp_path: Path) -> None:
+    """No finding of F or E9 in any of the packages, once they are tidied as an export tidies them."""
+    for number, cells in enumerate(CONSTRUCTS.values()):
+        _, modules = convert(make_notebook(tmp_path, *cells, name=f"case_{number}"))
+        for path, text in modules.items():
+            target = tmp_path / "all" / path
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_text(text, encoding="utf-8")
+    tidy(tmp_path / "all", "case_0")
+    command = [sys.executable, "-m", "ruff", "check", "--isolated", "--select=F,E9", "--output-format=concise", "."]
+    done = subprocess.run(command, cwd=tmp_path / "all", capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
