@@ -10,7 +10,8 @@ import inspect
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, get_args, get_origin
+from types import UnionType
+from typing import Annotated, Any, Union, get_args, get_origin
 
 from mlguard_nb.errors import PolicyError, Violation
 from mlguard_nb.policy.schemas import Array, Col, Frame
@@ -19,7 +20,7 @@ from mlguard_nb.runtime import arrays, frames
 from mlguard_nb.runtime.models import Model, PanderaSchema, is_pandera
 from mlguard_nb.runtime.shapes import Bindings, Shape, parse_shape
 
-__all__ = ["Checks", "Examined", "Slot", "from_annotation"]
+__all__ = ["Checks", "Examined", "OrNone", "Slot", "from_annotation"]
 
 # Arrays up to this size are checked in the wrapper by two reductions; larger ones in pieces (arrays.py).
 SMALL_BYTES = 1 << 20
@@ -35,23 +36,32 @@ class Examined:
 
 
 class Slot:
-    """One parameter (or "returns") with its schema, compiled."""
+    """One parameter (or "returns") with its schema, compiled. An optional one may be None."""
 
-    def __init__(self, name: str, schema: Any, *, coerce: bool, depth: str) -> None:
+    def __init__(self, name: str, schema: Any, *, coerce: bool, depth: str, optional: bool = False) -> None:
         if isinstance(schema, NameRef):
             raise PolicyError(f"validate: {name}={schema.name} names a schema that is not bound yet")
-        self.name, self.schema, self.coerce, self.depth = name, schema, coerce, depth
+        self.name, self.schema, self.coerce, self.depth, self.optional = name, schema, coerce, depth, optional
         self.shape: Shape | None = None
         self.model: Model | PanderaSchema | None = None
         if isinstance(schema, Array):
             self.shape = None if schema.shape is None else parse_shape(schema.shape)
+            if schema.dtype is not None:
+                arrays.wanted_dtype(schema.dtype)
+        elif isinstance(schema, Frame):
+            for column, col in schema.columns:
+                frames.check_dtype(col.dtype, column)
+        elif isinstance(schema, Col):
+            frames.check_dtype(schema.dtype, name)
         elif is_pandera(schema):
             self.model = PanderaSchema(schema, coerce)
-        elif not isinstance(schema, (Frame, Col)):
-            self.model = Model(schema, coerce)
+        else:
+            self.model = Model(schema, coerce, name)
 
     def examine(self, value: Any, bound: Bindings) -> tuple[Any, list[Violation], list[Violation]]:
         """(the value, violations, what is only unusual)."""
+        if value is None and self.optional:
+            return value, [], []
         if isinstance(self.schema, Array):
             return value, *arrays.check_array(self.schema, self.shape, self.name, value, bound, self.depth)
         if isinstance(self.schema, Frame):
@@ -122,18 +132,16 @@ class Slot:
         if schema.dtype is None or np.dtype(schema.dtype).itemsize == 2:
             return f"{clean}({self.name})"
         least, most, dot = names.add(np.minimum.reduce), names.add(np.maximum.reduce), names.add(np.vdot)
-        bounded = [
-            f"{edge} {sign}{'' if is_open else '='} {bound!r}"
-            for edge, sign, is_open, bound in (
-                (f"{least}({self.name}, None)", ">", low_open, low),
-                (f"{most}({self.name}, None)", "<", high_open, high),
+        rejects = kind == "f" and schema.nan == "reject"
+        if math.isfinite(low) or math.isfinite(high):
+            small = " and ".join(
+                f"{edge} {sign}{'' if is_open or math.isinf(bound) else '='} {names.add(bound)}"
+                for edge, sign, is_open, bound in (
+                    (f"{least}({self.name}, None)", ">", low_open, low),
+                    (f"{most}({self.name}, None)", "<", high_open, high),
+                )
+                if rejects or math.isfinite(bound)
             )
-            if math.isfinite(bound)
-        ]
-        if len(bounded) == 2 or (bounded and kind != "f"):
-            small = " and ".join(bounded)
-        elif bounded:
-            return f"{clean}({self.name})"
         elif schema.nan == "allow" or kind != "f":
             return None
         else:
@@ -200,7 +208,9 @@ class _Names:
 
 
 class Checks:
-    """All slots of one function. `signature` places arguments; `returns` is the slot of the return value."""
+    """All slots of one function. `signature` places arguments; `returns` is the slot of the return value. A parameter
+    whose default is None may be None.
+    """
 
     def __init__(
         self,
@@ -215,10 +225,19 @@ class Checks:
         if unknown:
             known = ", ".join(signature.parameters) or "none"
             raise PolicyError(f"validate_input: there is no parameter {unknown[0]!r}; the function has {known}")
-        order = [name for name in signature.parameters if name in schemas]
-        self.slots = tuple(Slot(name, schemas[name], coerce=coerce, depth=depth) for name in order)
-        self.returns = None if returns is None else Slot("returns", returns, coerce=coerce, depth=depth)
+        self.slots = tuple(
+            self._slot(name, schemas[name], coerce, depth, parameter.default is None)
+            for name, parameter in signature.parameters.items()
+            if name in schemas
+        )
+        self.returns = None if returns is None else self._slot("returns", returns, coerce, depth, False)
         self._check_dimensions()
+
+    @staticmethod
+    def _slot(name: str, schema: Any, coerce: bool, depth: str, optional: bool) -> Slot:
+        if isinstance(schema, OrNone):
+            schema, optional = schema.schema, True
+        return Slot(name, schema, coerce=coerce, depth=depth, optional=optional)
 
     def _check_dimensions(self) -> None:
         bound: set[str] = set()
@@ -260,10 +279,28 @@ class Checks:
         return " and ".join(term for term in terms if term), names.objects
 
 
+@dataclass(frozen=True, slots=True)
+class OrNone:
+    """The schema of an annotation that allows None."""
+
+    schema: Any
+
+
 def from_annotation(annotation: Any) -> Any:
-    """The schema inside `Annotated[..., Array(...)]`, None where the annotation holds none."""
-    if get_origin(annotation) is Annotated:
-        for item in get_args(annotation)[1:]:
-            if isinstance(item, (Array, Frame, Col)):
-                return item
+    """The schema inside `Annotated[..., Array(...)]`, OrNone of it inside `Annotated[...] | None`, None without any.
+
+    A schema is an Array, Frame, Col or pandera schema; an annotation with conditions of pydantic, such as
+    `Annotated[int, Field(ge=0)]`, is one as a whole.
+    """
+    if get_origin(annotation) in (Union, UnionType):
+        found = [schema for part in get_args(annotation) if (schema := from_annotation(part)) is not None]
+        allows_none = type(None) in get_args(annotation)
+        return OrNone(found[0]) if len(found) == 1 and allows_none and len(get_args(annotation)) == 2 else None
+    if get_origin(annotation) is not Annotated:
+        return None
+    for item in get_args(annotation)[1:]:
+        if isinstance(item, (Array, Frame, Col)) or is_pandera(item):
+            return item
+        if type(item).__module__.partition(".")[0] in ("pydantic", "annotated_types"):
+            return annotation
     return None

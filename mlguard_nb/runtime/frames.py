@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import numbers
 from typing import Any
 
-from mlguard_nb.errors import Violation
+from mlguard_nb.errors import PolicyError, Violation
 from mlguard_nb.policy.schemas import Col, Frame
-from mlguard_nb.runtime.arrays import SAMPLE_VALUES, bounds_of, is_within
+from mlguard_nb.runtime.arrays import SAMPLE_VALUES, bounds_of
+from mlguard_nb.runtime.reductions import is_within
 
-__all__ = ["check_column", "check_frame", "check_number", "is_frame"]
+__all__ = ["check_column", "check_dtype", "check_frame", "check_number", "is_frame"]
 
 Findings = tuple[list[Violation], list[Violation]]
 
@@ -38,17 +40,21 @@ def check_frame(schema: Frame, name: str, value: Any, depth: str = "full") -> Fi
         return [Violation(name, "type", "a pandas or polars frame", type(value).__name__)], []
     broken: list[Violation] = []
     warned: list[Violation] = []
-    there = set(map(str, value.columns))
+    labels: dict[str, list[Any]] = {}
+    for label in value.columns:  # a pandas label may be a number
+        labels.setdefault(str(label), []).append(label)
     for column, col in schema.columns:
-        if column not in there:
-            if col.required:
-                broken.append(Violation(f"{name}.{column}", "column", "to be there", _columns(there)))
-            continue
-        found = check_column(col, f"{name}.{column}", value[column], depth)
-        broken += found[0]
-        warned += found[1]
+        found_labels = labels.get(column, [])
+        if len(found_labels) > 1:
+            broken.append(Violation(f"{name}.{column}", "column", "to be there once", f"{len(found_labels)} of them"))
+        elif found_labels:
+            found = check_column(col, f"{name}.{column}", value[found_labels[0]], depth)
+            broken += found[0]
+            warned += found[1]
+        elif col.required:
+            broken.append(Violation(f"{name}.{column}", "column", "to be there", _columns(set(labels))))
     if schema.extra == "forbid":
-        extra = sorted(there - {column for column, _ in schema.columns})
+        extra = sorted(set(labels) - {column for column, _ in schema.columns})
         if extra:
             broken.append(Violation(name, "extra", "no other columns", ", ".join(extra)))
     if len(value) < schema.min_rows:
@@ -73,6 +79,29 @@ def is_dtype(wanted: Any, found: object) -> bool:
     return name == word.lower() or name.startswith(f"{word.lower()}[")
 
 
+# Dtypes beside NumPy's own, in small letters and without what stands in brackets.
+_FRAME_DTYPES = {
+    *_KINDS, "boolean", "utf8", "binary", "bytes", "decimal", "time", "list", "array", "struct", "null", "period",
+    "interval", "sparse", "large_string", "timestamp", "date32", "date64", "time32", "time64", "double", "halffloat",
+}  # fmt: skip
+
+
+def check_dtype(wanted: Any, column: str) -> None:
+    """PolicyError where no column of a frame can have this dtype."""
+    word = wanted.__name__ if isinstance(wanted, type) else str(wanted)
+    kind = word.lower().partition("[")[0].partition("(")[0]
+    if wanted is None or kind in _FRAME_DTYPES:
+        return
+    import numpy as np
+
+    try:
+        np.dtype(kind)
+    except TypeError:
+        raise PolicyError(
+            f"{column}: Col({word!r}) is no dtype; write {', '.join(_KINDS)}, or the name that pandas or polars shows"
+        ) from None
+
+
 def check_column(schema: Col, name: str, series: Any, depth: str = "full") -> Findings:
     """(violations, warnings) of one pandas or polars column."""
     if not is_dtype(schema.dtype, series.dtype):
@@ -80,12 +109,12 @@ def check_column(schema: Col, name: str, series: Any, depth: str = "full") -> Fi
         return [Violation(name, "dtype", wanted, str(series.dtype))], []
     if depth == "schema" or len(series) == 0:
         return [], []
-    if depth == "sample" and len(series) > SAMPLE_VALUES:
-        step = len(series) // SAMPLE_VALUES
+    step = max(1, len(series) // SAMPLE_VALUES) if depth == "sample" else 1
+    if step > 1:
         series = series[::step] if _is_polars(series) else series.iloc[::step]
     if _is_clean(schema, series):
         return [], []
-    return _explain(schema, name, series)
+    return _explain(schema, name, series, step)
 
 
 def _is_polars(series: Any) -> bool:
@@ -121,8 +150,10 @@ def _is_clean(schema: Col, series: Any) -> bool:
     return is_within(numbers, low, high, low_open, high_open)  # NaN is never within
 
 
-def _explain(schema: Col, name: str, series: Any) -> Findings:
-    """Every broken rule of a column with its count, the first row and the value there."""
+def _explain(schema: Col, name: str, series: Any, step: int) -> Findings:
+    """Every broken rule of a column with its count, the first row and the value there. `series` holds every `step`th
+    row.
+    """
     import numpy as np
 
     broken: list[Violation] = []
@@ -133,7 +164,7 @@ def _explain(schema: Col, name: str, series: Any) -> Findings:
         if missing / len(series) > allowed:
             expected = "no nulls" if not allowed else f"at most {allowed:.2%} nulls"
             broken.append(
-                Violation(name, "nulls", expected, f"{missing} of {len(series)}, first at row {np.argmax(null)}")
+                Violation(name, "nulls", expected, f"{missing} of {len(series)}, first at row {np.argmax(null) * step}")
             )
     values = _listed(series)
     rules = [
@@ -143,17 +174,17 @@ def _explain(schema: Col, name: str, series: Any) -> Findings:
         ("<", schema.lt, lambda v: v >= schema.lt),
     ]
     for rule, bound, breaks in rules:
-        if bound is not None and (told := _told(breaks, values, null)):
+        if bound is not None and (told := _told(breaks, values, null, step)):
             broken.append(Violation(name, rule, f"{rule} {bound}", told))
     if schema.isin is not None:
-        allowed_values = set(schema.isin)
-        if told := _told(lambda v: v not in allowed_values, values, null, one_by_one=True):
+        allowed_values = _quick(schema.isin)
+        if told := _told(lambda v: v not in allowed_values, values, null, step, one_by_one=True):
             shown = ", ".join(map(repr, schema.isin[:6])) + (" …" if len(schema.isin) > 6 else "")
             broken.append(Violation(name, "isin", f"one of {shown}", told))
     warned: list[Violation] = []
     if schema.seen is not None:
         least, most = schema.seen
-        if told := _told(lambda v: (v < least) | (v > most), values, null):
+        if told := _told(lambda v: (v < least) | (v > most), values, null, step):
             warned.append(Violation(name, "seen", f"between {least} and {most}", told))
     return broken, warned
 
@@ -185,12 +216,28 @@ def _listed(series: Any) -> Any:
     return series.astype(object).to_numpy()
 
 
-def _told(breaks: Any, values: Any, null: Any, one_by_one: bool = False) -> str:
-    """ "3 of 100, first -2.0 at row 7" for the rows where `breaks` is true, or "" where there are none."""
+def _quick(values: tuple[Any, ...]) -> Any:
+    """The values to look others up in: a set where they can be in one."""
+    try:
+        return set(values)
+    except TypeError:
+        return values
+
+
+def _told(breaks: Any, values: Any, null: Any, step: int, one_by_one: bool = False) -> str:
+    """ "3 of 100, first -2.0 at row 7" for the rows where `breaks` is true, or "" where there are none. A value that
+    cannot be compared breaks the rule.
+    """
     import numpy as np
 
+    def is_bad(value: Any) -> bool:
+        try:
+            return bool(breaks(value))
+        except TypeError:
+            return True
+
     if one_by_one or values.dtype == object:
-        bad = np.array([not skip and bool(breaks(value)) for value, skip in zip(values, null, strict=True)], dtype=bool)
+        bad = np.array([not skip and is_bad(value) for value, skip in zip(values, null, strict=True)], dtype=bool)
     else:
         with np.errstate(invalid="ignore"):
             bad = np.asarray(breaks(values), dtype=bool) & ~null
@@ -198,7 +245,14 @@ def _told(breaks: Any, values: Any, null: Any, one_by_one: bool = False) -> str:
     if not count:
         return ""
     first = int(np.argmax(bad))
-    return f"{count} of {len(values)}, first {values[first]} at row {first}"
+    return f"{count} of {len(values)}, first {values[first]} at row {first * step}"
+
+
+def _is_of(value: Any, kind: type) -> bool:
+    """Whether a number or another value is what a column of `kind` would hold; NumPy's scalars are numbers too."""
+    if kind in (int, float):
+        return isinstance(value, numbers.Integral if kind is int else numbers.Real) and not isinstance(value, bool)
+    return isinstance(value, kind)
 
 
 def check_number(schema: Col, name: str, value: Any) -> Findings:
@@ -208,15 +262,18 @@ def check_number(schema: Col, name: str, value: Any) -> Findings:
     if null:
         return ([] if schema.nan == "allow" else [Violation(name, "nulls", "a value", str(value))]), []
     wanted = schema.dtype
-    if isinstance(wanted, type) and not isinstance(value, (wanted, int) if wanted is float else wanted):
+    if isinstance(wanted, type) and not _is_of(value, wanted):
         broken.append(Violation(name, "type", wanted.__name__, type(value).__name__))
         return broken, []
-    bounds = (
-        (">=", schema.ge, schema.ge is not None and value < schema.ge),
-        (">", schema.gt, schema.gt is not None and value <= schema.gt),
-        ("<=", schema.le, schema.le is not None and value > schema.le),
-        ("<", schema.lt, schema.lt is not None and value >= schema.lt),
-    )
+    try:
+        bounds = (
+            (">=", schema.ge, schema.ge is not None and value < schema.ge),
+            (">", schema.gt, schema.gt is not None and value <= schema.gt),
+            ("<=", schema.le, schema.le is not None and value > schema.le),
+            ("<", schema.lt, schema.lt is not None and value >= schema.lt),
+        )
+    except TypeError as error:
+        return [Violation(name, "type", "a value that can be compared with its bounds", str(error))], []
     broken += [Violation(name, rule, f"{rule} {bound}", repr(value)) for rule, bound, is_broken in bounds if is_broken]
     if schema.isin is not None and value not in schema.isin:
         broken.append(Violation(name, "isin", f"one of {schema.isin}", repr(value)))

@@ -11,7 +11,7 @@ from typing import Any
 
 from mlguard_nb.errors import PolicyError
 from mlguard_nb.policy.schemas import Array, Col, Frame
-from mlguard_nb.runtime.arrays import dtype_name, is_array
+from mlguard_nb.runtime.arrays import as_numpy, dtype_name, is_array
 from mlguard_nb.runtime.frames import is_frame
 
 __all__ = ["forget", "learn", "learned", "remember", "rounded_outwards"]
@@ -27,12 +27,9 @@ def learn(value: Any) -> Array | Frame:
     if is_frame(value):
         return Frame({str(name): _column(value[name]) for name in value.columns})
     if is_array(value):
-        import numpy as np
-
         shape = tuple(value.shape)
         words = " ".join(["rows", *map(str, shape[1:])]) if shape else ""
-        numbers = np.asarray(value.detach().cpu() if hasattr(value, "detach") else value)
-        seen, has_nan = _range(numbers)
+        seen, has_nan = _range(as_numpy(value))
         return Array(words, dtype_name(value.dtype), nan="allow" if has_nan else "reject", seen=seen)
     raise PolicyError(f"a schema can be learned from an array or a frame, not from {type(value).__name__}")
 

@@ -16,6 +16,7 @@ from mlguard_nb.devices.readings import Reading
 from mlguard_nb.errors import DeviceUnavailable, MemoryPressure, PolicyError
 from mlguard_nb.policy.values import MemoryPolicy
 from mlguard_nb.runtime.admission import LEDGER
+from mlguard_nb.runtime.fallbacks import check_fallback
 from mlguard_nb.runtime.holders import holders_of
 from mlguard_nb.runtime.options import decorate, policy_from
 from mlguard_nb.runtime.pressure import RAM, pressure, watched_gpus
@@ -166,8 +167,8 @@ class MemoryGuard(Guard):
     def attach(self, function: Callable[..., Any], kind: Kind) -> None:
         """Refuse a fallback that cannot be called as the function is."""
         super().attach(function, kind)
-        if callable(self.policy.fallback):
-            _check_fallback(function, self.policy.fallback, self.label)
+        if self.policy.fallback is not None:
+            check_fallback(function, self.policy.fallback, self.label, option="memory: fallback")
 
     def template(self, kind: Kind) -> str:
         """An attribute read where there is room; a generator is admitted at its first item."""
@@ -315,26 +316,6 @@ class MemoryGuard(Guard):
                     used_bytes=short.used, limit_bytes=short.limit, needed_bytes=short.needed,
                 )
             )  # fmt: skip
-
-
-def _check_fallback(function: Callable[..., Any], fallback: Callable[..., Any], label: str) -> None:
-    try:
-        own, other = inspect.signature(function, follow_wrapped=False), inspect.signature(fallback)
-    except (ValueError, TypeError):  # C functions that do not tell: the call will
-        return
-    kinds = [parameter.kind for parameter in own.parameters.values()]
-    positional = sum(
-        kind in (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD) for kind in kinds
-    )
-    by_name = {name: None for name, one in own.parameters.items() if one.kind is one.KEYWORD_ONLY}
-    takes_any = inspect.Parameter.VAR_POSITIONAL in kinds or inspect.Parameter.VAR_KEYWORD in kinds
-    try:
-        (other.bind_partial if takes_any else other.bind)(*[None] * positional, **by_name)
-    except TypeError as error:
-        name = getattr(fallback, "__name__", repr(fallback))
-        raise PolicyError(
-            f"memory: fallback {name}{other} cannot be called as {label}{own} is: {error}. Give it the same parameters"
-        ) from None
 
 
 def explained(short: MemoryPressure, policy: MemoryPolicy) -> MemoryPressure:

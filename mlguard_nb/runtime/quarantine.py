@@ -12,7 +12,7 @@ from typing import Any
 
 from mlguard_nb import clock
 from mlguard_nb.errors import Violation
-from mlguard_nb.runtime.arrays import is_array
+from mlguard_nb.runtime.arrays import as_numpy, is_array
 from mlguard_nb.runtime.frames import is_frame
 
 __all__ = ["MOST_KEPT", "keep"]
@@ -41,7 +41,7 @@ def keep(
         place = root / f"{_safe(function)}-{int(clock.current().wall())}-{os.getpid()}-{next(_numbers)}"
         place.mkdir()
         told = [{"argument": v.argument, "rule": v.rule, "expected": v.expected, "found": v.found} for v in violations]
-        values = {name: _write(place, name, value) for name, value in arguments.items()}
+        values = {name: _kept(place, name, value) for name, value in arguments.items()}
         body = {"function": function, "violations": told, "arguments": values}
         (place / "violations.json").write_text(json.dumps(body, indent=1) + "\n", encoding="utf-8")
         return place
@@ -52,6 +52,19 @@ def keep(
 
 def _safe(name: str) -> str:
     return "".join(letter if letter.isalnum() or letter in "._-" else "_" for letter in name)
+
+
+def _kept(place: Path, name: str, value: Any) -> str:
+    """Where the value went, or its text; why not, where it can be neither written nor told: the caller must get its
+    InputRejected, not an error of ours.
+    """
+    try:
+        return _write(place, name, value)
+    except OSError:
+        raise
+    except Exception as error:
+        _log.warning("quarantine %s: %s cannot be kept: %s: %s", place, name, type(error).__name__, error)
+        return f"not kept: {type(error).__name__}: {error}"
 
 
 def _write(place: Path, name: str, value: Any) -> str:
@@ -67,7 +80,7 @@ def _write(place: Path, name: str, value: Any) -> str:
         import numpy as np
 
         file = place / f"{name}.npy"
-        numbers = np.asarray(value.detach().cpu() if hasattr(value, "detach") else value)
+        numbers = as_numpy(value)
         if numbers.dtype.kind != "O":
             np.save(file, numbers, allow_pickle=False)
             return file.name

@@ -15,9 +15,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from mlguard_nb.errors import PolicyError
-from mlguard_nb.runtime.arrays import is_array
+from mlguard_nb.errors import PolicyError, Violation
+from mlguard_nb.runtime.arrays import SAMPLE_VALUES, as_numpy, is_array
 from mlguard_nb.runtime.frames import is_frame
+from mlguard_nb.runtime.reductions import extremes
 
 __all__ = ["Drift", "Profile", "Reference", "numeric_columns"]
 
@@ -84,8 +85,31 @@ class Reference:
         return self.compare_columns(dict(numeric_columns(data)))
 
     def compare_columns(self, there: Mapping[str, Any]) -> tuple[Drift, ...]:
-        """The same for columns already taken apart: name to float64 values, nulls as NaN."""
+        """The same for columns already taken apart: name to values, nulls as NaN."""
         return tuple(_drift(name, profile, there[name]) for name, profile in self.columns if name in there)
+
+    def check(self, name: str, data: Any, depth: str = "full") -> tuple[list[Violation], list[Violation]]:
+        """(violations, what is only unusual) of an argument `name`: every column must be there and hold numbers; values
+        outside the range of the training data are unusual. `depth` as of validate_input.
+        """
+        try:
+            there = dict(numeric_columns(data))
+        except PolicyError as error:
+            return [Violation(name, "dtype", "numeric columns as in the training data", str(error))], []
+        broken: list[Violation] = []
+        unusual: list[Violation] = []
+        for column, profile in self.columns:
+            where = f"{name}.{column}"
+            if column not in there:
+                found = ", ".join(list(there)[:8]) or "none"
+                broken.append(Violation(where, "column", "a numeric column as in the training data", f"only {found}"))
+            elif depth != "schema" and there[column].size:
+                step = max(1, there[column].size // SAMPLE_VALUES) if depth == "sample" else 1
+                low, high = _finite_extremes(there[column][::step])
+                if low < profile.edges[0] or high > profile.edges[-1]:
+                    expected = f"between {profile.edges[0]:.6g} and {profile.edges[-1]:.6g}"
+                    unusual.append(Violation(where, "seen", expected, f"between {low:.6g} and {high:.6g}"))
+        return broken, unusual
 
     def to_json(self) -> str:
         """The reference as JSON text."""
@@ -121,15 +145,8 @@ def _read_profile(body: Mapping[str, Any]) -> Profile:
     )
 
 
-def _numbers(data: Any) -> Any:
-    """An array, a tensor or a list of numbers as NumPy's."""
-    import numpy as np
-
-    return np.asarray(data.detach().cpu() if hasattr(data, "detach") else data)
-
-
 def numeric_columns(data: Any) -> Iterator[tuple[str, Any]]:
-    """(name, float64 values) of each numeric column; nulls as NaN."""
+    """(name, values) of each numeric column, float64 with nulls as NaN where it is a frame's."""
     import numpy as np
 
     if is_frame(data):
@@ -143,20 +160,29 @@ def numeric_columns(data: Any) -> Iterator[tuple[str, Any]]:
         return
     if not is_array(data) and not isinstance(data, (list, tuple)):
         raise PolicyError(f"a reference is learned from a frame or an array, not from {type(data).__name__}")
-    numbers = _numbers(data)
+    numbers = as_numpy(data)
     if numbers.dtype.kind not in "fiu":
         raise PolicyError(f"a reference needs numbers, found {numbers.dtype}")
-    table = (
-        numbers.reshape(len(numbers), -1).astype("float64") if numbers.ndim else numbers.reshape(1, 1).astype("float64")
-    )
+    table = numbers.reshape(len(numbers), -1) if numbers.ndim else numbers.reshape(1, 1)
     for position in range(table.shape[1]):
         yield str(position), table[:, position]
+
+
+def _finite_extremes(numbers: Any) -> tuple[float, float]:
+    """(smallest, largest) of the values that are finite; (inf, -inf) where none is."""
+    import numpy as np
+
+    low, high = extremes(numbers)
+    if math.isfinite(low) and math.isfinite(high):
+        return low, high
+    finite = numbers[np.isfinite(numbers)]
+    return (float(finite.min()), float(finite.max())) if finite.size else (math.inf, -math.inf)
 
 
 def _profile(numbers: Any) -> Profile:
     import numpy as np
 
-    there = numbers[np.isfinite(numbers)]
+    there = numbers[np.isfinite(numbers)].astype("float64")
     if there.size == 0:
         raise PolicyError("Reference.fit: a column holds no finite value; leave it out")
     edges = np.quantile(there, np.linspace(0, 1, BINS + 1))
@@ -184,7 +210,7 @@ def _shares(values: Any, edges: Any) -> Any:
 def _drift(name: str, profile: Profile, numbers: Any) -> Drift:
     import numpy as np
 
-    there = numbers[np.isfinite(numbers)]
+    there = numbers[np.isfinite(numbers)].astype("float64")
     nulls = float(1 - there.size / max(1, numbers.size)) - profile.nulls
     if there.size == 0:
         return Drift(name, math.inf, 1.0, math.inf, nulls, int(numbers.size))

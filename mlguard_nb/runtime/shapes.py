@@ -1,8 +1,8 @@
 """The shape grammar: "batch 32", "*batch d", "... 3", "_ n+1", with dimensions bound across arguments.
 
 The words are jaxtyping's. A number is fixed, a name is bound by the first array that has it and must agree from then
-on, `_` is anything, `...` any number of dimensions, `*name` any number of dimensions bound together, and an
-expression such as `n+1` or `2*d` is computed from names bound before it.
+on, `_` and `_name` are anything, `...` any number of dimensions, `*name` any number of dimensions bound together, and
+an expression such as `n+1` or `2*d` is computed from names bound before it.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ def parse_shape(text: str) -> Shape:
                     f'Array("{text}"): only one "..." or "*name" can be told apart, {word!r} is the second'
                 )
             gap, gap_name = len(words), (None if word == "..." else _name(word[1:], text))
-        elif word == "_":
+        elif word.startswith("_") and (word == "_" or word.isidentifier()):
             words.append(None)
         elif word.isdigit():
             words.append(int(word))

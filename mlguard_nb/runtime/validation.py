@@ -10,8 +10,11 @@ from typing import Any, TypeVar, get_type_hints, overload
 from mlguard_nb.errors import InputRejected, PolicyError, Violation
 from mlguard_nb.policy.values import ValidatePolicy
 from mlguard_nb.runtime import learning, quarantine, wrapping
+from mlguard_nb.runtime.arrays import is_array
 from mlguard_nb.runtime.checking import Checks, Examined, from_annotation
 from mlguard_nb.runtime.drift import DriftWatch
+from mlguard_nb.runtime.fallbacks import check_fallback
+from mlguard_nb.runtime.frames import is_frame
 from mlguard_nb.runtime.options import decorate
 from mlguard_nb.runtime.reference import Drift, Reference
 from mlguard_nb.runtime.shapes import Bindings
@@ -24,15 +27,15 @@ __all__ = ["ValidateGuard", "refuse", "validate_input"]
 F = TypeVar("F", bound=Callable[..., Any])
 _log = logging.getLogger("mlguard.validate")
 
-# How each kind hands the call on: with the arguments as they came, and with those that `settle` gave back.
+# How each kind hands the call on where the arguments are certainly good, and where only the full check can tell.
 _CALLS = {
-    "sync": ("return <call>\n", "return _mlguard_function(*_mlguard_args, **_mlguard_kwargs)\n"),
-    "coroutine": ("return await <call>\n", "return await _mlguard_function(*_mlguard_args, **_mlguard_kwargs)\n"),
+    "sync": ("return <call>\n", "return _mlguard_guard.call(<args>, <kwargs>)\n"),
+    "coroutine": ("return await <call>\n", "return await _mlguard_guard.call_async(<args>, <kwargs>)\n"),
     "generator": (
         "return (yield from <call>)\n",
-        "return (yield from _mlguard_function(*_mlguard_args, **_mlguard_kwargs))\n",
+        "return (yield from _mlguard_guard.items(<args>, <kwargs>))\n",
     ),
-    "asyncgen": (DELEGATE, DELEGATE.replace("<call>", "_mlguard_function(*_mlguard_args, **_mlguard_kwargs)")),
+    "asyncgen": (DELEGATE, DELEGATE.replace("<call>", "_mlguard_guard.items(<args>, <kwargs>)")),
 }
 
 
@@ -61,6 +64,8 @@ class ValidateGuard(Guard):
             raise PolicyError(f"validate_input: {self.label} does not tell its parameters") from error
         schemas, returns = _annotated(function, self.signature)
         schemas.update(dict(self.policy.schemas))
+        if not isinstance(self.policy.on_fail, str):
+            check_fallback(function, self.policy.on_fail, self.label, option="validate: on_fail")
         if not self.policy.schemas:
             by_name = {name.casefold(): schema for name, schema in learning.learned().items()}
             found = {name: by_name[name.casefold()] for name in self.signature.parameters if name.casefold() in by_name}
@@ -94,30 +99,24 @@ class ValidateGuard(Guard):
         head = "" if fast is None else f"if {fast[0]}:\n{_indented(direct)}"
         if kind == "asyncgen" and fast is not None:
             head += "    return\n"
-        if kind == "sync":
-            return f"{head}return _mlguard_guard.call(<args>, <kwargs>)\n"
-        if kind == "coroutine":
-            return f"{head}return await _mlguard_guard.call_async(<args>, <kwargs>)\n"
-        return f"{head}_mlguard_args, _mlguard_kwargs = _mlguard_guard.settle(<args>, <kwargs>)\n{settled}"
+        return head + settled
 
     def objects(self, kind: Kind) -> Mapping[str, Any]:
         """What the fast expression names."""
         fast = self._fast()
         return {} if fast is None else fast[1]
 
-    def settle(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        """The arguments to go on with; raises InputRejected, or warns, as the policy says."""
-        return self._settle(args, kwargs)[:2]
-
     def _settle(
         self, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[tuple[Any, ...], dict[str, Any], Bindings]:
-        """The same, with the dimensions that the arguments bound."""
+        """The arguments to go on with, and the dimensions that they bound. Raises InputRejected, or _Answered where
+        the fallback answers; warns where the policy only warns.
+        """
         bound = self.signature.bind(*args, **kwargs)
         bound.apply_defaults()
         examined, dimensions = self.checks.examine(bound.arguments)
         if self.watch is not None:
-            self._watch(examined)
+            examined = self._compare(examined)
         if examined.unusual:
             self._unusual(examined.unusual)
         if examined.violations:
@@ -132,29 +131,49 @@ class ValidateGuard(Guard):
         try:
             args, kwargs, dimensions = self._settle(args, kwargs)
         except _Answered:
-            return self._fallback()(*args, **kwargs)
-        return self._checked(self.function(*args, **kwargs), dimensions)
+            return self.policy.on_fail(*args, **kwargs)
+        result = self.function(*args, **kwargs)
+        try:
+            return self._checked(result, dimensions, args, kwargs)
+        except _Answered:
+            return self.policy.on_fail(*args, **kwargs)
 
     async def call_async(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """The same for an async function; an async fallback is awaited."""
         try:
             args, kwargs, dimensions = self._settle(args, kwargs)
         except _Answered:
-            answer = self._fallback()(*args, **kwargs)
-            return await answer if inspect.isawaitable(answer) else answer
-        return self._checked(await self.function(*args, **kwargs), dimensions)
+            return await self._answer(args, kwargs)
+        result = await self.function(*args, **kwargs)
+        try:
+            return self._checked(result, dimensions, args, kwargs)
+        except _Answered:
+            return await self._answer(args, kwargs)
 
-    def _fallback(self) -> Callable[..., Any]:
-        assert callable(self.policy.on_fail)
-        return self.policy.on_fail  # type: ignore[no-any-return]
+    async def _answer(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        answer = self.policy.on_fail(*args, **kwargs)
+        return await answer if inspect.isawaitable(answer) else answer
 
-    def _checked(self, result: Any, dimensions: Bindings) -> Any:
+    def items(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """What a generator function of either kind makes of the arguments, or its fallback: to be iterated over."""
+        try:
+            args, kwargs, _dimensions = self._settle(args, kwargs)
+        except _Answered:
+            answer = self.policy.on_fail(*args, **kwargs)
+            return _as_async(answer) if self.kind == "asyncgen" else answer
+        return self.function(*args, **kwargs)
+
+    def _checked(self, result: Any, dimensions: Bindings, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """The result, coerced where that is allowed. A bad one is refused as bad arguments are."""
         slot = self.checks.returns
         if slot is None:
             return result
-        value, broken, _unusual = slot.examine(result, dimensions)
+        value, broken, unusual = slot.examine(result, dimensions)
+        if unusual:
+            self._unusual(tuple(unusual))
         if broken:
-            refuse(self.label, tuple(broken), warn_only=self.policy.on_fail == "warn")
+            arguments = self.signature.bind(*args, **kwargs).arguments
+            self._refused(Examined({**arguments, slot.name: result}, tuple(broken), ()))
         return value
 
     def _refused(self, examined: Examined) -> None:
@@ -162,11 +181,10 @@ class ValidateGuard(Guard):
         if isinstance(on_fail, str) and on_fail.startswith("quarantine"):
             folder = on_fail.partition(":")[2] or "quarantine"
             quarantine.keep(folder, self.label, examined.arguments, examined.violations)
-        warn_only = on_fail == "warn"
         try:
-            refuse(self.label, examined.violations, warn_only=warn_only)
+            refuse(self.label, examined.violations, warn_only=on_fail == "warn")
         except InputRejected:
-            if callable(on_fail) and self.kind in ("sync", "coroutine"):
+            if callable(on_fail):
                 raise _Answered from None
             raise
 
@@ -176,13 +194,18 @@ class ValidateGuard(Guard):
             bus.emit(InputUnusual(function=self.label, columns=columns))
         _log.debug("%s: outside what was seen before: %s", self.label, "; ".join(map(str, unusual)))
 
-    def _watch(self, examined: Examined) -> None:
-        """Hand the first frame or array over to the drift watch."""
+    def _compare(self, examined: Examined) -> Examined:
+        """The first frame or array held against the reference now, and handed on to the drift watch."""
         assert self.watch is not None
-        for value in examined.arguments.values():
-            if hasattr(value, "columns") or hasattr(value, "dtype"):
-                self.watch.offer(value)
-                return
+        for name, value in examined.arguments.items():
+            if is_frame(value) or is_array(value):
+                broken, unusual = self.watch.reference.check(name, value, self.policy.depth)
+                if not broken:
+                    self.watch.offer(value)
+                break
+        else:
+            broken, unusual = [Violation("stats", "type", "an argument that is a frame or an array", "none")], []
+        return Examined(examined.arguments, examined.violations + tuple(broken), examined.unusual + tuple(unusual))
 
     def _drifted(self, drifts: tuple[Drift, ...]) -> None:
         for drift in drifts:
@@ -196,6 +219,16 @@ class ValidateGuard(Guard):
                     "%s: %s no longer looks like the training data (psi %.2f, ks %.2f, mean moved by %.2f deviations)",
                     self.label, drift.column, drift.psi, drift.ks, drift.mean_shift,
                 )  # fmt: skip
+
+
+async def _as_async(items: Any) -> Any:
+    """The items of an iterable of either kind."""
+    if hasattr(items, "__aiter__"):
+        async for item in items:
+            yield item
+    else:
+        for item in items:
+            yield item
 
 
 def _indented(text: str) -> str:
@@ -260,10 +293,13 @@ def validate_input(given: Any = None, /, *, name: str | None = None, **options: 
     """Check the arguments before the function runs: `validate_input(x=Array("b 32", "float32", ge=0), df=Frame(...))`.
 
     A schema is an Array, a Frame, a Col, a type, a pydantic model, a typing construct or a pandera schema; schemas in
-    `Annotated[...]` are read too. A positional mapping names parameters whose names are options. `coerce` lets pydantic
-    convert. `on_fail`: "raise" InputRejected, "warn", "quarantine[:folder]" (keep the input, then raise), or a function
-    called instead. `depth`: "full", "schema" (no values), "sample" (about 10,000 values). `returns` checks the result.
-    `stats` is a Reference to measure drift against.
+    `Annotated[...]` are read too. A parameter whose default is None may be None. A positional mapping names parameters
+    whose names are options. `coerce` lets pydantic convert. `on_fail`: "raise" InputRejected, "warn",
+    "quarantine[:folder]" (keep the input, then raise), or a function called instead. `depth`: "full", "schema" (no
+    values), "sample" (about 10,000 values). `returns` checks the result; one that is bad goes the way of bad input.
+
+    `stats` is a Reference. The first argument that is a frame or an array must have its columns; what lies outside the
+    range of the training data is counted as unusual; drift is measured on a thread.
 
     Raises PolicyError at decoration, InputRejected with every violation at the call.
     """

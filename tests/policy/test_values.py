@@ -134,6 +134,16 @@ def test_a_reference_is_a_python_name(name: str) -> None:
         (lambda: Col(int, ge=3, le=1), "above the upper bound"),
         (lambda: Array("b", nan=2.0), "nan must be"),
         (lambda: Frame({}), "at least one column"),
+        (lambda: Frame(["a"]), "mapping"),  # type: ignore[arg-type]
+        (lambda: Frame({"a": int}, min_rows=-1), "min_rows"),
+        (lambda: Frame({"a": 3}), "dtype must be"),
+        (lambda: Array("b", gt=1, lt=1), "no value lies between"),
+        (lambda: Array("b", ge=float("nan")), "ge must be a number"),
+        (lambda: Array("b", le="a"), "le must be a number"),  # type: ignore[arg-type]
+        (lambda: Array((3, 4)), "shape must be text"),  # type: ignore[arg-type]
+        (lambda: Array("b", 3), "dtype must be a name"),  # type: ignore[arg-type]
+        (lambda: Col(int, ge=1, le="b"), "cannot be compared"),
+        (lambda: Col(str, isin="abc"), "list of values"),  # type: ignore[arg-type]
         (lambda: Frame({"a": int}, extra="maybe"), "extra must be"),
     ],
 )

@@ -11,14 +11,16 @@ from typing import Annotated, Any
 
 import numpy as np
 import pandas as pd
+import polars as pl
 import pytest
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from mlguard_nb import Array, Col, Frame, InputRejected, PolicyError, Reference, ValidatePolicy, validate_input
+from mlguard_nb.policy.values import NameRef
 from mlguard_nb.runtime import learning
 from mlguard_nb.runtime.checking import SMALL_BYTES
 from mlguard_nb.telemetry import bus
-from mlguard_nb.telemetry.events import DriftMeasured, InputRefused
+from mlguard_nb.telemetry.events import DriftMeasured, InputRefused, InputUnusual
 
 BIG = SMALL_BYTES // 4
 
@@ -50,6 +52,20 @@ ACCEPTED = [
     (Array("n", "float32"), np.full(8, 1e30, dtype="float32")),  # whose sum of squares overflows
     (Array("n", "int64", ge=0), np.arange(BIG)),
     (Frame({"a": Col(float, ge=0, nan=0.5), "b": str}), pd.DataFrame({"a": [1.0, np.nan], "b": ["x", "y"]})),
+    (Array("n", "float64", ge=0), np.ones(BIG)),  # one bound: the other end is only finite
+    (Array("n", "float64", ge=0, le=1), np.r_[np.ones(BIG), -0.0]),
+    (Array("n", "float64", ge=0, nan="allow"), np.array([np.inf, 1.0])),
+    (Array("n", "<f4"), GOOD[0]),
+    (Array("n", "str"), np.array(["a", "long"])),
+    (Array("n", "datetime64"), np.array(["2020-01-01"], "datetime64[ns]")),
+    (Array("n", "complex64"), np.ones(2, "complex64")),
+    (Array("n", "object", ge=0), np.array([1, 2.5], dtype=object)),
+    (Array("n", "bool", le=1), np.array([True])),
+    (Array("_rows _rows"), np.ones((2, 3))),  # what begins with _ is not bound
+    (Frame({"0": Col(float, ge=0)}), pd.DataFrame({0: [1.0]})),
+    (Frame({"a": Col(str, isin=(["x"], "y"))}), pd.DataFrame({"a": ["y"]})),
+    (Col(int, ge=0), np.int64(3)),
+    (Col(float, ge=0), np.float32(3)),
     (Col(float, ge=0), 3),
     (Col(float, ge=0), pd.Series([0.0, 2.0])),
     (int, 3),
@@ -86,6 +102,20 @@ REFUSED = [
     (Col(float, ge=0, le=1), 2.0, [("x", "<=")]),
     (Col(int), None, [("x", "nulls")]),
     (Col(str, isin=("a", "b")), "c", [("x", "isin")]),
+    (Col(int), True, [("x", "type")]),
+    (Col(None, ge=0), "a", [("x", "type")]),
+    (Array("n"), np.array([1, complex(0, np.nan)]), [("x", "finite")]),
+    (Array("n"), np.array(["2020-01-01", "NaT"], "datetime64[D]"), [("x", "finite")]),
+    (Array("n"), np.array(["a", None], dtype=object), [("x", "finite")]),
+    (Array("n", ge=0), np.array([-1, None], dtype=object), [("x", "finite"), ("x", ">=")]),
+    (Array("n", ge=0), np.array(["a"]), [("x", "dtype")]),
+    (Array("n", ge=0), np.array(["2020-01-01"], "datetime64[D]"), [("x", "dtype")]),
+    (Array("n", ge=0), np.ones(2, "complex64"), [("x", "dtype")]),
+    (Array("n", ge=2), np.array([True]), [("x", ">=")]),
+    (Array("n", ge=0), np.ma.array([1.0, 5.0, -5.0], mask=[0, 1, 0]), [("x", "finite"), ("x", ">=")]),
+    (Frame({"a": float}), pd.DataFrame([[1.0, 2.0]], columns=["a", "a"]), [("x.a", "column")]),
+    (Frame({"a": Col("object", ge=0)}), pd.DataFrame({"a": [1, "b"]}, dtype=object), [("x.a", ">=")]),
+    (Frame({"a": Col("object", isin=("b",))}), pd.DataFrame({"a": [[1]]}), [("x.a", "isin")]),
     (int, "3", [("x", "int_type")]),
     (int, True, [("x", "int_type")]),
     (list[int], [1, "2"], [("x[1]", "int_type")]),
@@ -104,6 +134,21 @@ def test_the_error_names_count_place_and_value() -> None:
     with pytest.raises(InputRejected) as caught:
         guarded(Array("n", "float64", ge=0, le=1))(values)
     assert str(caught.value).endswith("x: <=: expected <= 1, found 2 of 4 outside, first 7.0 at 2")
+
+
+def test_a_place_has_an_index_for_each_dimension_whatever_was_sampled() -> None:
+    values = np.zeros((300, 200))
+    values[299, 199] = 5.0
+    values[::60] = 9.0
+    for array in (values, np.asfortranarray(values)):
+        with pytest.raises(InputRejected, match=r"1001 of 60000 outside, first 9.0 at \(0, 0\)"):
+            guarded(Array("a b", le=1))(array)
+    sparse = pd.DataFrame({"a": np.zeros(50_000)})
+    sparse.loc[40_000:, "a"] = 3.0
+    with pytest.raises(InputRejected, match="2000 of 10000, first 3.0 at row 40000"):
+        guarded(Frame({"a": Col(float, le=1)}), depth="sample")(sparse)
+    with pytest.raises(InputRejected, match=r"first 9.0 at \(0, 0\)"):
+        guarded(Array("a b", le=1), depth="sample")(values)
 
 
 def test_dimensions_are_bound_across_arguments_and_the_result() -> None:
@@ -136,6 +181,34 @@ def test_schemas_are_read_from_annotations() -> None:
     assert function(np.ones(3)).shape == (3,)
     with pytest.raises(InputRejected):
         function(np.ones(4))
+
+
+def test_annotations_may_allow_none_and_hold_conditions_of_pydantic() -> None:
+    @validate_input
+    def function(
+        x: Annotated[np.ndarray[Any, Any], Array("3")] | None = None, age: Annotated[int, Field(ge=0)] = 0
+    ) -> int:
+        return age
+
+    assert function() == function(None) == 0
+    assert function(np.ones(3), age=7) == 7
+    with pytest.raises(InputRejected, match=r"x: shape(.|\n)*age: greater_than_equal"):
+        function(np.ones(4), age=-1)
+
+
+def test_what_may_be_left_out_may_be_none() -> None:
+    """As nobody gives a mask to a function whose mask is None unless it is given."""
+
+    @validate_input(x=Array("n"), mask=Array("n", "bool"))
+    def function(x: Any, mask: Any = None) -> Any:
+        return mask
+
+    assert function(np.ones(2)) is None
+    assert function(np.ones(2), np.ones(2, bool)).all()
+    with pytest.raises(InputRejected, match="mask: shape"):
+        function(np.ones(2), np.ones(3, bool))
+    with pytest.raises(InputRejected, match="x: type"):
+        function(None)
 
 
 def test_a_bare_decorator_takes_the_learned_schemas() -> None:
@@ -172,6 +245,23 @@ def test_a_pandera_schema_is_taken_in_place_of_a_frame() -> None:
     with pytest.raises(InputRejected) as caught:
         guarded(schema)(pd.DataFrame({"a": [-1.0, -2.0]}))
     assert len(caught.value.violations) == 2
+    with pytest.raises(InputRejected, match="expected a frame, found list"):
+        guarded(schema)([1])
+
+    def annotated(df: Any) -> int:
+        return len(df)
+
+    annotated.__annotations__ = {"df": Annotated[pd.DataFrame, schema]}
+    with pytest.raises(InputRejected, match=r"df\.a"):
+        validate_input(annotated)(pd.DataFrame({"a": [-1.0]}))
+
+
+def test_a_pandera_schema_for_polars_too() -> None:
+    pa = pytest.importorskip("pandera.polars", reason="pandera is not installed; `make bench` installs it")
+    check = guarded(pa.DataFrameSchema({"a": pa.Column(float, pa.Check.ge(0))}))
+    assert check(pl.DataFrame({"a": [1.0]})).shape == (1, 1)
+    with pytest.raises(InputRejected, match=r"x\.a: pandera"):
+        check(pl.DataFrame({"a": [-1.0]}))
 
 
 def test_a_positional_mapping_names_parameters_that_are_options() -> None:
@@ -200,6 +290,58 @@ def test_a_function_is_called_instead() -> None:
         return x
 
     assert asyncio.run(function("3")) == -1  # type: ignore[arg-type]
+
+
+def test_a_fallback_answers_for_generators_too() -> None:
+    @validate_input(n=int, on_fail=lambda n: [-1])
+    def count(n: int) -> Iterator[int]:
+        yield n
+
+    @validate_input(n=int, on_fail=lambda n: [-1])
+    async def count_async(n: int) -> AsyncIterator[int]:
+        yield n
+
+    async def minus(n: int) -> AsyncIterator[int]:
+        yield -2
+
+    async def collect(function: Any, n: Any) -> list[int]:
+        return [number async for number in function(n)]
+
+    assert list(count(3)) == asyncio.run(collect(count_async, 3)) == [3]
+    assert list(count("3")) == asyncio.run(collect(count_async, "3")) == [-1]  # type: ignore[arg-type]
+    twice = validate_input(n=int, on_fail=minus)(count_async.__wrapped__)  # type: ignore[attr-defined]
+    assert asyncio.run(collect(twice, "3")) == [-2]
+
+
+def test_a_bad_result_goes_the_way_of_bad_input(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    def bad(x: int) -> Any:
+        return "bad"
+
+    async def bad_async(x: int) -> Any:
+        return "bad"
+
+    assert validate_input(returns=int, on_fail="warn")(bad)(1) == "bad"
+    assert "returns: int_type" in caplog.text
+    assert validate_input(returns=int, on_fail=lambda x: -x)(bad)(7) == -7
+    assert asyncio.run(validate_input(returns=int, on_fail=lambda x: -x)(bad_async)(7)) == -7
+    with pytest.raises(InputRejected):
+        validate_input(returns=int, on_fail=f"quarantine:{tmp_path}")(bad)(7)
+    (kept,) = tmp_path.iterdir()
+    assert json.loads((kept / "violations.json").read_text())["arguments"] == {"x": "7", "returns": "'bad'"}
+
+
+def test_what_cannot_be_kept_does_not_hide_the_refusal(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    class Broken:
+        def __repr__(self) -> str:
+            raise RuntimeError("no text")
+
+    for schema, value in ((int, Broken()), (Frame({"z": int}), pl.DataFrame({"a": [[1, 2]]}))):
+        with pytest.raises(InputRejected):
+            guarded(schema, on_fail=f"quarantine:{tmp_path}")(value)
+    kept = [json.loads(file.read_text())["arguments"]["x"] for file in tmp_path.rglob("violations.json")]
+    assert len(kept) == 2
+    assert all(text.startswith("not kept: ") for text in kept)
+    assert "cannot be kept" in caplog.text
 
 
 def test_quarantine_keeps_the_input_and_raises(tmp_path: Path) -> None:
@@ -267,6 +409,30 @@ def test_drift_against_a_reference_is_measured_off_the_call_path() -> None:
     assert drift.psi > 0.25
 
 
+def test_a_reference_checks_columns_and_range_on_each_call() -> None:
+    """A column that is missing is refused; a value outside the training data is counted, and let through."""
+    reference = Reference.fit(pd.DataFrame({"a": [1.0, 2.0, 3.0], "b": [5, 6, 7]}))
+    heard: list[Any] = []
+    stop = bus.subscribe(heard.append)
+    score = validate_input(stats=reference)(lambda model, x: len(x))
+    try:
+        assert score("m", pd.DataFrame({"a": [1.5, np.nan], "b": [5, 6]})) == 2
+        assert [event for event in heard if isinstance(event, InputUnusual)] == []
+        assert score("m", pl.DataFrame({"a": [1.5, 99.0], "b": [5, 6]})) == 2
+        assert [event.columns for event in heard if isinstance(event, InputUnusual)] == [("x.a",)]
+    finally:
+        stop()
+    for bad, rule in (
+        (pd.DataFrame({"a": [1.5]}), "x.b: column"),
+        (pd.DataFrame({"a": ["1"], "b": [5]}), "x.a: column"),
+        (np.ones((2, 1)), "x.b: column"),
+        (np.array(["a"]), "x: dtype"),
+        ([1.0, 2.0], "stats: type"),
+    ):
+        with pytest.raises(InputRejected, match=rule):
+            score("m", bad)
+
+
 # Kinds of function, and mistakes.
 
 
@@ -300,6 +466,13 @@ def test_generators_are_checked_when_they_start() -> None:
         (lambda: validate_input(3), "takes a function"),
         (lambda: validate_input(x=int, stats=3)(lambda x: x), "must be a Reference"),
         (lambda: validate_input(x=int, on_fail="shout"), "on_fail"),
+        (lambda: validate_input(x=int, on_fail=lambda: 1)(lambda x: x), "on_fail <lambda>.* cannot be called as"),
+        (lambda: validate_input(x=int, on_fail=NameRef("other"))(lambda x: x), "never bound"),
+        (lambda: validate_input(x="int")(lambda x: x), "schema of x must be"),
+        (lambda: validate_input(x={"a": 1})(lambda x: x), "schema of x must be"),
+        (lambda: validate_input(x=Array("n", "flaot32"))(lambda x: x), "flaot32"),
+        (lambda: validate_input(x=Frame({"a": "flaot"}))(lambda x: x), "a: Col\\('flaot'\\) is no dtype"),
+        (lambda: validate_input(x=Col(dict))(lambda x: x), "is no dtype"),
     ],
 )
 def test_mistakes_are_named_at_decoration(decorate: Any, message: str) -> None:
@@ -307,13 +480,14 @@ def test_mistakes_are_named_at_decoration(decorate: Any, message: str) -> None:
         decorate()
 
 
-def test_torch_tensors_are_read_without_numpy_arrays_being_made() -> None:
-    torch = pytest.importorskip("torch", reason="torch is not installed; `make test-frameworks` installs it")
-    check = guarded(Array("b 3", "float32", ge=0, le=1))
-    assert check(torch.full((2, 3), 0.5)).shape == (2, 3)
-    with pytest.raises(InputRejected) as caught:
-        check(torch.full((2, 3), float("nan")))
-    assert rules(caught.value) == [("x", "finite")]
+def test_a_model_that_pydantic_cannot_read_is_named_at_the_first_call() -> None:
+    class Odd:
+        @classmethod
+        def __get_pydantic_core_schema__(cls, *_: Any) -> Any:
+            return {"type": "no such thing"}
+
+    with pytest.raises(PolicyError, match="schema of x must be"):
+        guarded(list[Odd])([])
 
 
 def test_checking_warns_of_nothing() -> None:
