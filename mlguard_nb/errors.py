@@ -221,11 +221,11 @@ class ConversionError(GuardError):
 
 
 class MissingExtra(GuardError, ImportError):
-    """`feature` needs an optional dependency; the message says which command installs it."""
+    """`feature` needs an optional dependency: `extra` of `distribution`. The message says which command installs it."""
 
-    def __init__(self, feature: str, extra: str) -> None:
-        super().__init__(feature, extra)
-        self.feature, self.extra = feature, extra
+    def __init__(self, feature: str, extra: str, distribution: str = "mlguard-nb") -> None:
+        super().__init__(feature, extra, distribution)
+        self.feature, self.extra, self.distribution = feature, extra, distribution
 
     def __str__(self) -> str:
-        return f"{self.feature} needs an optional dependency: pip install 'mlguard-nb[{self.extra}]'"
+        return f"{self.feature} needs an optional dependency: pip install '{self.distribution}[{self.extra}]'"

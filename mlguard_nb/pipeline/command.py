@@ -73,10 +73,12 @@ def _parser(package: str, run: Callable[..., Any], params_model: type[Any] | Non
     how.add_argument("--engine", choices=engines.ENGINES, default="local", help="where the steps are executed")
     how.add_argument("--address", metavar="HOST:PORT", help="the cluster for --engine ray (default: a local one)")
     server = verbs.add_parser("serve", help="answer calls of the package's functions over HTTP")
-    server.add_argument("--from", dest="source", type=Path, required=True, metavar="DIR", help="what run --save wrote")
+    server.add_argument(
+        "--from", dest="source", type=Path, metavar="DIR", help="what run --save wrote, for functions that need it"
+    )
     server.add_argument("--function", action="append", metavar="NAME", help="serve only this one; may be repeated")
     server.add_argument("--host", default="127.0.0.1", help="address to listen on (default: this machine only)")
-    server.add_argument("--port", type=int, default=8000)
+    server.add_argument("--port", type=int, default=8000, help="0 takes a free one (default: 8000)")
     return parser
 
 

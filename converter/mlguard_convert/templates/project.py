@@ -23,7 +23,7 @@ dependencies = [
 {dependencies}]
 
 [project.optional-dependencies]
-serve = ["mlguard-nb[prometheus]"]
+serve = ["fastapi>=0.110", "mlguard-nb[prometheus]", "uvicorn>=0.29"]
 test = ["pytest>=8"]
 
 [project.scripts]
