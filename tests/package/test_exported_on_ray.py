@@ -1,0 +1,84 @@
+"""`PKG run --engine ray` on an exported notebook: the same values as in this process, and one trace of all of it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mlguard_convert.exporting import export
+from mlguard_nb.pipeline import equal, load_results
+from tests.package.otlp_receiver import Received, receiver
+
+pytestmark = [pytest.mark.ray, pytest.mark.timeout(600)]
+EXAMPLES = Path(__file__).parents[2] / "example_notebooks"
+
+
+class Ran:
+    """A package that ran once in one process and once on Ray, and what a collector heard of the second run."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.story = ""
+        self.heard: Received
+
+    def run(self, engine: str, **variables: str) -> str:
+        command = [sys.executable, "-m", "messy_research", "run", "--base-dir", str(EXAMPLES), "--engine", engine]
+        paths = {"PYTHONPATH": str(self.folder / "package/src"), "HOME": str(self.folder)}
+        done = subprocess.run(
+            [*command, "--save", str(self.folder / engine)],
+            env={**os.environ, **paths, **variables},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stderr
+
+
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory: pytest.TempPathFactory) -> Ran:
+    pytest.importorskip("ray", reason="ray is not installed; pip install 'mlguard-nb[ray]'")
+    pytest.importorskip("opentelemetry.exporter.otlp.proto.http")
+    ran = Ran(tmp_path_factory.mktemp("on_ray"))
+    export(EXAMPLES / "messy_research.ipynb", ran.folder / "package")
+    ran.run("local")
+    with receiver() as ran.heard:
+        ran.story = ran.run("ray", OTEL_EXPORTER_OTLP_ENDPOINT=ran.heard.endpoint)
+    return ran
+
+
+def test_every_value_is_the_same(ran: Ran) -> None:
+    here, there = load_results(ran.folder / "local"), load_results(ran.folder / "ray")
+    assert len(here) > 20
+    assert here.keys() == there.keys()
+    assert [name for name in here if not equal(here[name], there[name]).equal] == []
+
+
+def test_the_story_names_every_step_and_how_parallel_they_were(ran: Ran) -> None:
+    assert "11 steps in" in ran.story
+    assert "read_counts" in ran.story
+    assert "done: 11 steps" in ran.story
+
+
+def test_figures_lie_where_they_were_asked_for(ran: Ran) -> None:
+    """A worker saves into the folder of the driver."""
+    assert sorted(path.name for path in (ran.folder / "ray/figures").iterdir()) == ["features.png", "look_result.png"]
+
+
+def test_one_trace_leads_from_the_run_into_the_workers(ran: Ran) -> None:
+    """run > step > monitored call, sent by different processes to a collector."""
+    assert len({span.trace_id for span in ran.heard.spans}) == 1
+    assert ran.heard.paths_to("read_data") == [["messy_research run", "read_data"]]
+    step, call = ["messy_research run", "fit"], ["messy_research run", "fit", "fit"]
+    assert sorted(ran.heard.paths_to("fit")) == [step, call], "the step, and the call that monitor watches inside it"
+
+
+def test_metrics_of_the_workers_are_counted_once(ran: Ran) -> None:
+    """The guards' events come back with the step; the driver tells them."""
+    calls: Any = ran.heard.metrics["mlguard_calls"]
+    assert [point.as_int for point in calls.sum.data_points] == [1]
