@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from mlguard_nb.pipeline.resources import Request
     from mlguard_nb.pipeline.stepping import Step
 
-__all__ = ["Promise", "RayEngine", "ray_engine"]
+__all__ = ["Promise", "RayEngine", "connect", "ray_engine"]
+
+_log = logging.getLogger("mlguard.pipeline")
 
 _CRASHES_SURVIVED = 3  # how often Ray starts a task again whose process died; Ray's own default
 _RESOURCES = {"num_cpus": "CPU", "num_gpus": "GPU", "memory": "memory"}  # our word, and the cluster's
@@ -41,12 +43,24 @@ def ray_engine(address: str | None = None, requests: Mapping[str, Request] | Non
     os.environ.setdefault("RAY_IGNORE_UNHANDLED_ERRORS", "1")  # what a step raises is raised here, once
     started = not ray.is_initialized()
     if started:
-        ray.init(address=address, logging_level=logging.ERROR, log_to_driver=True, include_dashboard=False)
+        connect(ray, address=address, logging_level=logging.ERROR, log_to_driver=True)
     try:
         yield RayEngine(ray, requests or {}, is_local=started and address is None)
     finally:
         if started:
             ray.shutdown()
+
+
+def connect(ray: Any, **options: Any) -> None:
+    """`ray.init`; once more where this machine was too busy to start a node within Ray's fixed 30 seconds."""
+    try:
+        ray.init(include_dashboard=False, **options)
+    except Exception as error:
+        if "timed out during startup" not in str(error):
+            raise
+        _log.warning("Ray's node did not start within 30 seconds, trying once more")
+        ray.shutdown()
+        ray.init(include_dashboard=False, **options)
 
 
 class Promise:

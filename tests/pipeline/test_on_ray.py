@@ -17,7 +17,7 @@ from mlguard_nb import retry
 from mlguard_nb.errors import PolicyError
 from mlguard_nb.pipeline import EngineFailed, Remark, StepFinished, step, watch
 from mlguard_nb.pipeline.engines import using
-from mlguard_nb.pipeline.on_ray import RayEngine
+from mlguard_nb.pipeline.on_ray import RayEngine, connect
 from mlguard_nb.pipeline.resources import Request, read_requests, requested
 from mlguard_nb.telemetry import bus
 from mlguard_nb.telemetry.events import RetryScheduled
@@ -31,7 +31,7 @@ def ray() -> Iterator[Any]:
     ray = pytest.importorskip("ray", reason="ray is not installed; pip install 'mlguard-nb[ray]'")
     import sys
 
-    ray.init(num_cpus=2, include_dashboard=False, logging_level="ERROR", log_to_driver=False)
+    connect(ray, num_cpus=2, logging_level="ERROR", log_to_driver=False)
     ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
     yield ray
     ray.shutdown()
@@ -322,6 +322,27 @@ def test_what_the_machine_lacks_is_said_and_not_waited_for(ray: Any, heard: list
     asked = {"after": Request(num_gpus=1, num_cpus=1)}
     assert on_cluster(ray, lambda: {"x": after(0)}, requests=asked, is_local=True) == {"x": 1}
     assert "after asks for num_gpus=1; this machine has 0" in remarks(heard)
+
+
+@pytest.mark.parametrize(("messages", "starts"), [(["The node timed out during startup."], 2), ([], 1)])
+def test_a_busy_machine_gets_a_second_chance_to_start_a_node(messages: list[str], starts: int) -> None:
+    done: list[str] = []
+
+    def init(**options: Any) -> None:
+        done.append("init")
+        if messages:
+            raise RuntimeError(messages.pop())
+
+    connect(SimpleNamespace(init=init, shutdown=lambda: done.append("shutdown")))
+    assert done.count("init") == starts
+
+
+def test_any_other_failure_to_start_is_the_callers() -> None:
+    def init(**options: Any) -> None:
+        raise ConnectionError("no cluster at 10.0.0.1:6379")
+
+    with pytest.raises(ConnectionError, match="no cluster"):
+        connect(SimpleNamespace(init=init))
 
 
 def test_need_becomes_a_request_and_a_limit_does_not() -> None:
