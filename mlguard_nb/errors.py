@@ -88,7 +88,7 @@ class UnboundName(PolicyError):
 
     def __str__(self) -> str:
         near = f"; did you mean {self.nearest}?" if self.nearest else "."
-        return f"{self.role}={self.name}: there is no {self.name!r} here{near} Define it in an earlier cell."
+        return f"{self.role}={self.name}: there is no {self.name!r} here{near} Define it before it is used."
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,7 +46,7 @@ def test_texts_name_what_where_and_the_next_step() -> None:
     assert texts["ConversionError"] == "a.ipynb: cell 3, line 2: not valid Python. Mend the cell."
     assert (
         texts["UnboundName"]
-        == "fallback=fit: there is no 'fit' here; did you mean fit_cpu? Define it in an earlier cell."
+        == "fallback=fit: there is no 'fit' here; did you mean fit_cpu? Define it before it is used."
     )
     assert texts["MissingExtra"].endswith("pip install 'mlguard-nb[prometheus]'")
     assert "score rejected its input: 1 violation\n  - x: shape: expected b 32, found (4, 31)" in texts["InputRejected"]

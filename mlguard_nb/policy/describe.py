@@ -77,9 +77,12 @@ def phrases(policy: GuardPolicy) -> tuple[str, ...]:
 
 def options_table() -> str:
     """The OPTIONS table as Markdown: what docs/options.md holds between its headings."""
-    lines = ["| word | takes | default | means | for example |", "|---|---|---|---|---|"]
+    lines = ["| word | takes | needs | default | means | for example |", "|---|---|---|---|---|---|"]
     for option in OPTIONS:
         takes = f"`{option.takes}`".replace("|", "\\|") if option.takes else ""
         scope = " (cells only)" if option.cell_only else ""
-        lines.append(f"| `{option.word}` | {takes} | {option.default} | {option.help}{scope} | `{option.example}` |")
+        needs = " or ".join(f"`{word}`" for word in option.requires)
+        lines.append(
+            f"| `{option.word}` | {takes} | {needs} | {option.default} | {option.help}{scope} | `{option.example}` |"
+        )
     return "\n".join(lines) + "\n"

@@ -72,9 +72,13 @@ def _words(line: str) -> list[_Word]:
         match = _PIECE.match(line, at)
         if match is None:
             end = next((i for i in range(at, len(line)) if line[i].isspace()), len(line))
-            raise DirectiveError(
-                line, (at, end), f"cannot read {line[at:end]!r}", "write option=value, with quotes around blanks"
+            takes_it = found and found[-1].value is None and _takes_value(by_word(), found[-1].name)
+            hint = (
+                f"write {found[-1].name}={line[at:end]}"
+                if takes_it
+                else "write option=value, with quotes around blanks"
             )
+            raise DirectiveError(line, (at, end), f"cannot read {line[at:end]!r}", hint)
         value = match["value"]
         if match["equals"] and value is None:
             raise DirectiveError(line, match.span(), f"{match['name']}= has no value", _usage(match["name"]))
@@ -109,7 +113,14 @@ def _normalise(line: str) -> str:
 
 def _nearest(word: str, profiles: Mapping[str, str]) -> str:
     close = difflib.get_close_matches(word, [*by_word(), *profiles], n=1)
-    return f"did you mean {close[0]}?" if close else "see %%guard? for all options"
+    return f"did you mean {close[0]}?" if close else "see %%guard? for all options; %guard set NAME makes a profile"
+
+
+def _quoted(before: _Word | None, word: _Word) -> str:
+    """How to write a value that was cut at its blank: `name=my step`."""
+    if before is None or before.name != "name" or before.value is None or word.value is not None:
+        return ""
+    return f'write name="{before.value} {word.name}"'
 
 
 def parse(line: str, *, profiles: Mapping[str, str] | None = None) -> Directive:
@@ -122,16 +133,18 @@ def parse(line: str, *, profiles: Mapping[str, str] | None = None) -> Directive:
     table = by_word()
     seen: dict[str, _Word] = {}
     inherited: dict[str, _Word] = {}
+    before: _Word | None = None
     for index, word in enumerate(_words(_normalise(line))):
         if word.name not in table:
             if index == 0 and word.value is None and not word.dashes and word.name in profiles:
                 inherited = _profile(line, word, profiles[word.name])
                 continue
             kind = "option" if word.value is not None or word.dashes or index else "option or profile"
-            raise DirectiveError(line, word.span, f"unknown {kind} {word.name!r}", _nearest(word.name, profiles))
+            hint = _quoted(before, word) or _nearest(word.name, profiles)
+            raise DirectiveError(line, word.span, f"unknown {kind} {word.name!r}", hint)
         if word.name in seen:
             raise DirectiveError(line, word.span, f"{word.name} is given twice", "keep one of them")
-        seen[word.name] = word
+        seen[word.name] = before = word
     return _build(line, {**inherited, **seen})
 
 

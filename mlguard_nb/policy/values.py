@@ -65,6 +65,9 @@ def _seconds(policy: object, part: str, *names: str, allow_zero: bool = False) -
         _set(policy, name, float(value))
 
 
+_FEWEST_BYTES = 1024  # fewer were meant as percent, or as gigabytes
+
+
 def _limit(policy: object, part: str, *names: str) -> None:
     """Limits may be given as text ("12GB"); kept as a share (float) or as bytes (int)."""
     for name in names:
@@ -75,6 +78,8 @@ def _limit(policy: object, part: str, *names: str) -> None:
             value = parse_limit(value)
         if isinstance(value, int) and not isinstance(value, bool) and value == 1:
             value = 1.0
+        if isinstance(value, int) and not isinstance(value, bool) and 1 < value < _FEWEST_BYTES:
+            raise PolicyError(f"{part}: {name}={value} has no unit: write a share such as 0.8, or '{value}GB'")
         share = isinstance(value, float) and 0 < value <= 1
         count = isinstance(value, int) and not isinstance(value, bool) and value > 1
         _need(share or count, part, name, "a share in (0, 1], bytes as int, or a size such as '12GB'", value)

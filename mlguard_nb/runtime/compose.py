@@ -106,5 +106,6 @@ def _policy(given: Any, parts: dict[str, Any]) -> GuardPolicy:
     for name, value in parts.items():
         if name != "name" and (name not in _KINDS or not isinstance(value, (_KINDS[name], type(None)))):
             expected = _KINDS[name].__name__ if name in _KINDS else "one of " + ", ".join(_KINDS)
-            raise PolicyError(f"guard: {name}={value!r} must be {expected}")
+            line = f"; on a line it is guard({f'{name}={value}'!r})" if isinstance(value, (int, float, str)) else ""
+            raise PolicyError(f"guard: {name}={value!r} must be {expected}{line}")
     return replace(GuardPolicy(), **parts)

@@ -22,7 +22,7 @@ from mlguard_nb.policy.options import OPTIONS
 
 NAMES = st.from_regex(r"[a-z][a-z_0-9]{0,8}", fullmatch=True).filter(lambda name: name.isidentifier())
 REFS = NAMES.map(NameRef)
-LIMITS = st.one_of(st.floats(0.01, 1.0), st.integers(2, 2**45))
+LIMITS = st.one_of(st.floats(0.01, 1.0), st.integers(1024, 2**45))
 SECONDS = st.one_of(st.floats(0.001, 1e6), st.integers(1, 10**6).map(float))
 
 RETRIES = st.builds(

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from hypothesis import given
 
+from mlguard_nb import guard, retry
 from mlguard_nb.errors import PolicyError, UnboundName
 from mlguard_nb.policy import (
     CachePolicy,
@@ -125,3 +128,22 @@ def test_a_policy_in_words() -> None:
     assert phrases(policy) == (
         "cache 1 h", "3 attempts, waits of 1 to 30 s", "RAM up to 80 %, GPU up to 90 %, else `fit`", "monitored as `train`",
     )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("ask", "said"),
+    [
+        (lambda: MemoryPolicy(ram=90), "memory: ram=90 has no unit: write a share such as 0.8, or '90GB'"),
+        (lambda: retry(attempts=2, wait="1ms"), "wait= is wait_initial= and wait_max= here"),
+        (lambda: retry(attemps=2), "did you mean attempts?"),
+        (lambda: retry(3), "write retry(attempts=3)"),
+        (lambda: guard(retry=3), "on a line it is guard('retry=3')"),
+        (lambda: parse("retry=3 name=my step"), 'write name="my step"'),
+        (lambda: parse("retry 3"), "write retry=3"),
+        (lambda: parse("production"), "%guard set NAME makes a profile"),
+    ],
+)
+def test_a_slip_is_answered_with_what_to_write(ask: Callable[[], object], said: str) -> None:
+    """Each was made by somebody who read the docs for the first time."""
+    with pytest.raises(PolicyError, match=re.escape(said)):
+        ask()
