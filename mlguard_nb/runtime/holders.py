@@ -1,22 +1,44 @@
-"""Who holds memory, for the text of a refusal. Milliseconds: only where a call is refused."""
+"""Who holds memory, for the text of a refusal. That takes up to tenths of a second: done every two seconds at most."""
 
 from __future__ import annotations
 
+import contextlib
 import os
+import threading
 from typing import Any
 
-from mlguard_nb import devices
+from mlguard_nb import clock, devices
 from mlguard_nb.devices.readings import Gpu, Unknown, known
 from mlguard_nb.errors import Holder
 
 __all__ = ["gpu_name", "holders_of"]
 
 _MOST = 3
+_GOOD_SECONDS = 2.0
+_lock = threading.Lock()
+# By device: the machine that was asked, when, and what it said.
+_said: dict[str, tuple[devices.Machine, float, tuple[Holder, ...]]] = {}
 
 
 def holders_of(device: str) -> tuple[Holder, ...]:
-    """The processes that hold most of `device` ("RAM", or a device's name as the reading gives it), this one first."""
-    return _of_ram() if device == "RAM" else _of_gpu(device)
+    """The processes that hold most of `device` ("RAM", or a device's name as the reading gives it), this one first.
+
+    The answer may be two seconds old: a service that is short of memory refuses many calls, and must not spend its
+    time on looking at every process for each of them. While one caller looks, the others take the old answer.
+    """
+    machine = devices.current()
+    before = _said.get(device)
+    is_same = before is not None and before[0] is machine
+    if before is not None and is_same and clock.SYSTEM.now() - before[1] < _GOOD_SECONDS:
+        return before[2]
+    if not _lock.acquire(blocking=False):
+        return before[2] if before is not None and is_same else ()
+    try:
+        found = _of_ram() if device == "RAM" else _of_gpu(device)
+        _said[device] = machine, clock.SYSTEM.now(), found
+        return found
+    finally:
+        _lock.release()
 
 
 def _of_ram() -> tuple[Holder, ...]:
@@ -25,12 +47,21 @@ def _of_ram() -> tuple[Holder, ...]:
     except ImportError:
         return ()
     found: list[tuple[int, Any]] = []
-    for process in psutil.process_iter(["pid", "name", "memory_info"]):
-        info = process.info["memory_info"]
-        if info is not None:
-            found.append((info.rss, process.info))
-    found.sort(key=lambda pair: (pair[1]["pid"] != os.getpid(), -pair[0]))
-    return tuple(Holder(_named(info["pid"], info["name"]), rss) for rss, info in found[:_MOST])
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):  # it has ended, or may not be looked at
+            found.append((process.memory_info().rss, process))
+    found.sort(key=lambda pair: (pair[1].pid != os.getpid(), -pair[0]))
+    return tuple(Holder(_named(process.pid, _name(process)), rss) for rss, process in found[:_MOST])
+
+
+def _name(process: Any) -> str | None:
+    import psutil
+
+    try:
+        name: str = process.name()
+    except psutil.Error:
+        return None
+    return name
 
 
 def _of_gpu(device: str) -> tuple[Holder, ...]:
@@ -55,3 +86,13 @@ def _named(pid: int, name: str | None) -> str:
     if pid == os.getpid():
         return "this process"
     return f"{name} (process {pid})" if name else f"process {pid}"
+
+
+def _after_fork() -> None:
+    global _lock
+    _lock = threading.Lock()
+    _said.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from typing import Any
 
+import psutil
 import pytest
 
 from mlguard_nb import MemoryPolicy, cache_result, devices, memory_guard
@@ -154,6 +155,23 @@ def test_without_room_it_refuses_and_says_who_holds_what(machine: FakeDevices, e
     assert calls == []
     refused = [event for event in events if isinstance(event, MemoryRefused)]
     assert [(event.function, event.action) for event in refused] == [("train", "stop")]
+
+
+def test_many_refusals_look_at_the_processes_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A service that refuses thousands of calls does not spend its time on looking who holds memory."""
+    looks: list[int] = []
+    listed = psutil.process_iter
+    monkeypatch.setattr(psutil, "process_iter", lambda: looks.append(1) or listed())
+    guarded = memory_guard(ram=0.8)(lambda: 1)
+    with FakeDevices(ram_used=15 * GB):
+        for _ in range(20):
+            with pytest.raises(MemoryPressure, match="held by this process"):
+                guarded()
+    assert len(looks) == 1
+
+    with FakeDevices(ram_used=15 * GB), pytest.raises(MemoryPressure, match="held by this process"):
+        guarded()  # another machine: its own answer
+    assert len(looks) == 2
 
 
 def test_it_notices_memory_that_filled_up_between_two_calls(machine: FakeDevices) -> None:
