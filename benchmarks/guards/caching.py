@@ -7,10 +7,10 @@ import itertools
 import tempfile
 import threading
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
-from benchmarks.guards.bare import add, call_bare, has, timed, wait_for
-from benchmarks.measure import nanoseconds, nanoseconds_async
+from benchmarks.guards.bare import add, async_row, has, row, wait_for
 from benchmarks.table import Row
 
 __all__ = ["rows"]
@@ -41,7 +41,7 @@ def _scalar_hit() -> Row:
 
         boxed = cachebox.cached(cachebox.TTLCache(128, 600))(add)
         peers["cachebox"] = lambda: boxed(1, 2)
-    return Row("cache hit, scalar key", nanoseconds(lambda: ours(1, 2)), call_bare(), timed(peers), budget_ratio=8.3)
+    return row("cache hit, scalar key", lambda: ours(1, 2), peers, budget_ratio=8.3)
 
 
 def _async_hit() -> Row:
@@ -55,17 +55,13 @@ def _async_hit() -> Row:
         kept = Cache()
         kept.setup("mem://")
         of_cashews = kept(ttl="1h", key="peer:{x}")(wait_for)
-        calls["cashews"] = lambda: of_cashews(1)
+        calls["cashews"] = partial(of_cashews, 1)
     if has("aiocache"):
         import aiocache
 
         of_aiocache = aiocache.cached(ttl=3600)(wait_for)
-        calls["aiocache"] = lambda: of_aiocache(1)
-    peers = {name: nanoseconds_async(call) for name, call in calls.items()}
-    base = nanoseconds_async(lambda: wait_for(1))
-    return Row(
-        "cache hit, scalar key, async", nanoseconds_async(lambda: ours(1)), base, peers, base_name="a bare await"
-    )
+        calls["aiocache"] = partial(of_aiocache, 1)
+    return async_row("cache hit, scalar key, async", partial(ours, 1), calls)
 
 
 def _array_hits() -> list[Row]:
@@ -74,29 +70,21 @@ def _array_hits() -> list[Row]:
     from mlguard_nb import cache_result
 
     ours = cache_result(ttl=3600)(_one)
-    base = call_bare()
     found = []
     for count, label in ((1024, "8 kB"), (131_072, "1 MB"), (13_107_200, "100 MB")):
         array = np.random.default_rng(0).random(count)
-        ours(array)
-        total = nanoseconds(lambda array=array: array.sum(), repeat=5)
-        peers: dict[str, float] = {"np.sum": total}
-        if has("joblib"):
-            import joblib
+        hit, path = partial(ours, array), f"cache hit, array {label}"
+        with tempfile.TemporaryDirectory() as folder:
+            peers: dict[str, Callable[[], Any]] = {}
+            if has("joblib"):
+                import joblib
 
-            with tempfile.TemporaryDirectory() as folder:
-                remembered = joblib.Memory(folder, verbose=0).cache(_one)
-                remembered(array)
-                peers["joblib.Memory"] = nanoseconds(
-                    lambda array=array, remembered=remembered: remembered(array), repeat=3, seconds=0.01
-                )
-        hit = nanoseconds(lambda array=array: ours(array), repeat=5)
-        if count == 1024:  # so small that the call counts, not the bytes
-            found.append(Row(f"cache hit, array {label}", hit, base, peers, budget_ratio=33.3))
-        else:
-            del peers["np.sum"]
-            row = Row(f"cache hit, array {label}", hit, total, peers, budget_ratio=1.3, base_name="np.sum")
-            found.append(row)
+                peers["joblib.Memory"] = partial(joblib.Memory(folder, verbose=0).cache(_one), array)
+            if count == 1024:  # so small that the call counts, not the bytes
+                peers["np.sum"] = array.sum
+                found.append(row(path, hit, peers, base=partial(add, 1, 2), budget_ratio=33.3))
+            else:
+                found.append(row(path, hit, peers, base=array.sum, base_name="np.sum", budget_ratio=1.3, repeat=5))
     return found
 
 
@@ -106,10 +94,8 @@ def _large_hit() -> Row:
     from mlguard_nb import cache_result
 
     ours = cache_result(ttl=3600, max_bytes="1GB")(lambda n: np.zeros(n))
-    ours(13_107_200)
     live = np.zeros(13_107_200)
-    peers = {"copy": nanoseconds(live.copy, repeat=3)}
-    return Row("returning a 100 MB hit", nanoseconds(lambda: ours(13_107_200)), call_bare(), peers, budget_ratio=66.7)
+    return row("returning a 100 MB hit", lambda: ours(13_107_200), {"copy": live.copy}, budget_ratio=66.7)
 
 
 def _miss() -> Row:
@@ -129,5 +115,4 @@ def _miss() -> Row:
 
         boxed = cachebox.cached(cachebox.TTLCache(10**7, 600))(add)
         peers["cachebox"] = lambda: boxed(next(numbers), 2)
-    base = nanoseconds(lambda: add(next(numbers), 2))
-    return Row("cache miss, stored", nanoseconds(lambda: ours(next(numbers), 2)), base, timed(peers))
+    return row("cache miss, stored", lambda: ours(next(numbers), 2), peers, base=lambda: add(next(numbers), 2))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from benchmarks.guards.bare import has
-from benchmarks.measure import fresh_process
+from benchmarks.measure import fresh_processes
 from benchmarks.table import Row
 
 __all__ = ["rows"]
@@ -11,7 +11,6 @@ __all__ = ["rows"]
 
 def rows() -> list[Row]:
     """The package, one decorator, the stack, and all five."""
-    bare = fresh_process("pass")
     every = "from mlguard_nb import retry, validate_input, cache_result, memory_guard, monitor"
     codes = {
         "import mlguard_nb": "import mlguard_nb",
@@ -20,8 +19,9 @@ def rows() -> list[Row]:
         "import of all five": every,
     }
     others = {"tenacity": "import tenacity", "stamina": "import stamina", "pandera": "import pandera.pandas"}
-    peers = {name: fresh_process(code) for name, code in others.items() if has(name)}
+    peers = {name: code for name, code in others.items() if has(name)}
+    found = fresh_processes({"": "pass", **codes, **peers})
     return [
-        Row(path, fresh_process(code), bare, peers, budget=60e6, base_name="an empty interpreter")
-        for path, code in codes.items()
+        Row(path, found[path], found[""], {name: found[name] for name in peers}, 60e6, base_name="an empty interpreter")
+        for path in codes
     ]

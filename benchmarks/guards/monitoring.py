@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from benchmarks.guards.bare import add, call_bare, has, timed
-from benchmarks.measure import nanoseconds
+from benchmarks.guards.bare import add, has, row
 from benchmarks.table import Row
 
 __all__ = ["rows"]
@@ -16,17 +15,15 @@ def rows() -> list[Row]:
     """First alone; importing prometheus_client attaches its sink, whose thread then shares the interpreter lock."""
     from mlguard_nb import monitor
 
-    base = call_bare()
     alone = monitor()(add)
-    ours = nanoseconds(lambda: alone(1, 2))
-    found = [Row("monitor", ours, base, timed(_peers()), budget_ratio=10.0)]
-    if has("prometheus_client"):
+    found = [row("monitor", lambda: alone(1, 2), budget_ratio=10.0)]
+    peers = _peers()
+    if "prometheus_client" in peers:
         from mlguard_nb.telemetry import sinks
 
         sinks.attach_configured()
-        watched = monitor(name="watched")(add)
-        ours = nanoseconds(lambda: watched(1, 2))
-        found.append(Row("monitor, Prometheus attached", ours, base, {}, budget_ratio=10.0))
+    watched = monitor(name="watched")(add)
+    found.append(row("monitor, Prometheus attached", lambda: watched(1, 2), peers, budget_ratio=10.0))
     return found
 
 

@@ -6,8 +6,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from benchmarks.guards.bare import add, call_bare, has, wait_for
-from benchmarks.measure import nanoseconds, nanoseconds_async
+from benchmarks.guards.bare import add, async_row, has, row, wait_for
 from benchmarks.table import Row
 
 __all__ = ["rows"]
@@ -17,25 +16,16 @@ def rows() -> list[Row]:
     """Sync, sync with a breaker, async."""
     from mlguard_nb import CircuitBreaker, retry
 
-    base = call_bare()
-    plain = retry(attempts=3)(add)
+    both = _peers()
+    peers = {name: partial(wrap(add), 1, 2) for name, wrap in both.items()}
+    async_peers = {name: partial(wrap(wait_for), 1) for name, wrap in {**both, **_async_peers()}.items()}
     with_breaker = retry(attempts=3, breaker=CircuitBreaker())(add)
-    awaited = retry(attempts=3)(wait_for)
-    peers = {name: nanoseconds(partial(wrap(add), 1, 2)) for name, wrap in _peers().items()}
-    async_peers = {
-        name: nanoseconds_async(partial(wrap(wait_for), 1)) for name, wrap in {**_peers(), **_async_peers()}.items()
-    }
     return [
-        Row("retry, happy path", nanoseconds(partial(plain, 1, 2)), base, peers, budget_ratio=4.0),
-        Row("retry + breaker, happy path", nanoseconds(partial(with_breaker, 1, 2)), base, {}, budget_ratio=4.0),
-        Row(
-            "retry async",
-            nanoseconds_async(partial(awaited, 1)),
-            nanoseconds_async(partial(wait_for, 1)),
-            async_peers,
-            budget_ratio=11.7,
-            base_name="a bare await",
+        row(
+            "retry, happy path", partial(retry(attempts=3)(add), 1, 2), peers, base=partial(add, 1, 2), budget_ratio=4.0
         ),
+        row("retry + breaker, happy path", partial(with_breaker, 1, 2), base=partial(add, 1, 2), budget_ratio=4.0),
+        async_row("retry async", partial(retry(attempts=3)(wait_for), 1), async_peers, budget_ratio=11.7),
     ]
 
 

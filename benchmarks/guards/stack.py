@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 from typing import Any
 
-from benchmarks.guards.bare import add, call_bare, has
-from benchmarks.measure import nanoseconds
+from benchmarks.guards.bare import add, has, row
 from benchmarks.table import Row
 
 __all__ = ["rows"]
@@ -15,21 +15,22 @@ BUDGET = 23.3  # 700 ns where a bare call takes 30
 
 
 def rows() -> list[Row]:
-    """A hit, a call that goes through, a miss that is stored; then the first two with Prometheus listening."""
-    base = call_bare()
-    found = [*_ours("", base), _miss(base, _stacked_by_hand())]
+    """A hit, a call that goes through, a miss that is stored; then the same with Prometheus listening."""
+    found = [*_ours(""), _miss("all five, miss that is stored", {})]
+    peers = _stacked_by_hand()
     if has("prometheus_client"):
         from mlguard_nb.telemetry import sinks
 
         sinks.attach_configured()
-        found += _ours(", Prometheus attached", base)
+        where = ", Prometheus attached"
+        found += [*_ours(where), _miss(f"all five, miss that is stored{where}", peers)]
     return found
 
 
-def _ours(where: str, base: float) -> list[Row]:
+def _ours(where: str) -> list[Row]:
     from mlguard_nb import guard, memory_guard, monitor, retry, validate_input
 
-    five = _five()
+    four, five = guard("retry=3 mem=0.99 cache=1h monitor")(add), _five()
 
     @monitor
     @validate_input(y=int)
@@ -38,22 +39,16 @@ def _ours(where: str, base: float) -> list[Row]:
     def passing(x: Any, y: Any = 2) -> Any:
         return x
 
-    rows = []
-    if not where:
-        four = guard("retry=3 mem=0.99 cache=1h monitor")(add)
-        rows.append(Row("four guards, cache hit", nanoseconds(lambda: four(1, 2)), base, {}, budget_ratio=BUDGET))
-    hit, through = nanoseconds(lambda: five(1, 2)), nanoseconds(lambda: passing(1, 2))
     return [
-        *rows,
-        Row(f"five guards, cache hit{where}", hit, base, {}, budget_ratio=BUDGET),
-        Row(f"all but the cache, call goes through{where}", through, base, {}, budget_ratio=BUDGET),
+        row(f"four guards, cache hit{where}", lambda: four(1, 2), budget_ratio=BUDGET),
+        row(f"five guards, cache hit{where}", lambda: five(1, 2), budget_ratio=BUDGET),
+        row(f"all but the cache, call goes through{where}", lambda: passing(1, 2), budget_ratio=BUDGET),
     ]
 
 
-def _miss(base: float, peers: dict[str, float]) -> Row:
+def _miss(path: str, peers: dict[str, Callable[[], Any]]) -> Row:
     five, numbers = _five(), itertools.count()
-    ours = nanoseconds(lambda: five(next(numbers), 2))
-    return Row("all five, miss that is stored", ours, base, peers, budget_ratio=BUDGET)
+    return row(path, lambda: five(next(numbers), 2), peers, budget_ratio=BUDGET)
 
 
 def _five() -> Any:
@@ -70,7 +65,7 @@ def _five() -> Any:
     return five
 
 
-def _stacked_by_hand() -> dict[str, float]:
+def _stacked_by_hand() -> dict[str, Callable[[], Any]]:
     if not has("prometheus_client", "tenacity"):
         return {}
     import prometheus_client
@@ -86,4 +81,4 @@ def _stacked_by_hand() -> dict[str, float]:
     tenacious = tenacity.retry(stop=tenacity.stop_after_attempt(3))(admitted)
     timer = prometheus_client.Histogram("all", "all", registry=prometheus_client.CollectorRegistry()).time()
     stacked = timer(pydantic.validate_call(tenacious))
-    return {"prometheus > validate_call > tenacity > psutil": nanoseconds(lambda: stacked(1, 2))}
+    return {"prometheus > validate_call > tenacity > psutil": lambda: stacked(1, 2)}

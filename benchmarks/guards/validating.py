@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from benchmarks.guards.bare import add, call_bare, has, timed
-from benchmarks.measure import nanoseconds
+from benchmarks.guards.bare import add, has, row
 from benchmarks.table import Row
 
 __all__ = ["rows"]
@@ -27,7 +26,6 @@ def _shapes() -> list[Row]:
     from mlguard_nb import Array, validate_input
 
     small = np.random.default_rng(0).random((64, 16), dtype="float32")
-    base = call_bare()
     shaped = validate_input(x=Array("b 16", "float32", nan="allow"))(_one)
     both = validate_input(x=Array("b d", "float32", nan="allow"), y=Array("b d", "float32", nan="allow"))(add)
     one_peers: dict[str, Callable[[], Any]] = {}
@@ -50,10 +48,9 @@ def _shapes() -> list[Row]:
         model_two = validate_call(_annotated(x=kind, y=kind))
         one_peers["numpydantic"] = lambda: model(small)
         two_peers["numpydantic"] = lambda: model_two(small, small)
-    ours_two = nanoseconds(lambda: both(small, small))
     return [
-        Row("validate shape + dtype, 1 array", nanoseconds(lambda: shaped(small)), base, timed(one_peers), None, 10.0),
-        Row("validate shape + dtype, 2 arrays", ours_two, base, timed(two_peers), None, 20.0),
+        row("validate shape + dtype, 1 array", lambda: shaped(small), one_peers, budget_ratio=10.0),
+        row("validate shape + dtype, 2 arrays", lambda: both(small, small), two_peers, budget_ratio=20.0),
     ]
 
 
@@ -78,8 +75,6 @@ def _values() -> list[Row]:
 
     small = np.random.default_rng(0).random(1024)
     large = np.random.default_rng(0).random(13_107_200)
-    base = call_bare()
-    total = nanoseconds(lambda: large.sum(), repeat=5)
     finite = validate_input(x=Array("n", "float64"))(_one)
     ranged = validate_input(x=Array("n", "float64", ge=0, le=1))(_one)
 
@@ -88,29 +83,22 @@ def _values() -> list[Row]:
             raise ValueError
         return x
 
-    large_by_hand = nanoseconds(lambda: by_hand(large), repeat=3)
+    peers = {"np.isfinite(x).all()": lambda: np.isfinite(small).all()}
     return [
-        Row(
-            "validate + finite, 8 kB",
-            nanoseconds(lambda: finite(small)),
-            base,
-            {"np.isfinite(x).all()": nanoseconds(lambda: np.isfinite(small).all())},
-            budget_ratio=40.0,
-        ),
-        Row(
+        row("validate + finite, 8 kB", lambda: finite(small), peers, budget_ratio=40.0),
+        row(
             "validate + range, 8 kB",
-            nanoseconds(lambda: ranged(small)),
-            base,
-            {"numpy by hand": nanoseconds(lambda: by_hand(small))},
+            lambda: ranged(small),
+            {"numpy by hand": lambda: by_hand(small)},
             budget_ratio=100.0,
         ),
-        Row(
+        row(
             "validate + range, 100 MB",
-            nanoseconds(lambda: ranged(large), repeat=5),
-            total,
-            {"numpy by hand": large_by_hand},
-            budget_ratio=1.3,
+            lambda: ranged(large),
+            {"numpy by hand": lambda: by_hand(large)},
+            base=large.sum,
             base_name="np.sum",
+            budget_ratio=1.3,
         ),
     ]
 
@@ -127,7 +115,6 @@ def _frames() -> list[Row]:
     frame = pd.DataFrame({"a": draw.random(1000), "b": draw.random(1000)})
     schema = Frame({"a": Col(float, ge=0, le=1), "b": Col(float, ge=0, le=1)})
     framed = validate_input(x=schema)(_one)
-    base = call_bare()
     peers: dict[str, Callable[[], Any]] = {}
     if has("pandera"):
         import pandera.pandas as pa
@@ -135,8 +122,7 @@ def _frames() -> list[Row]:
         columns = {name: pa.Column(float, pa.Check.in_range(0, 1)) for name in ("a", "b")}
         checked = pa.DataFrameSchema(columns)
         peers["pandera"] = lambda: checked.validate(frame)
-    ours = nanoseconds(lambda: framed(frame))
-    found = [Row("validate pandas frame 1000x2, ranges", ours, base, timed(peers), None, 1667.0)]
+    found = [row("validate pandas frame 1000x2, ranges", lambda: framed(frame), peers, budget_ratio=1667.0)]
     if has("polars"):
         import polars as pl
 
@@ -149,8 +135,7 @@ def _frames() -> list[Row]:
 
             of_polars = pp.DataFrameSchema({name: pp.Column(float, pp.Check.in_range(0, 1)) for name in ("a", "b")})
             peers["pandera"] = lambda: of_polars.validate(other)
-        ours = nanoseconds(lambda: framed(other))
-        found.append(Row("validate polars frame 1000x2, ranges", ours, base, timed(peers), None, 1667.0))
+        found.append(row("validate polars frame 1000x2, ranges", lambda: framed(other), peers, budget_ratio=1667.0))
     return found
 
 
@@ -164,5 +149,4 @@ def _scalars() -> list[Row]:
 
     ours = validate_input(x=int, y=int)(add)
     theirs = validate_call(typed)
-    peers = {"pydantic validate_call": nanoseconds(lambda: theirs(1, 2))}
-    return [Row("validate two scalars", nanoseconds(lambda: ours(1, 2)), call_bare(), peers)]
+    return [row("validate two scalars", lambda: ours(1, 2), {"pydantic validate_call": lambda: theirs(1, 2)})]

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import importlib
+import itertools
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
-from benchmarks import runtime
+from benchmarks import measure, runtime
 from benchmarks.table import Row, as_text, draw, times
 
 if sys.version_info >= (3, 11):
@@ -63,3 +65,16 @@ def test_each_group_of_rows_has_a_file_and_is_measured_in_a_process_of_its_own(m
     assert row.path == "memory_guard, no pressure"
     assert set(row.peers) == {"psutil.virtual_memory()"}
     assert 0 < row.ours < row.peers["psutil.virtual_memory()"]
+
+
+def test_a_slow_first_call_does_not_make_the_others_look_slow() -> None:
+    """The first call imports and starts threads; a turn still holds as many calls as fit into its time."""
+    calls = itertools.count()
+
+    def call() -> None:
+        if next(calls) == 0:
+            time.sleep(0.05)
+
+    measure.side_by_side({"": call}, repeat=2, seconds=0.002)
+
+    assert next(calls) > 100
