@@ -1,21 +1,28 @@
 """`python -m benchmarks [SECTION ...]`: measure, print, keep text and pictures below benchmarks/results/.
 
-A section is a module of this folder with a function `run(results: Path) -> str`: it measures, leaves its pictures in the
-folder `results`, and returns the text to print. The first line of its docstring is its line in `--help`.
+A section is a module of this folder with a function `run(results: Path) -> str`: it measures, leaves its picture in the
+folder `results` as NAME.png, and returns the text to print. The first line of its docstring is its line in `--help`.
+With `--accept` text and picture go into the docs: below the line `<!-- figures of NAME -->` of docs/benchmarks.md.
 """
 
 from __future__ import annotations
 
 import argparse
 import importlib
+import os
 import pkgutil
 import platform
+import re
+import shutil
 import subprocess
 import sys
+from datetime import datetime, timezone
 from pathlib import Path
 from types import ModuleType
 
 import benchmarks
+
+DOCS = Path(__file__).resolve().parents[1] / "docs"
 
 
 def sections() -> dict[str, ModuleType]:
@@ -40,21 +47,25 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--results", type=Path, default=Path(__file__).with_name("results"), help="folder for texts and pictures"
     )
+    parser.add_argument("--accept", action="store_true", help="put what was measured into docs/benchmarks.md")
     asked = parser.parse_args(arguments)
     unknown = [name for name in asked.section if name not in known]
     if unknown:
         parser.error(f"there is no section {', '.join(unknown)}; there are {', '.join(known)}")
     chosen = asked.section or list(known)
     if len(chosen) > 1:
-        return _each_alone(chosen, asked.results)
-    return _measure(chosen[0], known[chosen[0]], asked.results)
+        return _each_alone(chosen, ["--results", str(asked.results), *(["--accept"] if asked.accept else [])])
+    name = chosen[0]
+    text = _measure(name, known[name], asked.results)
+    if asked.accept:
+        accept(name, text, asked.results, DOCS)
+    return 0
 
 
-def _each_alone(names: list[str], results: Path) -> int:
+def _each_alone(names: list[str], options: list[str]) -> int:
     """Every section in an interpreter of its own: the threads that one starts are no load on the next."""
     codes = [
-        subprocess.run([sys.executable, "-m", "benchmarks", name, "--results", str(results)], check=False).returncode
-        for name in names
+        subprocess.run([sys.executable, "-m", "benchmarks", name, *options], check=False).returncode for name in names
     ]
     failed = [name for name, code in zip(names, codes, strict=True) if code]
     if failed:
@@ -62,14 +73,40 @@ def _each_alone(names: list[str], results: Path) -> int:
     return 1 if failed else 0
 
 
-def _measure(name: str, section: ModuleType, results: Path) -> int:
+def _measure(name: str, section: ModuleType, results: Path) -> str:
     results.mkdir(parents=True, exist_ok=True)
-    head = f"== {name}: Python {platform.python_version()}, {platform.system()} {platform.machine()}"
-    print(head, flush=True)
-    text = section.run(results)
-    (results / f"{name}.txt").write_text(f"{head}\n{text}\n")
-    print(f"{text}\nkept in {results}\n", flush=True)
-    return 0
+    head = f"{name}: {_machine()}"
+    print(f"== {head}", flush=True)
+    text = f"{head}\n{section.run(results)}\n"
+    (results / f"{name}.txt").write_text(text)
+    print(f"{text.partition(chr(10))[2]}kept in {results}\n", flush=True)
+    return text
+
+
+def _machine() -> str:
+    """When, on what, and how busy it was before."""
+    model = platform.machine()
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists() and (found := re.search(r"^model name\s*: (.*)$", cpuinfo.read_text(), re.MULTILINE)):
+        model = found[1]
+    load = f", load average {os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else ""
+    today = datetime.now(timezone.utc).date().isoformat()
+    return f"{today}, Python {platform.python_version()}, {platform.system()}, {os.cpu_count()} cores ({model}){load}"
+
+
+def accept(name: str, text: str, results: Path, docs: Path) -> None:
+    """Put `text`, and the section's picture where it made one, into the docs. ValueError where they have no place."""
+    page = docs / "benchmarks.md"
+    place = re.compile(rf"(<!-- figures of {name} -->\n\n```\n).*?(```\n)", re.DOTALL)
+    written, count = place.subn(lambda found: found[1] + text + found[2], page.read_text())
+    if count != 1:
+        raise ValueError(
+            f"{page} must have one line <!-- figures of {name} --> with a ``` block below it, it has {count}"
+        )
+    page.write_text(written)
+    picture = results / f"{name}.png"
+    if picture.exists():
+        shutil.copy(picture, docs / "pictures" / f"benchmarks-{name}.png")
 
 
 if __name__ == "__main__":

@@ -41,11 +41,12 @@ def row(
     base: Call = lambda: add(1, 2),
     base_name: str = "",
     budget_ratio: float | None = None,
+    budget: float | None = None,
     repeat: int = 7,
 ) -> Row:
     """All of them measured in turns: the base (by default a call of `add` without any guard), ours, each peer."""
     found = side_by_side({"": base, path: ours, **(peers or {})}, repeat=repeat)
-    return _row(path, found, base_name, budget_ratio)
+    return _row(path, found, base_name, budget_ratio, budget)
 
 
 def async_row(path: str, ours: Call, peers: Mapping[str, Call], *, budget_ratio: float | None = None) -> Row:
@@ -54,6 +55,8 @@ def async_row(path: str, ours: Call, peers: Mapping[str, Call], *, budget_ratio:
     return _row(path, found, "a bare await", budget_ratio)
 
 
-def _row(path: str, found: dict[str, float], base_name: str, budget_ratio: float | None) -> Row:
+def _row(
+    path: str, found: dict[str, float], base_name: str, budget_ratio: float | None, budget: float | None = None
+) -> Row:
     base, ours = found.pop(""), found.pop(path)
-    return Row(path, ours, base, found, budget_ratio=budget_ratio, base_name=base_name)
+    return Row(path, ours, base, found, budget, budget_ratio, base_name)

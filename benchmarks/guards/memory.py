@@ -9,11 +9,15 @@ __all__ = ["rows"]
 
 
 def rows() -> list[Row]:
-    """One row: the call path reads an attribute that the sampler keeps."""
+    """The call path reads an attribute that the sampler keeps; the sampler ticks ten times a second."""
     import psutil
 
     from mlguard_nb import memory_guard
+    from mlguard_nb.devices import Sampler
 
     ours = memory_guard(ram=0.99)(add)
     peers = {"psutil.virtual_memory()": psutil.virtual_memory}
-    return [row("memory_guard, no pressure", lambda: ours(1, 2), peers, budget_ratio=2.7)]
+    return [
+        row("memory_guard, no pressure", lambda: ours(1, 2), peers, budget_ratio=2.7),
+        row("one tick of the memory sampler", Sampler().tick, peers, budget=12_000),
+    ]

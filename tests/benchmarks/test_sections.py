@@ -38,3 +38,28 @@ def test_a_section_is_printed_and_kept_as_text(
 
     assert "a table, kept" in capsys.readouterr().out
     assert "a table, kept" in (tmp_path / "kept" / "runtime.txt").read_text()
+
+
+def test_accepted_figures_and_pictures_go_into_the_docs_and_nowhere_else(tmp_path: Path) -> None:
+    docs, results = tmp_path / "docs", tmp_path / "results"
+    (docs / "pictures").mkdir(parents=True)
+    results.mkdir()
+    page = docs / "benchmarks.md"
+    page.write_text("before\n\n<!-- figures of one -->\n\n```\nold\n```\n\n<!-- figures of two -->\n\n```\nkept\n```\n")
+    (results / "one.png").write_bytes(b"picture")
+
+    command.accept("one", "new, with a \\ in it\n", results, docs)
+
+    assert page.read_text().splitlines()[4:7] == ["```", "new, with a \\ in it", "```"]
+    assert page.read_text().endswith("<!-- figures of two -->\n\n```\nkept\n```\n")
+    assert (docs / "pictures" / "benchmarks-one.png").read_bytes() == b"picture"
+    with pytest.raises(ValueError, match="figures of three"):
+        command.accept("three", "", results, docs)
+
+
+@pytest.mark.parametrize("name", ["runtime", "simulations"])
+def test_the_docs_have_a_place_for_the_figures_and_show_the_picture(name: str) -> None:
+    page = (command.DOCS / "benchmarks.md").read_text()
+
+    assert page.count(f"<!-- figures of {name} -->\n\n```\n{name}: ") == 1
+    assert f"(pictures/benchmarks-{name}.png)" in page

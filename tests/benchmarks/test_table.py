@@ -60,11 +60,11 @@ def test_each_group_of_rows_has_a_file_and_is_measured_in_a_process_of_its_own(m
     assert all(callable(importlib.import_module(f"benchmarks.guards.{group}").rows) for group in runtime.GROUPS)
 
     monkeypatch.setattr(runtime, "GROUPS", ("memory",))
-    (row,) = runtime.rows()
+    guarded, tick = runtime.rows()
 
-    assert row.path == "memory_guard, no pressure"
-    assert set(row.peers) == {"psutil.virtual_memory()"}
-    assert 0 < row.ours < row.peers["psutil.virtual_memory()"]
+    assert (guarded.path, tick.path) == ("memory_guard, no pressure", "one tick of the memory sampler")
+    assert set(guarded.peers) == {"psutil.virtual_memory()"}
+    assert 0 < guarded.base < guarded.ours < guarded.peers["psutil.virtual_memory()"]
 
 
 def test_a_slow_first_call_does_not_make_the_others_look_slow() -> None:
