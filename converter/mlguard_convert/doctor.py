@@ -6,6 +6,7 @@ import json
 import os
 import platform
 import sys
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib import metadata
@@ -39,6 +40,7 @@ class Surroundings:
     environment: Mapping[str, str]
     proc: Path = Path("/proc")
     system: str = sys.platform
+    dev: Path = Path("/dev")
 
     def version(self, distribution: str) -> str | None:
         """The installed version of a distribution, None where it is not installed."""
@@ -100,10 +102,11 @@ def _devices(machine: Machine, reading: Reading, seconds: float, around: Surroun
     if isinstance(gpus, Unknown):
         absent = "not found" in gpus.reason or "no NVIDIA driver" in gpus.reason or not _has_device(around)
         if absent:
-            return Finding("none", "driver", (gpus.reason,)), Finding("none", "GPU", ("–",))
+            return Finding("none", "driver", (_parted(gpus.reason)[0],)), Finding("none", "GPU", ("–",))
         later = "not known until the driver answers"
+        cause, step = _parted(gpus.reason)
         return (
-            Finding("FAIL", "driver", (gpus.reason,), gpus.reason),
+            Finding("FAIL", "driver", (cause,), step),
             Finding("–", "GPU", (later,)),
             Finding("–", "processes", (later,)),
         )
@@ -113,6 +116,8 @@ def _devices(machine: Machine, reading: Reading, seconds: float, around: Surroun
     timed = f"a memory reading takes {seconds * 1e6:.0f} µs"
     rows = [Finding("ok", "driver", (f"{version}; {timed}" if version else timed,))]
     rows.extend(_gpu(gpu) for gpu in gpus)
+    rows.extend(_slices(gpus))
+    rows.extend(_permissions(around))
     rows.append(_visible(gpus, around))
     processes = machine.gpu_processes()
     if isinstance(processes, Unknown):
@@ -140,8 +145,29 @@ def _gpu(gpu: Gpu) -> Finding:
     gives = [name for name, value in named.items() if not isinstance(value, Unknown)]
     lines = (f"{gpu.name}, {total}, {gpu.uuid[:12]}", f"gives {', '.join(gives)}" if gives else "gives nothing")
     if isinstance(gpu.used_bytes, Unknown):
-        return Finding("FAIL", f"GPU {gpu.index}", (*lines, gpu.used_bytes.reason), gpu.used_bytes.reason)
+        cause, step = _parted(gpu.used_bytes.reason)
+        return Finding("FAIL", f"GPU {gpu.index}", (*lines, cause), step)
     return Finding("ok", f"GPU {gpu.index}", lines)
+
+
+def _slices(gpus: Sequence[Gpu]) -> tuple[Finding, ...]:
+    slices = [gpu for gpu in gpus if gpu.mig]
+    if not slices:
+        return ()
+    cards = len({gpu.index for gpu in slices})
+    said = f"{len(slices)} slices of {cards} card{'s' if cards != 1 else ''}: memory is shown for each"
+    return (Finding("ok", "MIG", (said, "utilisation and power are not: the driver counts them for the whole card")),)
+
+
+def _permissions(around: Surroundings) -> tuple[Finding, ...]:
+    """The device files of the driver; nothing where there are none (WSL, other systems)."""
+    files = sorted(around.dev.glob("nvidia[0-9]*")) + sorted(around.dev.glob("nvidiactl"))
+    closed = [file.name for file in files if not os.access(file, os.R_OK | os.W_OK)]
+    if closed:
+        said = f"this user may not use {', '.join(closed)} in {around.dev}: a cell cannot reach those GPUs"
+        step = f"ask the administrator for access to {around.dev}/nvidia* (often the group video or render)"
+        return (Finding("FAIL", "permissions", (said,), step),)
+    return (Finding("ok", "permissions", ("the device files can be used",)),) if files else ()
 
 
 def _visible(gpus: Sequence[Gpu], around: Surroundings) -> Finding:
@@ -193,7 +219,8 @@ def _jupyter(around: Surroundings) -> tuple[Finding, ...]:
     except ImportError:
         said = "Jupyter is not installed here; the guards work without it"
         return (Finding("none", "server", (said,)),)
-    return _server(jupyter_config_path(), around), _lab(jupyter_path("labextensions"), around)
+    configured = jupyter_config_path()
+    return _server(configured, around), _lab(jupyter_path("labextensions"), configured, around)
 
 
 def _server(folders: Sequence[str], around: Surroundings) -> Finding:
@@ -215,9 +242,17 @@ def _server(folders: Sequence[str], around: Surroundings) -> Finding:
     return Finding("ok", "server", ("extension on; 1 reading a second while someone watches",))
 
 
-def _lab(folders: Sequence[str], around: Surroundings) -> Finding:
+def _lab(folders: Sequence[str], configured: Sequence[str], around: Surroundings) -> Finding:
     if around.version("jupyterlab") is None:
         return Finding("none", "JupyterLab", ("not installed here",))
+    for folder in configured:  # the first folder that speaks of it wins
+        file = Path(folder) / "labconfig" / "page_config.json"
+        off = _read_json(file).get("disabledExtensions", {}).get("mlguard-nb")
+        if off is True:
+            said = f"the browser part is switched off in {file}"
+            return Finding("FAIL", "JupyterLab", (said,), "jupyter labextension enable mlguard-nb")
+        if off is False:
+            break
     for folder in folders:
         version = _read_json(Path(folder) / "mlguard-nb" / "package.json").get("version")
         if version == __version__:
@@ -236,7 +271,7 @@ def text(found: Sequence[Finding], around: Surroundings) -> str:
     versions += [f"JupyterLab {lab}"] if lab else []
     lines = [", ".join([*versions, f"{platform.system()} {platform.machine()}"]), ""]
     for one in found:
-        first, *rest = one.lines
+        first, *rest = [part for line in one.lines for part in _folded(line, _WIDTH + 7)]
         lines.append(f" {one.state:<5} {one.subject:<{_WIDTH - 1}} {first}")
         lines.extend(f"{'':{_WIDTH + 7}}{line}" for line in rest)
     lines += ["", *_verdict(found)]
@@ -258,8 +293,22 @@ def _verdict(found: Sequence[Finding]) -> list[str]:
         for word, count in (("failure", counts["FAIL"]), ("warning", counts["warn"]))
         if count
     ]
-    steps = [f"  {number}  {one.subject:<10}  {one.next_step}" for number, one in enumerate(bad, 1)]
+    steps = []
+    for number, one in enumerate(bad, 1):
+        first, *rest = _folded(one.next_step, 17)
+        steps += [f"  {number}  {one.subject:<11} {first}", *(f"{'':17}{line}" for line in rest)]
     return [f"{', '.join(words)}. In this order:", *steps]
+
+
+def _folded(line: str, indent: int) -> list[str]:
+    """`line` in pieces that fit a terminal of 80 columns; a path or a command is never broken."""
+    return textwrap.wrap(line, 80 - indent, break_long_words=False, break_on_hyphens=False) or [""]
+
+
+def _parted(reason: str) -> tuple[str, str]:
+    """A driver's reason as what is so and what to do about it; a reason that names no step is both."""
+    cause, _, step = reason.partition("; ")
+    return cause, step or reason
 
 
 def _has_device(around: Surroundings) -> bool:

@@ -5,7 +5,7 @@ import type { TranslationBundle } from '@jupyterlab/translation';
 import { IDisposable } from '@lumino/disposable';
 import { h } from './dom';
 import type { CellEnd, NotebookInFront } from './front';
-import { LiveModel, shareOf } from './model';
+import { LiveModel, shareOf, sharesMemory } from './model';
 import type { Level } from './signs';
 import { age, duration, gib, percent } from './words';
 
@@ -61,7 +61,8 @@ export class Announcer implements IDisposable {
     }
     for (const device of model.devices) {
       const share = shareOf(device);
-      const isLost = device.gpu !== null && device.used.value === null;
+      const isLost =
+        device.gpu !== null && device.used.value === null && !sharesMemory(device);
       if (isLost !== (this._lost.get(device.key) ?? false)) {
         this._lost.set(device.key, isLost);
         this.say(

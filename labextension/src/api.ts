@@ -2,7 +2,8 @@
 
 import { URLExt } from '@jupyterlab/coreutils';
 import { ServerConnection } from '@jupyterlab/services';
-import type { DirectiveRead, ServerMessage } from './messages';
+import { KINDS, type DirectiveRead, type ServerMessage } from './messages';
+import { conforms } from './shapes';
 
 /** The server part is not installed or not enabled. */
 export class ServerPartMissing extends Error {}
@@ -90,11 +91,11 @@ export interface Progress {
 
 type Json = Readonly<Record<string, unknown>>;
 
-/** A message of the stream, or null for anything that this page does not know. */
+/** A message of the stream, or null for anything that this page does not know or that is not as its kind should be. */
 export function readMessage(text: unknown): ServerMessage | null {
   const data: unknown = typeof text === 'string' ? parsed(text) : null;
-  const known = ['hello', 'history', 'sample', 'holders'];
-  return isObject(data) && known.includes(String(data.kind))
+  const shape = isObject(data) && typeof data.kind === 'string' ? KINDS[data.kind] : undefined;
+  return shape !== undefined && conforms(data, shape)
     ? (data as unknown as ServerMessage)
     : null;
 }
@@ -119,7 +120,7 @@ export class Api {
   }
 
   /** What each %%guard line means. */
-  async directives(lines: readonly string[]): Promise<readonly DirectiveRead[]> {
+  async directives(lines: readonly string[]): Promise<readonly (DirectiveRead | null)[]> {
     const response = await this.request('directive', {
       method: 'POST',
       body: JSON.stringify({ lines })
@@ -127,7 +128,9 @@ export class Api {
     await mustBeOk(response);
     const data: unknown = await response.json();
     const read = isObject(data) ? data.directives : null;
-    return Array.isArray(read) ? (read as DirectiveRead[]) : [];
+    return Array.isArray(read)
+      ? read.map((one: unknown) => (conforms(one, 'DirectiveRead') ? (one as DirectiveRead) : null))
+      : [];
   }
 
   /** The plan of an export; nothing is run or written. */

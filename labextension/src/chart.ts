@@ -97,11 +97,28 @@ function memory(
       d: `M0 ${warning.toFixed(1)}H${plane.width}`
     }),
     s('text', { x: 2, y: warning + 11 }, percent(model.thresholds.warning)),
+    ...lossMark(device, plane, trans),
     ...stopMark(stop, y, plane, trans),
     area('is-device-area', all, plane, y),
     s('path', { class: 'is-device', d: linePath(all, plane.x, y) }),
     area('is-own-area', own, plane, y),
     s('path', { class: 'is-own', d: linePath(own, plane.x, y) })
+  ];
+}
+
+/** Nothing was read since a device was lost: an empty field with the time in it, not a line at zero. */
+function lossMark({ lost }: Device, plane: Plane, trans: TranslationBundle): Child[] {
+  if (lost === null) {
+    return [];
+  }
+  const from = Math.max(0, plane.x(lost.wall));
+  return [
+    s('path', { class: 'is-lost', d: `M${from.toFixed(1)} 6H${plane.width}V${MEMORY_HEIGHT}H${from.toFixed(1)}Z` }),
+    s(
+      'text',
+      { class: 'is-text', x: plane.width - 2, y: MEMORY_HEIGHT - 6, 'text-anchor': 'end' },
+      trans.__('no reading since %1', timeOfDay(lost.wall))
+    )
   ];
 }
 

@@ -22,7 +22,7 @@ const STEADY_SECONDS = 20;
 const STEADY_FIT = 0.9;
 const LONGEST_SECONDS = 3600;
 const LEAST_READINGS = 8;
-const ERRORS = 2; // standard errors on either side: 95 % of a straight line with independent noise
+const ERRORS = 2.5; // standard errors on either side: 95 % for a slope, with room for the noise of the last reading
 
 /** The slope over the last 20 s, or null when there are too few readings, a gap, or no straight line. */
 export function steadySlope(readings: readonly Reading[]): Slope | null {

@@ -57,7 +57,9 @@ export class GuardForm {
     );
     const box = anchor.getBoundingClientRect();
     this._node.style.left = `${Math.max(8, Math.min(box.left, window.innerWidth - 430))}px`;
-    this._node.style.top = `${Math.max(8, Math.min(box.bottom + 4, window.innerHeight - 520))}px`;
+    const top = Math.max(8, Math.min(box.bottom + 4, window.innerHeight - 520));
+    this._node.style.top = `${top}px`;
+    this._node.style.maxHeight = `${window.innerHeight - top - 8}px`;
     document.body.append(this._node);
     for (const type of ['input', 'click', 'cancel']) {
       this._node.addEventListener(type, this);
@@ -173,7 +175,7 @@ export class GuardForm {
       h('code', { class: 'mlguard-Form-line' }, ...this.marked(line)),
       h(
         'div',
-        { class: 'mlguard-Form-foot' },
+        { class: 'mlguard-Dialog-foot' },
         h('button', { type: 'button', class: 'mlguard-link', 'data-do': 'remove' }, trans.__('Remove guard')),
         h('span', { class: 'mlguard-push' }),
         h('button', { type: 'button', class: 'mlguard-reject', 'data-do': 'cancel' }, trans.__('Cancel')),
@@ -236,7 +238,7 @@ export class GuardForm {
           .map(choice => h('option', { value: choice, selected: choice === value }, this.choice(option, choice)))
       );
     }
-    const isShort = /^(COUNT|DURATION|SIZE|SHARE\|SIZE|INDEX\|UUID)$/.test(option.takes);
+    const isShort = /^(COUNT|DURATION|SIZE|SHARE\|SIZE)$/.test(option.takes);
     return h('input', {
       ...attributes,
       type: 'text',

@@ -129,3 +129,24 @@ export interface Watch {
 export type ServerMessage = Hello | History | Sample | Holders;
 
 export type ClientMessage = Watch;
+
+/** The type of every field: what comes from a server is compared with it before it is believed. */
+export const SHAPES: Readonly<Record<string, Readonly<Record<string, string>>>> = {
+  Measured: { value: "number | null", reason: "string | null" },
+  RamNow: { used: "Measured", limit: "Measured", source: "'container' | 'machine'" },
+  GpuNow: { uuid: "string", index: "number", name: "string", mig: "boolean", used: "Measured", total: "Measured", utilisation: "Measured", temperature: "Measured", power: "Measured", power_limit: "Measured" },
+  Held: { uuid: "string", used: "Measured" },
+  KernelNow: { kernel_id: "string", name: "string", path: "string | null", state: "string", last_activity: "number | null", pid: "number | null", elsewhere: "string | null", visible: "readonly string[] | null", ram: "Measured", gpus: "readonly Held[]" },
+  OtherNow: { who: "'server' | 'other_users' | 'not_attributed' | 'rest'", count: "number | null", ram: "Measured", gpus: "readonly Held[]" },
+  DevicePoint: { uuid: "string", used: "number | null", utilisation: "number | null" },
+  KernelPoint: { kernel_id: "string", ram: "number | null", gpus: "readonly DevicePoint[]" },
+  Point: { wall: "number", ram: "number | null", gpus: "readonly DevicePoint[]", kernels: "readonly KernelPoint[]" },
+  DirectiveRead: { line: "string", phrases: "readonly string[]", policy: "Readonly<Record<string, unknown>> | null", error: "string | null", hint: "string | null", span: "readonly number[] | null" },
+  Hello: { kind: "'hello'", version: "string", host: "string", interval: "number", minimum_interval: "number" },
+  History: { kind: "'history'", points: "readonly Point[]" },
+  Sample: { kind: "'sample'", wall: "number", ram: "RamNow", gpus: "readonly GpuNow[]", gpus_reason: "string | null" },
+  Holders: { kind: "'holders'", wall: "number", kernels: "readonly KernelNow[]", others: "readonly OtherNow[]" }
+};
+
+/** The shape of each kind of message. */
+export const KINDS: Readonly<Record<string, string>> = { hello: 'Hello', history: 'History', sample: 'Sample', holders: 'Holders' };

@@ -31,6 +31,12 @@ export interface Device {
   readonly lost: Loss | null;
 }
 
+/** Whether a device answers and has no memory to tell of (it shares the machine's): nothing is lost or broken. */
+export function sharesMemory({ gpu, used, limit, lost }: Device): boolean {
+  const answers = gpu !== null && (gpu.utilisation.value ?? gpu.temperature.value) !== null;
+  return answers && lost === null && used.value === null && limit.value === null;
+}
+
 /** What was last known of a device that gives no reading any more; `wall` is when. */
 export interface Loss {
   readonly wall: number;

@@ -2,7 +2,7 @@
 
 import type { TranslationBundle } from '@jupyterlab/translation';
 import { h, type Child } from './dom';
-import type { LiveModel } from './model';
+import { sharesMemory, type LiveModel } from './model';
 import { sign, type Sign } from './signs';
 import { age, timeOfDay } from './words';
 
@@ -29,7 +29,15 @@ export function notices(model: LiveModel, trans: TranslationBundle): Child[] {
     );
   }
   for (const device of model.devices) {
-    if (device.gpu !== null && device.used.value === null && !device.gpu.mig) {
+    if (sharesMemory(device)) {
+      found.push(
+        notice(
+          'note',
+          trans.__('%1 has no memory of its own to show.', device.label),
+          `${capital(device.used.reason ?? '')}.`
+        )
+      );
+    } else if (device.gpu !== null && device.used.value === null && !device.gpu.mig) {
       found.push(
         notice(
           'critical',

@@ -10,7 +10,7 @@ import { deviceBlocks } from './devices';
 import { h, patch, unchanged, type Child } from './dom';
 import { CellRow, mainDevice, NotebookInFront, stopOf } from './front';
 import { cellTable, ledger } from './ledger';
-import { LiveModel } from './model';
+import { LiveModel, sharesMemory } from './model';
 import { notices } from './notices';
 import { sign } from './signs';
 import type { Stream } from './stream';
@@ -66,7 +66,9 @@ export class GuardPanel extends Widget {
     return (
       this.parts.model.device(
         this._chosen ??
-          mainDevice(this.parts.model.devices.map(device => device.key))
+          mainDevice(
+            this.parts.model.devices.filter(device => !sharesMemory(device)).map(device => device.key)
+          )
       )?.key ?? 'ram'
     );
   }

@@ -4,7 +4,7 @@ import type { TranslationBundle } from '@jupyterlab/translation';
 import { Widget } from '@lumino/widgets';
 import { sparkline } from './bar';
 import { h, patch, type Child } from './dom';
-import { Device, LiveModel, shareOf } from './model';
+import { Device, LiveModel, shareOf, sharesMemory } from './model';
 import { sign } from './signs';
 import type { Forecast } from './forecast';
 import { age, DASH, doubt, gib, percent, rounded, shortGib } from './words';
@@ -104,7 +104,9 @@ export class StatusItem extends Widget {
     const visible = this.model.kernel?.visible;
     const gpus = this.model.devices.filter(
       device =>
-        device.gpu !== null && (!visible || visible.includes(device.key))
+        device.gpu !== null &&
+        !sharesMemory(device) &&
+        (!visible || visible.includes(device.key))
     );
     return (
       [...gpus].sort(

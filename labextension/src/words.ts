@@ -54,7 +54,7 @@ export function duration(seconds: number): string {
 
 /** "40 s", "2 min": two figures, so that a forecast does not flicker. */
 export function rounded(seconds: number): string {
-  if (seconds < 60) {
+  if (seconds < 57.5) {
     return `${Math.max(5, Math.round(seconds / 5) * 5)} s`;
   }
   if (seconds < 3600) {

@@ -206,12 +206,13 @@ def as_json(message: Any) -> dict[str, Any]:
 
 
 def typescript() -> str:
-    """labextension/src/messages.ts: an interface for each message, and the two unions."""
+    """labextension/src/messages.ts: an interface for each message, the two unions, and the shapes to check them by."""
     blocks = [
         "/** The messages between server and page. Written by mlguard_nb/telemetry/wire.py: do not edit. */\n",
         *(_interface(message) for message in (*_PARTS, *SERVER_MESSAGES, *CLIENT_MESSAGES)),
         _union("ServerMessage", SERVER_MESSAGES),
         _union("ClientMessage", CLIENT_MESSAGES),
+        _shapes(),
     ]
     return "\n".join(blocks)
 
@@ -225,6 +226,23 @@ def _interface(message: type[Any]) -> str:
 
 def _union(name: str, messages: tuple[type[Any], ...]) -> str:
     return f"export type {name} = {' | '.join(message.__name__ for message in messages)};\n"
+
+
+def _shapes() -> str:
+    """The same as data: what a page compares a message with before it believes it."""
+    lines = ["/** The type of every field: what comes from a server is compared with it before it is believed. */"]
+    lines.append("export const SHAPES: Readonly<Record<string, Readonly<Record<string, string>>>> = {")
+    messages = (*_PARTS, *SERVER_MESSAGES)
+    for message in messages:
+        hints = get_type_hints(message)
+        inner = ", ".join(f'{field.name}: "{_type(hints[field.name])}"' for field in fields(message))
+        lines.append(f"  {message.__name__}: {{ {inner} }}" + ("" if message is messages[-1] else ","))
+    kinds = ", ".join(
+        f"{get_args(get_type_hints(message)['kind'])[0]}: '{message.__name__}'" for message in SERVER_MESSAGES
+    )
+    lines += ["};", "", "/** The shape of each kind of message. */"]
+    lines += [f"export const KINDS: Readonly<Record<string, string>> = {{ {kinds} }};", ""]
+    return "\n".join(lines)
 
 
 def _type(hint: Any) -> str:

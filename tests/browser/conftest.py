@@ -11,16 +11,17 @@ import socket
 import subprocess
 import sys
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Locator, Page
 
+GIB = 2**30
 ROOT = Path(__file__).resolve().parents[2]
 ARTEFACTS = ROOT / "tests" / "artefacts"
 PICTURES = ROOT / "docs" / "pictures"
@@ -42,6 +43,19 @@ class Lab:
     token: str
     root: Path
     log: Path
+    launch: Callable[[], None]
+    processes: list[subprocess.Popen[bytes]]
+
+    def settings(self, **values: object) -> None:
+        """Store what a user set for our plugin; a page that is opened afterwards knows it."""
+        request = urllib.request.Request(
+            f"{self.base}/lab/api/settings/mlguard-nb:plugin",
+            data=json.dumps({"raw": json.dumps(values)}).encode(),
+            headers={"Authorization": f"token {self.token}", "Content-Type": "application/json"},
+            method="PUT",
+        )
+        with urllib.request.urlopen(request):
+            pass
 
 
 def free_port() -> int:
@@ -81,7 +95,7 @@ def make_lab(bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     """A function that starts a server; `variables` go into its environment, `enabled=False` leaves our part out."""
     started: list[subprocess.Popen[bytes]] = []
 
-    def make(*, enabled: bool = True, **variables: str) -> Lab:
+    def make(*, enabled: bool = True, application: str = "jupyterlab", **variables: str) -> Lab:
         home = tmp_path_factory.mktemp("home")
         root = home / "work"
         extensions = home / "path" / "labextensions"
@@ -106,26 +120,34 @@ def make_lab(bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         words = [
             "--allow-root", "--no-browser", "--ip=127.0.0.1", f"--port={port}", "--ServerApp.port_retries=0",
             f"--IdentityProvider.token={token}", f"--ServerApp.root_dir={root}", "--ServerApp.base_url=/user/ada/",
-            "--LabApp.expose_app_in_browser=True",
+            "--LabApp.expose_app_in_browser=True", "--JupyterNotebookApp.expose_app_in_browser=True",
             f"--ServerApp.jpserver_extensions={{'mlguard_nb': {enabled}}}",
         ]  # fmt: skip
-        with log.open("wb") as output:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "jupyterlab", *words],
-                cwd=root,
-                env=environment,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-        started.append(process)
         base = f"http://127.0.0.1:{port}/user/ada"
-        wait_until_it_answers(base, process, log)
-        return Lab(base, token, root, log)
+
+        processes: list[subprocess.Popen[bytes]] = []
+
+        def launch() -> None:
+            with log.open("ab") as output:
+                process = subprocess.Popen(
+                    [sys.executable, "-m", application, *words],
+                    cwd=root,
+                    env=environment,
+                    stdout=output,
+                    stderr=subprocess.STDOUT,
+                    start_new_session=True,
+                )
+            started.append(process)
+            processes.append(process)
+            wait_until_it_answers(base, process, log)
+
+        launch()
+        return Lab(base, token, root, log, launch, processes)
 
     yield make
     for process in started:
-        os.killpg(process.pid, signal.SIGTERM)
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGTERM)
     for process in started:
         try:
             process.wait(20)
@@ -180,6 +202,58 @@ def page(browser: Browser) -> Iterator[Page]:
     context.close()
     ours = [error for error in errors if "mlguard" in error]
     assert ours == []
+
+
+@pytest.fixture(scope="session")
+def nvml_library(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a libnvidia-ml.so.1 without a driver."""
+    compiler = shutil.which("cc")
+    if compiler is None:
+        pytest.skip("NOT TESTED: the NVML double needs a C compiler (cc), and there is none")
+    folder = tmp_path_factory.mktemp("nvml")
+    source = ROOT / "tests/devices/nvml_double.c"
+    subprocess.run([compiler, "-shared", "-fPIC", "-O1", "-o", folder / "libnvidia-ml.so.1", source], check=True)
+    return folder
+
+
+class Gpus:
+    """The state of the double: its GPUs stand in a file that is read again on every call."""
+
+    def __init__(self, state: Path) -> None:
+        self.state = state
+
+    def are(self, *used_gib: float, lost: bool = False, processes: dict[int, float] | None = None) -> None:
+        """Cards of 80 GiB with so much in use; `processes` hold theirs on the first one."""
+        lines = [
+            f"gpu GPU-{index:08d}-0000-0000-0000-000000000000 {80 * GIB} {int(used * GIB)} 97 61 312000 400000 "
+            "NVIDIA A100-SXM4-80GB"
+            for index, used in enumerate(used_gib)
+        ]
+        lines += [f"process 0 {pid} {int(held * GIB)}" for pid, held in (processes or {}).items()]
+        if lost:
+            lines.append("error nvmlDeviceGetMemoryInfo 15 -1")
+        self.say(*lines)
+
+    def say(self, *lines: str) -> None:
+        """The state word for word, as tests/devices/nvml_double.c reads it."""
+        self.state.with_suffix(".new").write_text("\n".join(lines) + "\n")
+        self.state.with_suffix(".new").replace(self.state)
+
+    def unload(self) -> None:
+        """The kernel module is gone: the driver is "not loaded" until a state is written again."""
+        self.state.unlink()
+
+
+@pytest.fixture(scope="session")
+def gpus(tmp_path_factory: pytest.TempPathFactory) -> Gpus:
+    found = Gpus(tmp_path_factory.mktemp("gpus") / "state.txt")
+    found.are(16.3)
+    return found
+
+
+@pytest.fixture(scope="session")
+def gpu_lab(make_lab: Any, gpus: Gpus, nvml_library: Path) -> Lab:
+    return make_lab(LD_LIBRARY_PATH=str(nvml_library), MLGUARD_NVML_STATE=str(gpus.state))
 
 
 def keep(page: Page, name: str, *, picture: str | None = None, of: Locator | None = None) -> None:

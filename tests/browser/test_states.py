@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
-import subprocess
 import urllib.request
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.browser.conftest import ROOT, Lab, keep
+from tests.browser.conftest import Gpus, Lab, keep
 from tests.browser.test_lab import cell, open_notebook, run, write_notebook
 
 if TYPE_CHECKING:
@@ -20,7 +18,6 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
 
-GIB = 2**30
 TRAINING = (
     "%load_ext mlguard_nb",
     "shards, attempts = 40, []",
@@ -30,49 +27,6 @@ TRAINING = (
     "        raise ConnectionResetError(f'shard {shard} of {shards}')",
     "largest = max(len(batch) for batch in batches)",
 )
-
-
-@pytest.fixture(scope="session")
-def nvml_library(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a libnvidia-ml.so.1 without a driver."""
-    compiler = shutil.which("cc")
-    if compiler is None:
-        pytest.skip("NOT TESTED: the NVML double needs a C compiler (cc), and there is none")
-    folder = tmp_path_factory.mktemp("nvml")
-    source = ROOT / "tests/devices/nvml_double.c"
-    subprocess.run([compiler, "-shared", "-fPIC", "-O1", "-o", folder / "libnvidia-ml.so.1", source], check=True)
-    return folder
-
-
-class Gpus:
-    """The state of the double: its GPUs stand in a file that is read again on every call."""
-
-    def __init__(self, state: Path) -> None:
-        self.state = state
-
-    def are(self, *used_gib: float, lost: bool = False, processes: dict[int, float] | None = None) -> None:
-        lines = [
-            f"gpu GPU-{index:08d}-0000-0000-0000-000000000000 {80 * GIB} {int(used * GIB)} 97 61 312000 400000 "
-            "NVIDIA A100-SXM4-80GB"
-            for index, used in enumerate(used_gib)
-        ]
-        lines += [f"process 0 {pid} {int(held * GIB)}" for pid, held in (processes or {}).items()]
-        if lost:
-            lines.append("error nvmlDeviceGetMemoryInfo 15 -1")
-        self.state.with_suffix(".new").write_text("\n".join(lines) + "\n")
-        self.state.with_suffix(".new").replace(self.state)
-
-
-@pytest.fixture(scope="session")
-def gpus(tmp_path_factory: pytest.TempPathFactory) -> Gpus:
-    found = Gpus(tmp_path_factory.mktemp("gpus") / "state.txt")
-    found.are(16.3)
-    return found
-
-
-@pytest.fixture(scope="session")
-def gpu_lab(make_lab: Any, gpus: Gpus, nvml_library: Path) -> Lab:
-    return make_lab(LD_LIBRARY_PATH=str(nvml_library), MLGUARD_NVML_STATE=str(gpus.state))
 
 
 def test_a_gpu_is_shown_from_well_to_full_to_lost(gpu_lab: Lab, gpus: Gpus, page: Page) -> None:

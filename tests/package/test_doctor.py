@@ -1,4 +1,4 @@
-"""doctor and top say what is so on recorded machines, and never a made-up number."""
+"""doctor says what is so on recorded machines, and never a made-up number."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from mlguard_convert import doctor, top
+from mlguard_convert import doctor
 from mlguard_nb.devices import Gpu, GpuProcess, Ram, Reading, Unknown
 
 GIB = 2**30
@@ -117,34 +117,35 @@ def test_torch_without_cuda_on_a_gpu_box_warns(proc: Path) -> None:
     assert states(doctor.findings(Recorded(CONTAINER, (CARD,)), around))["frameworks"] == "warn"
 
 
-def test_top_draws_bars_from_the_reading() -> None:
-    """Used of limit, a line of the last readings, and no line wider than the terminal."""
-    reading = Recorded(CONTAINER, (CARD,)).read()
-    history = top.History()
-    for used in (4 * GIB, Unknown("gone"), 15 * GIB):
-        history.add("RAM", used, 16 * GIB)
-    picture = top.picture(reading, history, None, 1.0, width=80)
-    assert "5.0 of  16.0 GiB  container" in picture
-    assert "16.0 of  80.0 GiB  A100" in picture
-    assert "▃ █" in picture, "a reading that failed is a gap"
-    assert "util   97 %" in picture
-    assert max(len(line) for line in picture.splitlines()) <= 80
+def test_slices_and_device_files_are_told(proc: Path, tmp_path: Path) -> None:
+    """MIG says what it gives; a device file that this user may not open is a failure that names it."""
+    around = Installed(proc)
+    part = Gpu(
+        "MIG-1", 0, "A100 MIG 3g.40gb", 39 * GIB, 0, 39 * GIB, Unknown("-"), 40.0, Unknown("-"), Unknown("-"), True
+    )
+    object.__setattr__(around, "dev", tmp_path / "dev")
+    (tmp_path / "dev").mkdir()
+    (tmp_path / "dev" / "nvidia0").write_text("")
+    found = doctor.findings(Recorded(CONTAINER, (part,)), around)
+    assert (states(found)["MIG"], states(found)["permissions"]) == ("ok", "ok")
+    assert "1 slices of 1 card: memory is shown for each" in doctor.text(found, around)
+    (tmp_path / "dev" / "nvidia1").symlink_to(tmp_path / "gone")
+    found = doctor.findings(Recorded(CONTAINER, (part,)), around)
+    assert states(found)["permissions"] == "FAIL"
+    assert "may not use nvidia1" in doctor.text(found, around)
 
 
-def test_top_without_a_reading_says_so() -> None:
-    """A dash and the reason, never 0.0."""
-    dead = Unknown("the driver does not answer")
-    reading = Recorded(Ram(dead, dead), dead).read()
-    picture = top.picture(reading, top.History(), None, 1.0)
-    assert "not known" in picture
-    assert "the driver does not answer" in picture
-    assert "0.0" not in picture
-
-
-def test_top_tells_the_whole_next_step_in_a_narrow_terminal() -> None:
-    """A reason is folded at the width of the terminal, never cut off."""
-    reason = "no NVIDIA driver here (libnvidia-ml was not found); install it, or start the container with --gpus all"
-    reading = Reading(1_700_000_000.0, LAPTOP, Unknown(reason))
-    picture = top.picture(reading, top.History(), None, 1.0, width=60)
-    assert reason in " ".join(picture.split())
-    assert max(len(line) for line in picture.splitlines()) <= 60
+def test_a_browser_part_that_is_switched_off_is_a_failure(
+    proc: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Installed and disabled: the panel never appears, so doctor says where it was switched off, and how to undo it."""
+    config = tmp_path / "config"
+    (config / "labconfig").mkdir(parents=True)
+    page = config / "labconfig" / "page_config.json"
+    page.write_text('{"disabledExtensions": {"mlguard-nb": true}}')
+    monkeypatch.setenv("JUPYTER_CONFIG_PATH", str(config))
+    around = Installed(proc, {"jupyterlab": "4.6.0"})
+    found = next(one for one in doctor.findings(Recorded(CONTAINER, ()), around) if one.subject == "JupyterLab")
+    assert found.state == "FAIL"
+    assert str(page) in found.lines[0]
+    assert found.next_step == "jupyter labextension enable mlguard-nb"

@@ -1,0 +1,194 @@
+"""What a person sees when drivers, kernels, servers and folders fail: cause and next step, and no crash."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import urllib.request
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.browser.conftest import GIB, Gpus, Lab, keep
+from tests.browser.test_lab import open_notebook, run, write_notebook
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Locator, Page
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
+
+CARD = f"gpu GPU-a {80 * GIB} {12 * GIB} 97 61 312000 400000 NVIDIA A100-SXM4-80GB"
+
+
+def open_panel(page: Page, lab: Lab, name: str, *cells: str) -> Locator:
+    write_notebook(lab, name, cells or ("x = 1",))
+    open_notebook(page, lab, name)
+    page.locator(".mlguard-Status").click()
+    return page.locator("#mlguard-panel")
+
+
+def kernels(lab: Lab) -> dict[str, Any]:
+    with urllib.request.urlopen(f"{lab.base}/mlguard/sample?token={lab.token}") as answer:
+        return {kernel["name"]: kernel for kernel in json.load(answer)["holders"]["kernels"]}
+
+
+def test_each_thing_that_the_driver_will_not_say_has_its_reason(gpu_lab: Lab, gpus: Gpus, page: Page) -> None:
+    """One page, one driver in every state: slices, refusals, unified memory, a stranger's namespace, not loaded, back."""
+    from playwright.sync_api import expect
+
+    gpus.say(
+        CARD,
+        f"slice 0 MIG-1 {39 * GIB} {12 * GIB} NVIDIA A100 MIG 3g.40gb",
+        f"slice 0 MIG-2 {19 * GIB} 0 NVIDIA A100 MIG 2g.20gb",
+    )
+    panel = open_panel(page, gpu_lab, "driver.ipynb")
+    expect(panel.locator(".mlguard-Devices tbody tr")).to_have_count(2)
+    expect(panel).to_contain_text("3g.40gb")
+    dash = panel.locator(".mlguard-Devices .mlguard-missing").first
+    expect(dash).to_have_attribute("title", "utilisation is measured for the whole card, not for a MIG slice")
+    dash.focus()
+    keep(page, "panel-mig")
+
+    gpus.say(CARD, "error nvmlDeviceGetPowerUsage 4 -1")
+    power = panel.locator(".mlguard-Device-facts .mlguard-missing")
+    expect(power).to_have_attribute("title", re.compile("the driver refuses power to this user; ask the administrator"))
+    expect(panel).to_contain_text("12.0 of 80.0 GiB")
+    keep(page, "panel-no-permission")
+
+    gpus.say(CARD.replace("GPU-a", "GPU-b"), "error nvmlDeviceGetMemoryInfo 3 -1")
+    expect(panel).to_contain_text("shares the machine's memory and has none of its own; look at RAM")
+    expect(panel).not_to_contain_text("0.0 of")
+    expect(panel).not_to_contain_text("Trying again")
+    expect(panel.locator(".mlguard-Message")).to_contain_text("GPU 0 has no memory of its own to show")
+    expect(page.locator(".mlguard-Status")).not_to_contain_text("GPU")
+    keep(page, "panel-unified-memory")
+
+    gpus.say(CARD, f"process 0 4194000 {9 * GIB}")
+    row = panel.locator(".mlguard-Ledger tr", has_text="driver.ipynb").first
+    expect(row.locator(".mlguard-missing")).to_have_attribute(
+        "title", re.compile("start the container with --pid=host"), timeout=30_000
+    )
+    expect(panel.locator(".mlguard-Ledger tr", has_text="not attributed")).to_contain_text("12.0")
+    keep(page, "panel-foreign-pids")
+
+    gpus.unload()
+    expect(panel).to_contain_text("the NVIDIA driver is installed but not loaded; run nvidia-smi as an administrator")
+    keep(page, "panel-not-loaded")
+    gpus.are(16.3)
+    expect(panel).to_contain_text("16.3 of 80.0 GiB", timeout=30_000)
+
+
+def test_without_a_gpu_the_panel_is_about_ram(lab: Lab, page: Page) -> None:
+    """No dash for what the machine never had: one quiet line, and everything about RAM."""
+    from playwright.sync_api import expect
+
+    panel = open_panel(page, lab, "laptop.ipynb")
+    expect(panel).to_contain_text("GPU: no NVIDIA driver here")
+    expect(panel.locator(".mlguard-Ledger").first).to_contain_text("laptop.ipynb")
+    assert panel.locator(".mlguard-missing").count() == 0
+    expect(page.locator(".mlguard-Status")).not_to_contain_text("GPU")
+    keep(page, "panel-no-driver")
+
+
+def test_a_kernel_that_dies_is_gone_from_the_ledger_and_the_rest_goes_on(lab: Lab, page: Page) -> None:
+    """Killed in the middle of a cell, while it is sampled: the readings never stop, and its successor is shown."""
+    from playwright.sync_api import expect
+
+    panel = open_panel(page, lab, "dies.ipynb", "block = bytearray(300 * 2**20)\nwhile True: pass")
+    run(page, "notebook:run-all-cells")
+    row = panel.locator(".mlguard-Ledger tr", has_text="dies.ipynb").first
+    expect(row).to_contain_text(re.compile(r"0\.[34]"), timeout=30_000)
+    first = kernels(lab)["dies.ipynb"]["pid"]
+    os.kill(first, signal.SIGKILL)
+    expect(row).not_to_contain_text(re.compile(r"0\.[34]"), timeout=30_000)
+    expect(panel).not_to_contain_text("Last sample")
+    button = page.locator(".jp-Dialog").get_by_role("button", name=re.compile("Ok|Restart"))
+    button.first.click(timeout=30_000)
+    expect(row).to_contain_text("0.0", timeout=60_000)
+    assert kernels(lab)["dies.ipynb"]["pid"] != first
+    keep(page, "panel-kernel-died")
+
+
+def test_a_server_that_restarts_under_an_open_page_is_found_again(make_lab: Any, page: Page) -> None:
+    """The page says that it lost the server, greys its numbers, and has live ones again without a reload."""
+    from playwright.sync_api import expect
+
+    lab = make_lab()
+    panel = open_panel(page, lab, "again.ipynb")
+    expect(panel).to_contain_text("Who holds it")
+    running = lab.processes[-1]
+    os.killpg(running.pid, signal.SIGKILL)
+    running.wait(20)
+    expect(panel).to_contain_text(
+        re.compile(r"Last sample \d+ s ago .*The connection to the server was lost"), timeout=60_000
+    )
+    expect(panel).to_have_class(re.compile("is-stale"))
+    expect(page.locator(".mlguard-Status")).to_contain_text("s ago")
+    keep(page, "panel-server-gone")
+    lab.launch()
+    page.add_locator_handler(page.locator(".jp-Dialog"), lambda _: page.keyboard.press("Escape"))  # JupyterLab's own
+    panel.get_by_role("button", name="Try now").click()
+    expect(panel).not_to_contain_text("Last sample", timeout=60_000)
+    expect(panel).not_to_have_class(re.compile("is-stale"))
+
+
+def test_an_export_that_cannot_be_written_or_is_stopped_leaves_a_clear_state(lab: Lab, page: Page) -> None:
+    """A folder that is a file: the reason, and a way to try again. 'Stop' while it compares: back to the plan."""
+    from playwright.sync_api import expect
+
+    (lab.root / "taken").write_text("a file")
+    open_panel(page, lab, "stopped.ipynb", "x = 1", "import time\nwhile True: time.sleep(0.1)")
+    run(page, "mlguard:export")
+    dialog = page.locator("dialog.mlguard-Dialog")
+    folder = dialog.get_by_label("Folder")
+    folder.fill("taken/out")
+    verify = dialog.get_by_label("Then run notebook and package")
+    verify.uncheck()
+    dialog.get_by_role("button", name="Export", exact=True).click()
+    expect(dialog).to_contain_text("taken", timeout=60_000)
+    expect(dialog).to_contain_text("cannot be exported")
+    keep(page, "export-unwritable")
+    dialog.get_by_role("button", name="Try again").click()
+    folder.fill("exports/stopped")
+    verify.check()
+    dialog.get_by_role("button", name="Export", exact=True).click()
+    expect(dialog.locator(".mlguard-Steps li")).not_to_have_count(0, timeout=60_000)
+    page.keyboard.press("Escape")
+    expect(dialog, "Escape never ends an export that runs").to_be_visible()
+    dialog.get_by_role("button", name="Stop").click()
+    expect(dialog.get_by_role("button", name="Export", exact=True)).to_be_enabled()
+    folder.fill("../outside")
+    verify.uncheck()
+    dialog.get_by_role("button", name="Export", exact=True).click()
+    expect(dialog).to_contain_text("must lie inside the folder that this server shows")
+    assert not Path(lab.root.parent, "outside").exists()
+    assert (lab.root / "taken").read_text() == "a file"
+
+
+def test_a_page_that_hears_nonsense_goes_on(lab: Lab, page: Page) -> None:
+    """Texts that are no messages, of another kind, or of the wrong shape change nothing and throw nothing."""
+    from playwright.sync_api import expect
+
+    nonsense = ["", "null", "[]", "{", '{"kind": "other"}', '{"kind": "sample"}', '{"kind": "holders", "kernels": 3}',
+                '{"kind": "history", "points": [1, null]}', '{"kind": "sample", "wall": 1, "ram": null, "gpus": {}}']  # fmt: skip
+
+    def intercept(route: Any) -> None:
+        server = route.connect_to_server()
+
+        def from_server(text: str) -> None:
+            for message in nonsense:
+                route.send(message)
+            route.send(text)
+
+        server.on_message(from_server)
+
+    page.route_web_socket(re.compile(r".*/mlguard/stream.*"), intercept)
+    errors: list[str] = []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    panel = open_panel(page, lab, "nonsense.ipynb")
+    expect(panel.locator(".mlguard-Ledger").first).to_contain_text("nonsense.ipynb", timeout=30_000)
+    expect(page.locator(".mlguard-Status")).to_contain_text("GiB")
+    assert errors == []

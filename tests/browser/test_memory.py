@@ -1,0 +1,162 @@
+"""Who is told what about memory: the forecast with its doubt, notifications, and giving memory back."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.browser.conftest import GIB, Gpus, Lab, keep
+from tests.browser.test_lab import open_notebook, run, write_notebook
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
+
+LIMIT = 16 * GIB
+
+
+def feed(page: Page, use: list[float | None]) -> None:
+    """From now on the page hears that RAM of 16 GiB was used so (in GiB, a value a second), ending now."""
+
+    def intercept(route: Any) -> None:
+        server = route.connect_to_server()
+
+        def from_server(text: str) -> None:
+            message = json.loads(text)
+            if message["kind"] == "sample":
+                now = message["wall"]
+                points = [
+                    {"wall": now - (len(use) - 1 - index), "ram": value and value * GIB, "gpus": [], "kernels": []}
+                    for index, value in enumerate(use)
+                ]
+                last = use[-1]
+                ram = {
+                    "used": {"value": last and last * GIB, "reason": None},
+                    "limit": {"value": LIMIT, "reason": None},
+                }
+                message = {**message, "ram": {**ram, "source": "container"}, "gpus": []}
+                route.send(json.dumps({"kind": "history", "points": points}))
+                route.send(json.dumps(message))
+            elif message["kind"] != "history":
+                route.send(text)
+
+        server.on_message(from_server)
+
+    page.route_web_socket(re.compile(r".*/mlguard/stream.*"), intercept)
+
+
+def test_a_steady_rise_is_said_in_panel_and_status_with_its_doubt(lab: Lab, page: Page) -> None:
+    """10 GiB, 0.1 GiB a second: full in a minute, and both ends of the likely range are named when they differ."""
+    from playwright.sync_api import expect
+
+    noise = [0.0, 0.15, -0.1, 0.05, -0.15, 0.1]
+    feed(page, [7 + 0.1 * second + noise[second % 6] for second in range(31)])
+    write_notebook(lab, "rise.ipynb", ("x = 1",))
+    open_notebook(page, lab, "rise.ipynb")
+    status = page.locator(".mlguard-Status")
+    expect(status).to_contain_text(re.compile(r"RAM 10\.0/16 GiB, full in about 1 min"))
+    status.click()
+    line = page.locator(".mlguard-Forecast")
+    expect(line).to_contain_text(re.compile(r"RAM: full in about 1 min \(55 s to 1 min\)"))
+    expect(line).to_have_attribute("title", re.compile("rises steadily and reaches 16.0 GiB"))
+    expect(status).to_have_attribute("title", re.compile(r"full in about 1 min, likely 55 s to 1 min"))
+    keep(page, "panel-forecast")
+
+
+KEPT = (
+    "%load_ext mlguard_nb\nimport mlguard_nb",
+    "@mlguard_nb.cache_result(ttl=3600)\ndef block(size):\n    return bytearray(size)\nkept = len(block(200 * 2**20))\nblock.__name__",
+)
+
+
+def test_an_idle_kernel_gives_back_what_no_name_needs(lab: Lab, page: Page) -> None:
+    """The question says what it holds; 'Release' empties its caches and keeps its variables; 'Shut down' ends it."""
+    from playwright.sync_api import expect
+
+    write_notebook(lab, "holder.ipynb", KEPT)
+    open_notebook(page, lab, "holder.ipynb")
+    page.locator(".mlguard-Status").click()
+    run(page, "notebook:run-all-cells")
+    row = page.locator("#mlguard-panel .mlguard-Ledger tr", has_text="holder.ipynb")
+    expect(page.locator(".jp-OutputArea-output").first).to_contain_text("block")
+    expect(row).to_contain_text("0.3", timeout=30_000)
+    release = row.get_by_role("button", name="Release the memory of holder.ipynb")
+    expect(row).to_contain_text("idle", timeout=30_000)
+    release.click()
+    dialog = page.locator(".jp-Dialog")
+    expect(dialog).to_contain_text(re.compile(r"It holds 0\.3 GiB of RAM"))
+    keep(page, "release-question")
+    dialog.get_by_role("button", name="Cancel").click()
+    expect(row).to_contain_text("0.3")
+    release.click()
+    dialog.get_by_role("button", name="Release").click()
+    expect(page.locator(".Toastify")).to_contain_text("holder.ipynb gave back 0.2 GiB of RAM", timeout=60_000)
+    keep(page, "release-done")
+    expect(row).not_to_contain_text("0.3", timeout=30_000)
+    assert page.evaluate(
+        """async () => {
+        const kernel = window.jupyterapp.shell.currentWidget.sessionContext.session.kernel;
+        let said = '';
+        const future = kernel.requestExecute({code: 'print(kept)', silent: false, store_history: false});
+        future.onIOPub = message => { said += message.content.text ?? ''; };
+        await future.done;
+        return said.trim();
+    }"""
+    ) == str(200 * 2**20)
+    release.click()
+    dialog.get_by_role("button", name="Shut down").click()
+    expect(page.locator(".Toastify")).to_contain_text("holder.ipynb was shut down", timeout=60_000)
+    expect(page.locator("#mlguard-panel .mlguard-Ledger tr", has_text="holder.ipynb")).to_have_count(0, timeout=30_000)
+
+
+def test_a_running_kernel_is_not_asked_to_release(lab: Lab, page: Page) -> None:
+    """While a cell runs the question only offers to shut down, and says why."""
+    from playwright.sync_api import expect
+
+    write_notebook(lab, "runs.ipynb", ("while True: pass",))
+    open_notebook(page, lab, "runs.ipynb")
+    page.locator(".mlguard-Status").click()
+    run(page, "notebook:run-all-cells")
+    row = page.locator("#mlguard-panel .mlguard-Ledger tr", has_text="runs.ipynb").first
+    expect(row).to_contain_text("running", timeout=30_000)
+    row.get_by_role("button", name="Release the memory of runs.ipynb").click()
+    dialog = page.locator(".jp-Dialog")
+    expect(dialog).to_contain_text("interrupt the cell to release instead")
+    expect(dialog.get_by_role("button", name="Release")).to_have_count(0)
+    page.keyboard.press("Escape")
+    expect(dialog).to_have_count(0)
+    page.evaluate("window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.interrupt()")
+
+
+def test_a_reader_is_notified_of_full_devices_and_of_cells_that_end(gpu_lab: Lab, gpus: Gpus, page: Page) -> None:
+    """Once for a crossing; for a cell that took as long as the settings say, with a way to it. Both can be off."""
+    from playwright.sync_api import expect
+
+    gpus.are(16.3)
+    gpu_lab.settings(notifyCellSeconds=0.01)
+    write_notebook(gpu_lab, "told.ipynb", ("import time", "time.sleep(0.2)", "1 / 0"))
+    open_notebook(page, gpu_lab, "told.ipynb")
+    toasts = page.locator(".Toastify")
+    expect(page.locator(".mlguard-Status")).to_contain_text("16.3/80 GiB")
+    gpus.are(66.1)
+    expect(toasts).to_contain_text("GPU 0 is at 83 % of its limit")
+    run(page, "notebook:run-all-cells")
+    expect(toasts).to_contain_text(re.compile(r"told\.ipynb: cell 2 ended after 0\.\d s"), timeout=30_000)
+    expect(toasts).to_contain_text(re.compile(r"told\.ipynb: cell 3 failed after"), timeout=30_000)
+    keep(page, "notifications")
+    page.evaluate("window.jupyterapp.shell.currentWidget.content.activeCellIndex = 0")
+    toasts.locator(".Toastify__toast", has_text="cell 3 failed").get_by_role("button", name="Go to the cell").click()
+    page.wait_for_function("window.jupyterapp.shell.currentWidget.content.activeCellIndex === 2")
+    gpu_lab.settings(notifyCellSeconds=0, notifyThresholds=False)
+    gpus.are(16.3)
+    open_notebook(page, gpu_lab, "told.ipynb")
+    expect(page.locator(".mlguard-Status")).to_contain_text("16.3/80 GiB")
+    gpus.are(77.2)
+    expect(page.locator(".mlguard-Announcer")).to_contain_text("GPU 0 is at 96 % of its limit")
+    assert toasts.locator(".Toastify__toast").count() == 0
+    gpu_lab.settings()
+    gpus.are(16.3)

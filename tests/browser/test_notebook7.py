@@ -1,0 +1,46 @@
+"""Notebook 7 has no status bar and no Lab shell: panel, badge, view and export work there all the same."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.browser.conftest import Gpus, keep
+from tests.browser.test_lab import CELLS, cell, run, write_notebook
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from playwright.sync_api import Page
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
+
+
+def test_a_guarded_notebook_in_notebook_7(make_lab: Any, gpus: Gpus, nvml_library: Path, page: Page) -> None:
+    """The panel opens from the View menu's command, follows the running cell, and the plan of an export is shown."""
+    from playwright.sync_api import expect
+
+    gpus.are(16.3)
+    lab = make_lab(application="notebook", LD_LIBRARY_PATH=str(nvml_library), MLGUARD_NVML_STATE=str(gpus.state))
+    write_notebook(lab, "seven.ipynb", CELLS)
+    page.goto(f"{lab.base}/notebooks/seven.ipynb?token={lab.token}")
+    page.wait_for_function("window.jupyterapp?.shell.currentWidget?.sessionContext?.session?.kernel", timeout=120_000)
+    assert page.evaluate("window.jupyterapp.name") == "Jupyter Notebook"
+    expect(cell(page, 3).locator(".mlguard-Badge")).to_contain_text("3 attempts · RAM stop 90 %")
+    run(page, "mlguard:show-panel")
+    panel = page.locator("#mlguard-panel")
+    expect(panel).to_contain_text("16.3 of 80.0 GiB")
+    run(page, "notebook:run-all-cells")
+    view = cell(page, 3).locator(".jp-OutputArea .mlguard-View")
+    expect(view).to_contain_text("attempt 1 of 3", timeout=60_000)
+    expect(panel.locator(".mlguard-Ledger").first).to_contain_text("seven.ipynb")
+    expect(panel.locator(".mlguard-Cells")).to_contain_text("fill")
+    keep(page, "notebook7")
+    expect(view).to_contain_text("peak RAM", timeout=60_000)
+    run(page, "mlguard:export")
+    dialog = page.locator("dialog.mlguard-Dialog")
+    expect(dialog).to_contain_text("4 cells become", timeout=60_000)
+    keep(page, "notebook7-export")
+    page.keyboard.press("Escape")
+    expect(dialog).to_have_count(0)
