@@ -126,6 +126,15 @@ int nvmlDeviceGetEnforcedPowerLimit(void *handle, unsigned *power) {
     *power = device->limit;
     return SUCCESS;
 }
+/* Asked only by jupyterlab-nvdashboard, which `make bench` measures beside us. */
+int nvmlDeviceGetNvLinkVersion(void *handle, unsigned link, unsigned *version) {
+    (void)handle, (void)link, (void)version;
+    return NOT_SUPPORTED;
+}
+int nvmlDeviceGetMaxPcieLinkGeneration(void *handle, unsigned *generation) {
+    (void)handle, (void)generation;
+    return NOT_SUPPORTED;
+}
 int nvmlDeviceGetMigMode(void *handle, unsigned *now, unsigned *pending) {
     ON_DEVICE(handle)
     *now = *pending = has_slices(device->card);
