@@ -8,7 +8,6 @@ from __future__ import annotations
 import argparse
 import gzip
 import json
-import re
 import shutil
 import statistics
 import tempfile
@@ -28,6 +27,26 @@ BUDGETS = {
     "memory": "flat",
 }  # fmt: skip
 _CPU_SECONDS, _PROBES, _PAGE_SECONDS = 12.0, 200, 15.0
+
+# The page's socket hears 600 points of eight GPUs as its history; everything after that is the server's own.
+_WITH_HISTORY = """
+const Native = window.WebSocket;
+window.WebSocket = class extends Native {
+  get onmessage() { return super.onmessage; }
+  set onmessage(listen) {
+    super.onmessage = event => {
+      const isHistory = typeof event.data === 'string' && event.data.startsWith('{"kind":"history"');
+      listen(isHistory ? new MessageEvent('message', { data: JSON.stringify(history()) }) : event);
+    };
+  }
+};
+function history() {
+  const now = Date.now() / 1000;
+  const gpus = [...Array(8).keys()].map(n => ({ uuid: `GPU-${n}`, used: (n + 1) * 9 * 2 ** 30, utilisation: 0.97 }));
+  const point = n => ({ wall: now - 600 + n, ram: 5 * 2 ** 30, gpus, kernels: [] });
+  return { kind: 'history', points: [...Array(600).keys()].map(point) };
+}
+"""
 
 
 def run(results: Path, minutes: float = 1.0) -> str:
@@ -184,7 +203,7 @@ def _chromium(path: str) -> Iterator[Any]:
 def _open(browser: Any, server: Server, panel: bool) -> Any:
     """JupyterLab with the panel on screen (or closed), ten minutes of eight GPUs in its history."""
     page = browser.new_context(viewport={"width": 1400, "height": 900}).new_page()
-    page.route_web_socket(re.compile(r".*/mlguard/stream.*"), _with_history)
+    page.add_init_script(_WITH_HISTORY)
     page.goto(f"{server.base}/lab?token={server.token}")
     page.wait_for_selector(".mlguard-Status:has-text('GPU')", timeout=120_000)
     if panel:
@@ -192,26 +211,6 @@ def _open(browser: Any, server: Server, panel: bool) -> Any:
         page.wait_for_selector("#mlguard-panel .mlguard-Chart")
     page.wait_for_timeout(5000)  # what JupyterLab itself does after its start
     return page
-
-
-def _with_history(route: Any) -> None:
-    """The server's stream, with 600 points of eight GPUs as its history."""
-    server = route.connect_to_server()
-
-    def from_server(text: str) -> None:
-        message = json.loads(text)
-        if message["kind"] == "history":
-            now = time.time()
-            gpus = [
-                {"uuid": f"GPU-{index}", "used": (index + 1) * 9 * 2**30, "utilisation": 0.97} for index in range(8)
-            ]
-            points = [
-                {"wall": now - 600 + second, "ram": 5 * 2**30, "gpus": gpus, "kernels": []} for second in range(600)
-            ]
-            text = json.dumps({"kind": "history", "points": points})
-        route.send(text)
-
-    server.on_message(from_server)
 
 
 def _main_thread(trace: dict[str, Any]) -> float:

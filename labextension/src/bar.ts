@@ -27,7 +27,7 @@ export function bar(
       ? h('i', {
           class: `mlguard-${name}`,
           'data-key': name,
-          style: `width: calc(${((100 * bytes) / limit).toFixed(2)}% - 1px)`
+          style: `width: calc(${steps(bytes / limit)}% - 1px)`
         })
       : null;
   const tick = (fraction: number, isStop = false): HTMLElement =>
@@ -49,6 +49,14 @@ export function bar(
     tick(thresholds.critical),
     stop !== null && !!limit && tick(stop / limit, true)
   );
+}
+
+/**
+ * A share in whole percent (something small stays half of one). Memory is never quite still, and a width that changes by
+ * a pixel would glide for 120 ms all the same: seven frames of the whole page, four times a second.
+ */
+function steps(share: number): string {
+  return String(Math.max(0.5, Math.round(share * 100)));
 }
 
 /** The bar as one sentence. */
