@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import sys
-
-import pytest
+from typing import TYPE_CHECKING
 
 import mlguard_nb
 from mlguard_nb.notebook.eviction import Evicted
 from mlguard_nb.notebook.releasing import Released, release
 from mlguard_nb.testing import FakeDevices, fake_gpu
+
+if TYPE_CHECKING:
+    import pytest
 
 MIB = 2**20
 
