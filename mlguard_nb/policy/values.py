@@ -7,13 +7,27 @@ that asks for the same major version means what its notebook meant.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import Any, Literal
 
-from mlguard_nb.errors import PolicyError
-from mlguard_nb.units import parse_bytes, parse_duration, parse_limit
+from mlguard_nb.errors import CircuitOpen, InputRejected, PolicyError
+from mlguard_nb.policy.checks import (
+    NameRef,
+    count,
+    flag,
+    is_number,
+    limit,
+    names,
+    need,
+    one_of,
+    optional,
+    pairs,
+    parsed,
+    put,
+    seconds,
+)
+from mlguard_nb.units import parse_bytes
 
 __all__ = [
     "PARTS",
@@ -28,70 +42,14 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True, slots=True)
-class NameRef:
-    """A name written on a %%guard line (dotted names allowed), bound in the namespace when the cell runs."""
-
-    name: str
-
-    def __post_init__(self) -> None:
-        if not self.name or not all(piece.isidentifier() for piece in self.name.split(".")):
-            raise PolicyError(f"{self.name!r} is not a Python name")
+_RETRYABLE = "exception types that may be retried: no cancellation, interrupt, exit, InputRejected or CircuitOpen"
 
 
-def _set(policy: object, field: str, value: object) -> None:
-    object.__setattr__(policy, field, value)
-
-
-def _need(holds: bool, part: str, field: str, allowed: str, found: object) -> None:
-    if not holds:
-        raise PolicyError(f"{part}: {field} must be {allowed}, got {found!r}")
-
-
-def _seconds(policy: object, part: str, *names: str, allow_zero: bool = False) -> None:
-    """Durations may be given as text ("30s"); kept as float seconds."""
-    for name in names:
-        value = getattr(policy, name)
-        if value is None:
-            continue
-        if isinstance(value, str):
-            value = parse_duration(value)
-        number = isinstance(value, (int, float)) and not isinstance(value, bool)
-        low = "at least 0" if allow_zero else "above 0"
-        _need(
-            number and math.isfinite(value) and (value >= 0 if allow_zero else value > 0),
-            part, name, f"a duration {low}, in seconds or as text such as '30s'", value,
-        )  # fmt: skip
-        _set(policy, name, float(value))
-
-
-_FEWEST_BYTES = 1024  # fewer were meant as percent, or as gigabytes
-
-
-def _limit(policy: object, part: str, *names: str) -> None:
-    """Limits may be given as text ("12GB"); kept as a share (float) or as bytes (int)."""
-    for name in names:
-        value = getattr(policy, name)
-        if value is None:
-            continue
-        if isinstance(value, str):
-            value = parse_limit(value)
-        if isinstance(value, int) and not isinstance(value, bool) and value == 1:
-            value = 1.0
-        if isinstance(value, int) and not isinstance(value, bool) and 1 < value < _FEWEST_BYTES:
-            raise PolicyError(f"{part}: {name}={value} has no unit: write a share such as 0.8, or '{value}GB'")
-        share = isinstance(value, float) and 0 < value <= 1
-        count = isinstance(value, int) and not isinstance(value, bool) and value > 1
-        _need(share or count, part, name, "a share in (0, 1], bytes as int, or a size such as '12GB'", value)
-        _set(policy, name, value)
-
-
-def _names(policy: object, field: str) -> None:
-    value = getattr(policy, field)
-    if isinstance(value, str):
-        value = tuple(piece.strip() for piece in value.split(",") if piece.strip())
-    if value is not None and not callable(value):
-        _set(policy, field, tuple(value))
+def _is_final(kind: type[BaseException]) -> bool:
+    """Whether an error of this type is never followed by another attempt, whatever a policy says."""
+    return issubclass(kind, (KeyboardInterrupt, SystemExit, GeneratorExit, InputRejected, CircuitOpen)) or (
+        kind.__name__ == "CancelledError" and not issubclass(kind, Exception)
+    )
 
 
 ExceptionFilter = tuple[type[BaseException] | NameRef, ...] | Callable[[BaseException], bool] | None
@@ -124,7 +82,7 @@ class RetryPolicy:
 
     def __post_init__(self) -> None:
         whole = isinstance(self.attempts, int) and not isinstance(self.attempts, bool)
-        _need(whole and self.attempts >= 1, "retry", "attempts", "a whole number of at least 1", self.attempts)
+        need(whole and self.attempts >= 1, "retry", "attempts", "a whole number of at least 1", self.attempts)
         on = self.on
         if isinstance(on, (type, NameRef)):
             on = (on,)
@@ -133,38 +91,33 @@ class RetryPolicy:
         if isinstance(on, tuple):
             for item in on:
                 known = isinstance(item, NameRef) or (isinstance(item, type) and issubclass(item, BaseException))
-                _need(known, "retry", "on", "exception types or a predicate", item)
-            _need(bool(on), "retry", "on", "at least one exception type", on)
+                need(known, "retry", "on", "exception types or a predicate", item)
+                need(isinstance(item, NameRef) or not _is_final(item), "retry", "on", _RETRYABLE, item)
+            need(bool(on), "retry", "on", "at least one exception type", on)
         else:
-            _need(on is None or callable(on), "retry", "on", "exception types or a predicate", on)
-        _set(self, "on", on)
-        _seconds(self, "retry", "deadline", "timeout", "wait_max", "hedge_after")
-        _seconds(self, "retry", "wait_initial", allow_zero=True)
-        _need(
+            need(on is None or callable(on), "retry", "on", "exception types or a predicate", on)
+        put(self, "on", on)
+        seconds(self, "retry", "deadline", "timeout", "hedge_after", optional=True)
+        seconds(self, "retry", "wait_max")
+        seconds(self, "retry", "wait_initial", allow_zero=True)
+        need(
             self.wait_initial <= self.wait_max,
             "retry",
             "wait_initial",
             f"at most wait_max ({self.wait_max} s)",
             self.wait_initial,
         )
-        _need(
-            self.jitter in ("full", "decorrelated", "equal", None),
-            "retry",
-            "jitter",
-            '"full", "decorrelated", "equal" or None',
-            self.jitter,
-        )
+        one_of(self, "retry", "jitter", "full", "decorrelated", "equal", None)
         oom = isinstance(self.on_oom, str) and (
             self.on_oom in ("fail", "clear") or (self.on_oom.startswith("halve:") and self.on_oom[6:].isidentifier())
         )
-        _need(oom, "retry", "on_oom", '"fail", "clear" or "halve:<parameter>"', self.on_oom)
-        _need(
-            self.budget is None or self.budget == "default" or not isinstance(self.budget, (str, int, float)),
-            "retry",
-            "budget",
-            '"default", a RetryBudget or None',
-            self.budget,
-        )
+        need(oom, "retry", "on_oom", '"fail", "clear" or "halve:<parameter>"', self.on_oom)
+        if not (isinstance(self.budget, str) and self.budget == "default"):
+            optional(self, "retry", "budget", ("take", "give_back"), '"default", a RetryBudget or None')
+        optional(self, "retry", "breaker", ("enter", "succeeded", "failed", "given_up"), "a CircuitBreaker or None")
+        optional(self, "retry", "retry_on_result", ("__call__",), "a function of the result, or None")
+        optional(self, "retry", "on_retry", ("__call__",), "a function of the event, or None")
+        flag(self, "retry", "respect_retry_after")
 
 
 LADDER = ("gc", "trim", "evict_caches", "empty_cuda_cache", "alert")
@@ -191,58 +144,51 @@ class MemoryPolicy:
     actions: tuple[str, ...] = LADDER
 
     def __post_init__(self) -> None:
-        _limit(self, "memory", "ram", "gpu")
-        if isinstance(self.need, str):
-            _set(self, "need", parse_bytes(self.need))
-        need = self.need
-        good = need is None or isinstance(need, NameRef) or callable(need)
-        _need(
-            good or (isinstance(need, int) and not isinstance(need, bool) and need > 0),
+        limit(self, "memory", "ram", "gpu")
+        put(self, "need", parsed("memory", "need", self.need, parse_bytes))
+        asked = self.need
+        good = asked is None or isinstance(asked, NameRef) or callable(asked)
+        need(
+            good or (isinstance(asked, int) and not isinstance(asked, bool) and asked > 0),
             "memory",
             "need",
             "bytes above 0, a size such as '2GB', or a callable",
-            need,
+            asked,
         )
-        _need(
+        need(
             self.device is None or (isinstance(self.device, (int, str)) and not isinstance(self.device, bool)),
             "memory",
             "device",
             "an index or a UUID",
             self.device,
         )
-        _need(
+        need(
             not isinstance(self.device, int) or self.device >= 0,
             "memory",
             "device",
             "an index of at least 0",
             self.device,
         )
-        _need(
-            self.on_pressure in ("stop", "wait", "warn", "skip"),
-            "memory",
-            "on_pressure",
-            '"stop", "wait", "warn" or "skip"',
-            self.on_pressure,
-        )
-        _seconds(self, "memory", "wait_timeout", allow_zero=True)
-        _need(
+        one_of(self, "memory", "on_pressure", "stop", "wait", "warn", "skip")
+        seconds(self, "memory", "wait_timeout", allow_zero=True)
+        need(
             self.fallback is None or callable(self.fallback) or isinstance(self.fallback, NameRef),
             "memory",
             "fallback",
             "a function",
             self.fallback,
         )
-        _need(
+        need(
             isinstance(self.hysteresis, (int, float)) and 0 <= self.hysteresis < 1,
             "memory",
             "hysteresis",
             "a share in [0, 1)",
             self.hysteresis,
         )
-        _set(self, "actions", tuple(self.actions))
+        names(self, "memory", "actions")
         for action in self.actions:
-            _need(action in LADDER, "memory", "actions", f"out of {', '.join(LADDER)}", action)
-        _need(
+            need(action in LADDER, "memory", "actions", f"out of {', '.join(LADDER)}", action)
+        need(
             self.ram is not None or self.gpu is not None or self.need is not None,
             "memory",
             "ram",
@@ -273,39 +219,27 @@ class CachePolicy:
     store: Any = None  # any cachetools cache
 
     def __post_init__(self) -> None:
-        _seconds(self, "cache", "ttl")
-        _seconds(self, "cache", "stale_while_revalidate", "stale_if_error", allow_zero=True)
-        if not isinstance(self.key, NameRef):
-            _names(self, "key")
-        _names(self, "ignore")
+        seconds(self, "cache", "ttl", optional=True)
+        seconds(self, "cache", "stale_while_revalidate", "stale_if_error", allow_zero=True)
+        if self.key is not None and not isinstance(self.key, NameRef) and not callable(self.key):
+            names(self, "cache", "key")
+            need(bool(self.key), "cache", "key", "at least one name, a function of the arguments, or None", self.key)
+        names(self, "cache", "ignore")
+        if isinstance(self.key, tuple) and (both := set(self.key) & set(self.ignore) - {"self"}):
+            raise PolicyError(f"cache: {min(both)!r} stands in key and in ignore; name it in one of them")
         backend = isinstance(self.backend, str) and (
             self.backend in ("memory", "disk")
             or self.backend.startswith(("disk:", "redis://", "rediss://", "valkey://", "unix://"))
         )
-        _need(backend, "cache", "backend", '"memory", "disk", "disk:<dir>" or "redis://..."', self.backend)
-        if isinstance(self.max_bytes, str):
-            _set(self, "max_bytes", parse_bytes(self.max_bytes))
-        _need(
-            isinstance(self.max_bytes, int) and self.max_bytes > 0,
-            "cache",
-            "max_bytes",
-            "bytes above 0 or a size such as '256MB'",
-            self.max_bytes,
-        )
-        _need(
-            self.maxsize is None or (isinstance(self.maxsize, int) and self.maxsize > 0),
-            "cache",
-            "maxsize",
-            "a whole number above 0",
-            self.maxsize,
-        )
-        _need(
-            self.hand_out in ("readonly", "copy", "same"),
-            "cache",
-            "hand_out",
-            '"readonly", "copy" or "same"',
-            self.hand_out,
-        )
+        need(backend, "cache", "backend", '"memory", "disk", "disk:<dir>" or "redis://..."', self.backend)
+        put(self, "max_bytes", parsed("cache", "max_bytes", self.max_bytes, parse_bytes))
+        count(self, "cache", "max_bytes", "bytes above 0 or a size such as '256MB'")
+        if self.maxsize is not None:
+            count(self, "cache", "maxsize", "a whole number above 0, or None")
+        need(self.version is None or isinstance(self.version, str), "cache", "version", "text or None", self.version)
+        flag(self, "cache", "watch_files")
+        optional(self, "cache", "store", ("get", "pop", "__setitem__", "__iter__"), "a cachetools cache or None")
+        one_of(self, "cache", "hand_out", "readonly", "copy", "same")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -323,27 +257,24 @@ class ValidatePolicy:
     returns: Any = None
 
     def __post_init__(self) -> None:
-        if isinstance(self.schemas, Mapping):
-            _set(self, "schemas", tuple(self.schemas.items()))
-        _set(self, "schemas", tuple((str(name), schema) for name, schema in self.schemas))
+        pairs(self, "validate", "schemas")
         seen: set[str] = set()
         for name, _schema in self.schemas:
-            _need(name.isidentifier(), "validate", "schemas", "keyed by parameter names", name)
-            _need(name not in seen, "validate", "schemas", "one schema a parameter", name)
+            need(name.isidentifier(), "validate", "schemas", "keyed by parameter names", name)
+            need(name not in seen, "validate", "schemas", "one schema a parameter", name)
             seen.add(name)
+        flag(self, "validate", "coerce")
         named = self.on_fail in ("raise", "warn", "quarantine") if isinstance(self.on_fail, str) else True
         folder = isinstance(self.on_fail, str) and self.on_fail.startswith("quarantine:")
         call = callable(self.on_fail) or isinstance(self.on_fail, (str, NameRef))
-        _need(
+        need(
             (named or folder) and call,
             "validate",
             "on_fail",
             '"raise", "warn", "quarantine", "quarantine:<dir>" or a function',
             self.on_fail,
         )
-        _need(
-            self.depth in ("full", "schema", "sample"), "validate", "depth", '"full", "schema" or "sample"', self.depth
-        )
+        one_of(self, "validate", "depth", "full", "schema", "sample")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -365,49 +296,36 @@ class MonitorPolicy:
     max_series: int = 100
 
     def __post_init__(self) -> None:
-        if isinstance(self.labels, Mapping):
-            _set(self, "labels", tuple((str(k), str(v)) for k, v in self.labels.items()))
+        pairs(self, "monitor", "labels")
+        put(self, "labels", tuple((name, str(value)) for name, value in self.labels))
+        flag(self, "monitor", "metrics")
         for field in ("capture", "redact", "include_args", "resources"):
-            _names(self, field)
-        _seconds(self, "monitor", "slow")
-        sampled = isinstance(self.logs, (int, float)) and not isinstance(self.logs, bool) and 0 < self.logs <= 1
-        _need(
-            self.logs in ("errors", "all") or sampled,
-            "monitor",
-            "logs",
-            '"errors", "all" or a share in (0, 1]',
-            self.logs,
-        )
-        _need(
-            self.traces in ("if_configured", True, False),
-            "monitor",
-            "traces",
-            '"if_configured", True or False',
-            self.traces,
-        )
+            names(self, "monitor", field)
+        seconds(self, "monitor", "slow", optional=True)
+        named = isinstance(self.logs, str) and self.logs in ("errors", "all")
+        sampled = is_number(self.logs) and 0 < float(self.logs) <= 1
+        need(named or sampled, "monitor", "logs", '"errors", "all" or a share in (0, 1]', self.logs)
+        one_of(self, "monitor", "traces", "if_configured", True, False)
         for resource in self.resources:
-            _need(resource in ("ram", "gpu"), "monitor", "resources", 'out of "ram", "gpu"', resource)
+            need(resource in ("ram", "gpu"), "monitor", "resources", 'out of "ram", "gpu"', resource)
         if self.buckets is not None:
-            _set(self, "buckets", tuple(float(edge) for edge in self.buckets))
-            _need(
-                bool(self.buckets) and list(self.buckets) == sorted(set(self.buckets)),
-                "monitor",
-                "buckets",
-                "rising edges in seconds",
-                self.buckets,
-            )
-        _need(
-            isinstance(self.max_series, int) and self.max_series > 0,
-            "monitor",
-            "max_series",
-            "a whole number above 0",
-            self.max_series,
-        )
+            edges = self.buckets if isinstance(self.buckets, (tuple, list)) else ()
+            rising = all(is_number(edge) for edge in edges) and list(edges) == sorted(set(edges))
+            need(bool(edges) and rising, "monitor", "buckets", "rising edges in seconds, or None", self.buckets)
+            put(self, "buckets", tuple(float(edge) for edge in edges))
+        count(self, "monitor", "max_series", "a whole number above 0")
 
 
 # The canonical order, outer to inner (runtime.md 1): monitor counts one per visible call, validation gives coerced
 # cache keys and never retries bad input, a cache hit spends no admission and no retry.
 PARTS: tuple[str, ...] = ("monitor", "validate", "cache", "memory", "retry")
+_KINDS: dict[str, type] = {
+    "monitor": MonitorPolicy,
+    "validate": ValidatePolicy,
+    "cache": CachePolicy,
+    "memory": MemoryPolicy,
+    "retry": RetryPolicy,
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -425,13 +343,16 @@ class GuardPolicy:
     monitor: MonitorPolicy | None = None
 
     def __post_init__(self) -> None:
-        _need(
+        need(
             self.name is None or (isinstance(self.name, str) and bool(self.name.strip())),
             "guard",
             "name",
             "a word",
             self.name,
         )
+        for part, kind in _KINDS.items():
+            value = getattr(self, part)
+            need(value is None or isinstance(value, kind), "guard", part, f"a {kind.__name__} or None", value)
 
     def parts(self) -> dict[str, Any]:
         """The parts that were asked for, by name, outermost first."""
@@ -463,5 +384,5 @@ class CellOptions:
     refresh: bool = False
 
     def __post_init__(self) -> None:
-        _need(self.scope in (None, "cell", "defs", "both"), "guard", "scope", '"cell", "defs" or "both"', self.scope)
-        _need(self.view in ("live", "line", "off"), "guard", "view", '"live", "line" or "off"', self.view)
+        need(self.scope in (None, "cell", "defs", "both"), "guard", "scope", '"cell", "defs" or "both"', self.scope)
+        need(self.view in ("live", "line", "off"), "guard", "view", '"live", "line" or "off"', self.view)

@@ -78,6 +78,8 @@ class Guard:
     decorator: ClassVar[str]
 
     def __init__(self, policy: Any, name: str | None = None) -> None:
+        if name is not None and not (isinstance(name, str) and name.strip()):
+            raise PolicyError(f"{self.decorator}: name must be a word, got {name!r}")
         self.policy, self.name, self.label = policy, name, name or ""
         self.kind: Kind = "sync"
         self.function: Any = None

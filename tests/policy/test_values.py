@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+import concurrent.futures
 import pickle
+import re
 from dataclasses import fields
 from typing import Any
 
+import numpy as np
 import pytest
 
-from mlguard_nb.errors import PolicyError
+from mlguard_nb.errors import CircuitOpen, InputRejected, PolicyError
 from mlguard_nb.policy import (
     CachePolicy,
     GuardPolicy,
@@ -97,6 +101,51 @@ def test_an_impossible_policy_names_the_field_and_what_is_allowed(build: Any, fi
         build()
     assert field in str(caught.value)
     assert allowed in str(caught.value)
+
+
+JUNK: tuple[Any, ...] = (
+    None, True, 0, -1, 1, 2.5, float("nan"), float("inf"), "", "x", b"x", (), (1,), [], {}, {"a": 1}, object(), int,
+    ValueError, len, {1}, {"a", "b"}, ((1, 2),), ("a",), np.zeros(2),
+)  # fmt: skip
+EVERY_FIELD = [(kind, field.name) for kind in (*DEFAULTS_OF_1, GuardPolicy) for field in fields(kind)]
+
+
+@pytest.mark.parametrize(("kind", "field"), EVERY_FIELD, ids=[f"{kind.__name__}.{name}" for kind, name in EVERY_FIELD])
+def test_whatever_a_field_is_given_it_is_a_policy_or_an_error_that_names_the_field(kind: Any, field: str) -> None:
+    for junk in JUNK:
+        try:
+            kind(**{field: junk})
+        except PolicyError as error:
+            assert field in str(error), f"{junk!r}: {error}"
+
+
+@pytest.mark.parametrize(
+    "kind", [KeyboardInterrupt, SystemExit, GeneratorExit, asyncio.CancelledError, InputRejected, CircuitOpen]
+)
+def test_what_is_never_retried_cannot_be_asked_for(kind: type[BaseException]) -> None:
+    with pytest.raises(PolicyError, match=r"on must be exception types that may be retried"):
+        RetryPolicy(on=(ValueError, kind))
+    assert RetryPolicy(on=concurrent.futures.CancelledError).on == (concurrent.futures.CancelledError,)
+
+
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        (lambda: RetryPolicy(deadline="soon"), "retry: deadline: 'soon' is not a duration"),  # type: ignore[arg-type]
+        (lambda: RetryPolicy(wait_max=None), "retry: wait_max must be a duration"),  # type: ignore[arg-type]
+        (lambda: RetryPolicy(breaker="x"), "retry: breaker must be a CircuitBreaker"),
+        (lambda: MemoryPolicy(ram="5"), "memory: ram: 5 has no unit"),  # type: ignore[arg-type]
+        (lambda: CachePolicy(max_bytes="5"), "cache: max_bytes: 5 has no unit"),  # type: ignore[arg-type]
+        (lambda: CachePolicy(key=""), "cache: key must be at least one name"),  # type: ignore[arg-type]
+        (lambda: CachePolicy(key=("a", "b"), ignore=("b",)), "'b' stands in key and in ignore"),
+        (lambda: CachePolicy(store=5), "cache: store must be a cachetools cache"),
+        (lambda: CachePolicy(version=2), "cache: version must be text"),  # type: ignore[arg-type]
+        (lambda: GuardPolicy(retry=3), "guard: retry must be a RetryPolicy"),  # type: ignore[arg-type]
+    ],
+)
+def test_the_message_says_what_was_wrong(build: Any, message: str) -> None:
+    with pytest.raises(PolicyError, match=re.escape(message)):
+        build()
 
 
 def test_texts_are_kept_as_numbers() -> None:

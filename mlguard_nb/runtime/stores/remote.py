@@ -7,7 +7,7 @@ import os
 from typing import Any
 
 from mlguard_nb import clock
-from mlguard_nb.errors import MissingExtra
+from mlguard_nb.errors import MissingExtra, PolicyError
 from mlguard_nb.runtime.stores.encoding import decode, encode, short
 from mlguard_nb.runtime.stores.entry import Entry
 
@@ -20,7 +20,8 @@ _ANSWER_SECONDS = 2.0
 class RedisStore:
     """The server at `url` (redis://, rediss://, valkey://, unix://); connected on first use.
 
-    A server that is down or slow raises ConnectionError or TimeoutError after at most two seconds.
+    PolicyError for an address that cannot be. A server that is down or slow raises ConnectionError or TimeoutError
+    after at most two seconds.
     """
 
     def __init__(self, url: str, secret: bytes | None = None) -> None:
@@ -31,11 +32,18 @@ class RedisStore:
         given = os.environ.get("MLGUARD_CACHE_KEY")
         self._secret = secret or (given.encode() if given else None)
         self._errors = redis.RedisError
-        self._client: Any = redis.Redis.from_url(
-            url.replace("valkey://", "redis://", 1),
-            socket_connect_timeout=_CONNECT_SECONDS,
-            socket_timeout=_ANSWER_SECONDS,
-        )
+        try:
+            self._client: Any = redis.Redis.from_url(
+                url.replace("valkey://", "redis://", 1),
+                socket_connect_timeout=_CONNECT_SECONDS,
+                socket_timeout=_ANSWER_SECONDS,
+            )
+            self._client.connection_pool.make_connection()  # made, not connected: knows every word of the address
+        except (ValueError, TypeError) as error:
+            shown = f"{url.partition('://')[0]}://{url.rpartition('@')[2].rpartition('://')[2]}"  # without a password
+            raise PolicyError(
+                f'cache: backend must be an address such as "redis://host:6379/0", got "{shown}": {error}'
+            ) from None
 
     def _ask(self, command: str, *arguments: Any, **options: Any) -> Any:
         try:
