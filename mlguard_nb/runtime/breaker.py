@@ -12,6 +12,7 @@ from typing import Any
 
 from mlguard_nb import clock
 from mlguard_nb.errors import CircuitOpen, PolicyError
+from mlguard_nb.runtime.forking import renew_in_child
 from mlguard_nb.telemetry import bus
 
 __all__ = ["CircuitBreaker"]
@@ -21,8 +22,9 @@ class CircuitBreaker:
     """Opens when at least `minimum_calls` ended within `window` seconds and a share of `failure_rate` of them failed.
 
     A call longer than `slow_call` seconds counts as failed (None: none does). Open lasts `open_for` seconds; then
-    `half_open_calls` probes may pass: if all succeed it closes, if one fails it opens again. One breaker may guard
-    several functions that call the same service. PolicyError for values that cannot be.
+    `half_open_calls` probes may pass: if all succeed it closes, if one fails it opens again; probes that have not
+    ended after `open_for` seconds more are given up, and as many may pass again. One breaker may guard several
+    functions that call the same service. PolicyError for values that cannot be.
     """
 
     def __init__(
@@ -49,13 +51,18 @@ class CircuitBreaker:
     def _reset(self) -> None:
         self.is_closed = True
         self._state = "closed"
-        self._lock = threading.Lock()
+        self.after_fork()
+        renew_in_child(self)
         self._ended: deque[tuple[float, int, int]] = deque()  # (when, calls, failures)
         self._until = 0.0
         self._probes = self._probes_passed = 0
         # Successes while closed are only counted, and spread over the time since the last look, when a failure asks.
         self.successes = 0
         self._looked_at = clock.current().now()
+
+    def after_fork(self) -> None:
+        """A lock held in the parent is not held here."""
+        self._lock = threading.Lock()
 
     @property
     def state(self) -> str:
@@ -74,10 +81,12 @@ class CircuitBreaker:
                 if now < self._until:
                     raise CircuitOpen(self.label, self._until - now)
                 self._move("half-open")
-                self._probes = self._probes_passed = 0
+                self._let_probes_pass(now)
             if self._state == "half-open":
                 if self._probes >= self.half_open_calls:
-                    raise CircuitOpen(self.label, self.open_for)
+                    if now < self._until:
+                        raise CircuitOpen(self.label, self._until - now)
+                    self._let_probes_pass(now)
                 self._probes += 1
 
     def succeeded(self, seconds: float | None = None) -> None:
@@ -105,7 +114,7 @@ class CircuitBreaker:
             if self._state == "open":
                 return
             self._spread_successes(now)
-            self._ended.append((now, 1, 1))
+            self._count(now, 1, 1)
             while self._ended and self._ended[0][0] < now - self.window:
                 self._ended.popleft()
             calls = sum(count for _when, count, _failures in self._ended)
@@ -124,7 +133,18 @@ class CircuitBreaker:
         elapsed, self._looked_at = now - self._looked_at, now
         recent = count if elapsed <= self.window else round(count * self.window / elapsed)
         if recent:
-            self._ended.append((now - min(elapsed, self.window) / 2, recent, 0))
+            self._count(now - min(elapsed, self.window) / 2, recent, 0)
+
+    def _count(self, when: float, calls: int, failures: int) -> None:
+        """What ends within a hundredth of the window is one entry, so that a storm does not make a long list."""
+        if self._ended and when - self._ended[-1][0] < self.window / 100:
+            when, more_calls, more_failures = self._ended.pop()
+            calls, failures = calls + more_calls, failures + more_failures
+        self._ended.append((when, calls, failures))
+
+    def _let_probes_pass(self, now: float) -> None:
+        self._probes = self._probes_passed = 0
+        self._until = now + self.open_for
 
     def _open(self, now: float) -> None:
         self._until = now + self.open_for

@@ -10,6 +10,7 @@ import threading
 from typing import Any
 
 from mlguard_nb.errors import PolicyError
+from mlguard_nb.runtime.forking import renew_in_child
 
 __all__ = ["RetryBudget", "budget_for"]
 
@@ -31,6 +32,11 @@ class RetryBudget:
 
     def _reset(self) -> None:
         self.tokens, self.is_full = self.capacity, True
+        self.after_fork()
+        renew_in_child(self)
+
+    def after_fork(self) -> None:
+        """A lock held in the parent is not held here."""
         self._lock = threading.Lock()
 
     def take(self) -> bool:
@@ -66,10 +72,8 @@ class RetryBudget:
 
 
 _default: dict[str, RetryBudget] = {}
-_making = threading.Lock()
 
 
 def budget_for(name: str) -> RetryBudget:
     """The budget that all retries under one name share in this process."""
-    with _making:
-        return _default.setdefault(name, RetryBudget())
+    return _default.get(name) or _default.setdefault(name, RetryBudget())

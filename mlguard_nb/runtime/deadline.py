@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import sys
+from collections.abc import Awaitable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from typing import TypeVar
 
 from mlguard_nb.clock import Clock
 
-__all__ = ["ends_at", "limit"]
+__all__ = ["ends_at", "limit", "within"]
+
+T = TypeVar("T")
 
 _ends_at: ContextVar[float | None] = ContextVar("mlguard_deadline", default=None)
 
@@ -30,3 +34,15 @@ def limit(seconds: float | None, clock: Clock) -> Iterator[float | None]:
         yield earliest
     finally:
         _ends_at.reset(token)
+
+
+async def within(seconds: float, call: Awaitable[T]) -> T:
+    """`call`, cancelled with TimeoutError after `seconds`. It runs in the caller's own task and context, so that what
+    it sets in context variables stays set; before Python 3.11 only a task of its own could be cancelled alone.
+    """
+    import asyncio
+
+    if sys.version_info < (3, 11):
+        return await asyncio.wait_for(call, seconds)
+    async with asyncio.timeout(seconds):
+        return await call

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import gc
 import inspect
-import traceback
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from mlguard_nb import clock as clocks
@@ -18,6 +17,7 @@ from mlguard_nb.policy.values import RetryPolicy
 from mlguard_nb.runtime import deadline, wrapping
 from mlguard_nb.runtime.attempts import Attempts, GaveUp, Wait, budget_of
 from mlguard_nb.runtime.budget import RetryBudget
+from mlguard_nb.runtime.dead_frames import clear_frames, release
 from mlguard_nb.runtime.options import decorate, policy_from
 from mlguard_nb.runtime.wrapping import Guard, Kind
 from mlguard_nb.telemetry import bus
@@ -117,8 +117,8 @@ class RetryGuard(Guard):
                 raise PolicyError(f'retry: on_oom="{policy.on_oom}" names no parameter; there are {", ".join(known)}')
         if policy.timeout is not None and kind in ("sync", "generator"):
             warnings.warn(
-                f"retry: timeout={policy.timeout:g} cannot stop {self.label}, a sync function: it is only noticed when "
-                "the attempt ends. Use an async function, a %%guard cell, or the timeout of the library you call",
+                f"retry: timeout={policy.timeout:g} cannot stop {self.label}, a sync function: each attempt takes "
+                "as long as it takes. Use an async function, a %%guard cell, or the timeout of the library you call",
                 UserWarning,
                 stacklevel=5,
             )
@@ -273,11 +273,7 @@ class RetryGuard(Guard):
             if self.policy.hedge_after is not None
             else self.function(*args, **kwargs)
         )
-        if not left:
-            return await call
-        import asyncio
-
-        return await asyncio.wait_for(call, min(left))
+        return await (deadline.within(min(left), call) if left else call)
 
     async def _hedged(self, attempts: Attempts, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Ask a second time when the first has not answered after `hedge_after` seconds; the first answer counts."""
@@ -403,7 +399,7 @@ class RetryGuard(Guard):
         if wait.reason != "oom":
             return args, kwargs
         for error in failed:
-            traceback.clear_frames(error.__traceback__)
+            clear_frames(error)
         gc.collect()
         frameworks.empty_caches()
         if not self.policy.on_oom.startswith("halve:"):
@@ -412,32 +408,20 @@ class RetryGuard(Guard):
         bound = inspect.signature(self.signature_of or self.function).bind(*args, **kwargs)
         bound.apply_defaults()
         value = bound.arguments[parameter]
-        if not isinstance(value, (int, float)) or isinstance(value, bool) or value <= 1:
+        if not isinstance(value, Real) or isinstance(value, bool) or value <= 1:
             error = failed.pop()
             add_note(error, f"on_oom=halve: {parameter}={value!r} cannot be halved any further")
             try:
                 raise error
             finally:
                 del error
-        bound.arguments[parameter] = value // 2 if isinstance(value, int) else value / 2
+        bound.arguments[parameter] = value // 2 if isinstance(value, Integral) else value / 2
         return bound.args, bound.kwargs
 
 
 def _told(error: BaseException) -> str:
     text = str(error)
     return f"{type(error).__name__}: {text}"[:200] if text else type(error).__name__
-
-
-def release(failed: list[Exception]) -> None:
-    """Let go of what a failed attempt held: the locals of its frames, through all the errors behind the error."""
-    while failed:
-        error: BaseException | None = failed.pop()
-        seen: set[int] = set()
-        while error is not None and id(error) not in seen:
-            seen.add(id(error))
-            with contextlib.suppress(RuntimeError):
-                traceback.clear_frames(error.__traceback__)
-            error = error.__cause__ or error.__context__
 
 
 @overload
