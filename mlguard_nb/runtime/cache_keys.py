@@ -5,6 +5,8 @@ The source that builds it is part of the generated wrapper, so that a call with 
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import inspect
 from collections.abc import Callable
 from typing import Any
@@ -49,6 +51,13 @@ class KeyMaker:
             return tuple(parameter for parameter in parameters if parameter.name in named)
         owner = parameters[0].name if parameters and parameters[0].name == "self" else None
         return tuple(p for p in parameters if p.name == owner or p.name not in self.policy.ignore)
+
+    @functools.cached_property
+    def meaning(self) -> Any:
+        """What a key is a key of: another choice of arguments makes keys that look alike and mean something else."""
+        if callable(self.policy.key):
+            return fingerprint.code_of(self.policy.key)
+        return tuple(parameter.name for parameter in self.chosen)
 
     def is_instance(self, parameter: inspect.Parameter) -> bool:
         """Whether this parameter counts by identity."""
@@ -101,7 +110,8 @@ class KeyMaker:
     def mark(self, value: Any, name: str) -> Any:
         """What stands for a value that is not plain; PolicyError where its content cannot be read."""
         if value.__class__.__name__ == "ndarray" and value.dtype.char in _NUMBERS and value.flags.c_contiguous:
-            return value.dtype, value.shape, _digest(value)
+            with contextlib.suppress(TypeError):  # CuPy's class has the same name, and its memory is the GPU's
+                return value.dtype, value.shape, _digest(value)
         return fingerprint.of(value, name=f"the argument {name!r}", watch_files=self.policy.watch_files)
 
     def several(self, values: tuple[Any, ...]) -> tuple[Any, ...]:

@@ -131,6 +131,7 @@ class CacheGuard(Guard):
         self.front: dict[Any, Held] = self.shelf.front
         self.is_constant = self._is_direct = False
         self.misses = self.stale_hits = 0
+        self._epoch = 0  # goes up when results, and computations that are under way, are declared void
         self._flights, self._task_flights = Flights(), TaskFlights()
         self._identities = Identities()
         self._hit_counts, self._miss_counts = HitCounts(self._emit_hits), HitCounts(self._emit_misses)
@@ -181,6 +182,7 @@ class CacheGuard(Guard):
         """The key with all that counts beside the arguments; forgets everything when the code has changed."""
         if not self.is_constant:
             if self._around.look():
+                self._declare_void()
                 self.shelf.clear()
             self.is_constant = self._around.is_constant
             self._is_direct = self.is_constant and self.backend is None and isinstance(self.shelf, MemoryStore)
@@ -188,7 +190,16 @@ class CacheGuard(Guard):
         return (*settled(key), extra) if extra else settled(key)
 
     def _stored_key(self, key: tuple[Any, ...]) -> bytes:
-        return self._prefix + fingerprint.of((self._around.digest, self.policy.version, key))
+        return self._prefix + fingerprint.of((self._around.digest, self.policy.version, self.keys.meaning, key))
+
+    def _declare_void(self, key: tuple[Any, ...] | None = None) -> None:
+        """What is being computed now (None: under any key) rests on what was; nothing of it is kept or joined."""
+        self._epoch += 1
+        for flights in (self._flights, self._task_flights):
+            if key is None:
+                flights.forget_all()
+            else:
+                flights.forget(key)
 
     # Calls that the hit path did not answer.
 
@@ -209,7 +220,8 @@ class CacheGuard(Guard):
                         self.misses += 1
                         if bus._subscribers:
                             self._miss_counts.one()
-                        held = self._keep(key, [self.function(*args, **kwargs)])
+                        epoch = self._epoch
+                        held = self._keep(key, [self.function(*args, **kwargs)], epoch)
                     else:  # another leader has just landed
                         held[HITS] += 1
                         self.tell_hit()
@@ -269,7 +281,8 @@ class CacheGuard(Guard):
 
     def _fill(self, key: tuple[Any, ...], args: tuple[Any, ...], kwargs: dict[str, Any], again: bool = False) -> Held:
         """Read the backend, else call the function, and keep the result."""
-        found = None if again else self._found_meanwhile(key, self._read_backend(key))
+        epoch = self._epoch
+        found = None if again else self._found_meanwhile(key, self._read_backend(key), epoch)
         if found is not None:
             return found
         self._count_miss()
@@ -277,21 +290,21 @@ class CacheGuard(Guard):
         try:
             box = [self.function(*args, **kwargs)]
         except Exception as error:
-            return self._stale_or_raise(key, before, error)
-        held = self._keep(key, box)
-        if self.backend is not None:
+            return self._stale_or_raise(key, before, epoch, error)
+        held = self._keep(key, box, epoch)
+        if self.backend is not None and epoch == self._epoch:
             self.backend.put(self._stored_key(key), _entry(held))
         return held
 
     async def _fill_async(
         self, key: tuple[Any, ...], args: tuple[Any, ...], kwargs: dict[str, Any], again: bool = False
     ) -> Held:
-        stored = None
+        stored, epoch = None, self._epoch
         if self.backend is not None and not again:
             import asyncio
 
             stored = await asyncio.to_thread(self._read_backend, key)
-        found = None if again else self._found_meanwhile(key, stored)
+        found = None if again else self._found_meanwhile(key, stored, epoch)
         if found is not None:
             return found
         self._count_miss()
@@ -299,9 +312,9 @@ class CacheGuard(Guard):
         try:
             box = [await self.function(*args, **kwargs)]
         except Exception as error:
-            return self._stale_or_raise(key, before, error)
-        held = self._keep(key, box)
-        if self.backend is not None:
+            return self._stale_or_raise(key, before, epoch, error)
+        held = self._keep(key, box, epoch)
+        if self.backend is not None and epoch == self._epoch:
             import asyncio
 
             await asyncio.to_thread(self.backend.put, self._stored_key(key), _entry(held))
@@ -310,7 +323,7 @@ class CacheGuard(Guard):
     def _read_backend(self, key: tuple[Any, ...]) -> Entry | None:
         return None if self.backend is None else self.backend.get(self._stored_key(key))
 
-    def _found_meanwhile(self, key: tuple[Any, ...], stored: Entry | None) -> Held | None:
+    def _found_meanwhile(self, key: tuple[Any, ...], stored: Entry | None, epoch: int) -> Held | None:
         """What another caller, or another process, has computed since."""
         held = self.shelf.find(key)
         if self._answer(held) == _FRESH:
@@ -318,14 +331,15 @@ class CacheGuard(Guard):
         wall = clock.current().wall()
         if stored is None or stored.kept_until <= wall:
             return None
-        held = self._keep(key, [stored.value], stored.fresh_until - wall)
+        held = self._keep(key, [stored.value], epoch, stored.fresh_until - wall)
         if stored.fresh_until <= wall:
             return None  # kept, in case that computing it anew fails
         held[HITS] += 1
         self.tell_hit()
         return held
 
-    def _keep(self, key: tuple[Any, ...], box: list[Any], fresh_seconds: float | None = None) -> Held:
+    def _keep(self, key: tuple[Any, ...], box: list[Any], epoch: int, fresh_seconds: float | None = None) -> Held:
+        """Keep the one value in `box`, unless what was computed in that epoch has been declared void since."""
         fresh = self._ttl if fresh_seconds is None else min(self._ttl, fresh_seconds)
         now = clock._current.now()
         value = box[0]
@@ -335,18 +349,22 @@ class CacheGuard(Guard):
             del value
             value, hand = kept_and_hand(box, self.policy.hand_out)
             held = [value, now + fresh, 0, hand, now + fresh + self._stale_seconds, size_of(value), 0]
+        if epoch != self._epoch:
+            return held
         if not self.shelf.put(key, held, now):
             _log.warning(
                 "cache of %s: a result is larger than max_bytes (%d) and is not kept",
                 self.label,
                 self.policy.max_bytes,
             )
+        if epoch != self._epoch:  # while it was being put
+            self.shelf.drop(key)
         return held
 
-    def _stale_or_raise(self, key: tuple[Any, ...], held: Held | None, error: Exception) -> Held:
+    def _stale_or_raise(self, key: tuple[Any, ...], held: Held | None, epoch: int, error: Exception) -> Held:
         """The last result, found before the call: a call short of memory empties the caches before it fails."""
         until = None if held is None else held[FRESH] + self.policy.stale_if_error
-        if held is None or until is None or clock.current().now() >= until:
+        if held is None or until is None or clock.current().now() >= until or epoch != self._epoch:
             raise error
         if self.shelf.find(key) is None:
             self.shelf.put(key, held)
@@ -380,14 +398,16 @@ class CacheGuard(Guard):
         )  # fmt: skip
 
     def clear(self) -> None:
-        """Forget every result, also on the backend."""
+        """Forget every result, also on the backend; what is being computed now is not kept."""
+        self._declare_void()
         self.shelf.clear()
         if self.backend is not None:
             self.backend.clear(self._prefix)
 
     def invalidate(self, *args: Any, **kwargs: Any) -> bool:
-        """Forget the result of this call; whether there was one."""
+        """Forget the result of this call, also one that is being computed now; whether there was one."""
         key = self._whole_key(self.keys.of_call(args, kwargs))
+        self._declare_void(key)
         was_there = self.shelf.drop(key)
         if self.backend is not None:
             was_there = self.backend.drop(self._stored_key(key)) or was_there

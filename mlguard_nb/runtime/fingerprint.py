@@ -22,16 +22,20 @@ Update = Callable[[Any], object]
 Feeder = Callable[[Any, Any], None]
 
 
-def of(value: Any, *, name: str = "value", watch_files: bool = False) -> bytes:
-    """16 bytes that are equal exactly where the content is.
+def of(
+    value: Any, *, name: str = "value", watch_files: bool = False, number: Callable[[Any], int] | None = None
+) -> bytes:
+    """16 bytes that are equal exactly where the content is. An object of a user's class counts with that class's code.
 
     PolicyError names the part of `value` (which is called `name` in the message) that has no content to read. With
-    `watch_files` every str or Path that names an existing file counts with that file's size and time of change.
+    `watch_files` every str or Path that names an existing file counts with that file's size and time of change. Where
+    `number` tells objects of this process apart, nothing is refused: what has no content counts by its number, and an
+    object of a user's class by its attributes.
     """
     import xxhash
 
     hasher = xxhash.xxh3_128()
-    _Feed(hasher.update, watch_files).value(value, name)
+    _Feed(hasher.update, watch_files, number).value(value, name)
     return hasher.digest()
 
 
@@ -78,8 +82,8 @@ def of_array(array: Any) -> tuple[str, tuple[int, ...], bytes] | None:
 class _Feed:
     """Writes values into a hasher, each with its type and length first, so that no two contents run into each other."""
 
-    def __init__(self, update: Update, watch_files: bool) -> None:
-        self.update, self.watch_files = update, watch_files
+    def __init__(self, update: Update, watch_files: bool, number: Callable[[Any], int] | None = None) -> None:
+        self.update, self.watch_files, self.number = update, watch_files, number
         self._inside: list[int] = []
 
     def tag(self, text: str) -> None:
@@ -93,6 +97,9 @@ class _Feed:
             feeder(self, value)
             return
         if id(value) in self._inside:
+            if self.number is not None:
+                self.tag(f"inside {self._inside.index(id(value))}")
+                return
             raise PolicyError(f"cache: {name} contains itself, so its content has no end. Next: {_NEXT}")
         self._inside.append(id(value))
         try:
@@ -129,16 +136,32 @@ class _Feed:
                 self.update(part)
         else:
             from mlguard_nb.runtime.fingerprint_objects import feeder_for
+            from mlguard_nb.runtime.reach import code_of_class
 
             feeder = feeder_for(value)
             if feeder is None:
-                shown = f"{kind.__module__}.{kind.__qualname__}".removeprefix("builtins.")
-                raise PolicyError(
-                    f"cache: {name} is a {shown}, which has no content to recognise it by "
-                    f"(its id would change from run to run). Next: {_NEXT}"
-                )
+                self._without_content(value, name)
+                return
             self.tag(f"{kind.__module__}.{kind.__qualname__}")
+            self.update(code_of_class(kind))
             feeder(self, value, name)
+
+    def _without_content(self, value: Any, name: str) -> None:
+        kind = type(value)
+        if self.number is None:
+            shown = f"{kind.__module__}.{kind.__qualname__}".removeprefix("builtins.")
+            raise PolicyError(
+                f"cache: {name} is a {shown}, which has no content to recognise it by "
+                f"(its id would change from run to run). Next: {_NEXT}"
+            )
+        from mlguard_nb.runtime.reach import code_of_class
+
+        self.tag(f"object {self.number(value)}")
+        if (code := code_of_class(kind)) and hasattr(value, "__dict__"):
+            self.update(code)
+            for attribute, item in vars(value).items():
+                self.tag(attribute)
+                self.value(item, f"{name}.{attribute}")
 
 
 _NEXT = "name the arguments that count with key=, or leave it out with ignore="

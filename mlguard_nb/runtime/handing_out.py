@@ -38,15 +38,15 @@ def kept_and_hand(box: list[Any], mode: str) -> tuple[Any, Hand | None]:
     value = box.pop()
     if mode == "same" or _is_atom(value) or _is_constant(value):
         return value, None
-    if mode == "copy":
-        return _copied(value), _copied
-    if _is_array(value):
+    if mode == "readonly" and _is_array(value):
         if sys.getrefcount(value) > 2 or value.base is not None or not value.flags.owndata:
             value = value.copy()
         value.flags.writeable = False
         return value, _view
-    kept = _frozen(value)
-    return kept, _guarded
+    try:
+        return (_copied(value), _copied) if mode == "copy" else (_frozen(value), _guarded)
+    except RecursionError:  # it contains itself
+        return _deep(value), _deep
 
 
 def _is_atom(value: Any) -> bool:
@@ -57,9 +57,8 @@ def _is_atom(value: Any) -> bool:
 def _is_constant(value: Any) -> bool:
     if type(value) in (tuple, frozenset):
         return all(_is_atom(item) or _is_constant(item) for item in value)
-    return isinstance(value, type) or (
-        type(value).__module__ == "numpy" and hasattr(value, "dtype") and not _is_array(value)
-    )
+    numpy = sys.modules.get("numpy")
+    return isinstance(value, type) or (numpy is not None and isinstance(value, numpy.generic))
 
 
 def _is_array(value: Any) -> bool:
@@ -95,7 +94,7 @@ def _frozen(value: Any) -> Any:
         own.flags.writeable = False
         return own
     if _is_pandas(value):
-        return value.copy()  # deep, since the function may hold the arrays below it
+        return _copied_frame(value, deep=True)  # since the function may hold the arrays below it
     return _rebuilt(value, _frozen) if type(value) in _CONTAINERS else _copied(value)
 
 
@@ -117,7 +116,12 @@ def _copied(value: Any) -> Any:
     if type(value) in _CONTAINERS:
         return _rebuilt(value, _copied)
     if _is_pandas(value):
-        return value.copy(deep=not _copies_on_write())
+        return _copied_frame(value, deep=not _copies_on_write())
+    return _deep(value)
+
+
+def _deep(value: Any) -> Any:
+    """A deep copy; where there can be none, the object itself, with a warning."""
     try:
         return copy.deepcopy(value)
     except _UNCOPYABLE as error:
@@ -143,6 +147,27 @@ _told: set[type] = set()
 def _is_pandas(value: Any) -> bool:
     """Whether this is a frame, series or index; their module is "pandas" since version 3, and was deeper before."""
     return type(value).__module__.partition(".")[0] == "pandas" and hasattr(value, "copy")
+
+
+def _copied_frame(value: Any, deep: bool) -> Any:
+    """A copy of a frame, series or index. pandas itself shares the lists and dictionaries in a column of objects."""
+    copied = value.copy(deep=deep)
+    if value.ndim == 2:
+        for place in [place for place, dtype in enumerate(value.dtypes) if dtype.kind == "O"]:
+            if _holds_more_than_atoms(column := value.iloc[:, place]):
+                copied.isetitem(place, _copied_objects(column))
+    elif value.dtype.kind == "O" and hasattr(value, "iloc") and _holds_more_than_atoms(value):
+        copied = _copied_objects(value)
+    return copied
+
+
+def _holds_more_than_atoms(column: Any) -> bool:
+    return bool(sys.modules["pandas"].api.types.infer_dtype(column, skipna=True).startswith("mixed"))
+
+
+def _copied_objects(column: Any) -> Any:
+    pandas: Any = sys.modules["pandas"]
+    return pandas.Series(map(_copied, column), index=column.index, dtype=object, name=column.name)
 
 
 def _copies_on_write() -> bool:

@@ -11,13 +11,14 @@ import os
 import sys
 import sysconfig
 import types
+import weakref
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from mlguard_nb.runtime.fingerprint import of, unwrapped
 
-__all__ = ["Global", "Reach", "is_users", "reach_of"]
+__all__ = ["Global", "Reach", "code_of_class", "is_users", "reach_of"]
 
 _LONGEST_PATH = 260
 _CONSTANTS = (int, float, complex, bool, str, bytes, type(None))
@@ -56,6 +57,24 @@ def reach_of(function: Any) -> Reach:
     walk.visit(function)
     digest = of(tuple(walk.facts), name="code")
     return Reach(digest, tuple(walk.watched.values()), tuple(walk.data.values()), tuple(sorted(walk.texts)))
+
+
+_classes: weakref.WeakKeyDictionary[type, Reach | None] = weakref.WeakKeyDictionary()
+_MOST_CLASSES = 1000  # what is remembered may hold the class itself, by a name that its code reads
+
+
+def code_of_class(kind: type) -> bytes:
+    """16 bytes for a user's class and what its code reaches, followed again when that changes; b"" for a library's."""
+    if kind in _classes:
+        reach = _classes[kind]
+        if reach is None:
+            return b""
+        if not any(known.has_changed() for known in reach.watched):
+            return reach.digest
+    elif len(_classes) >= _MOST_CLASSES:
+        _classes.clear()
+    reach = _classes[kind] = reach_of(kind) if is_users(kind.__module__) else None
+    return b"" if reach is None else reach.digest
 
 
 def is_users(module: str | None) -> bool:
@@ -188,8 +207,27 @@ class _Walk:
             self.watched[place] = Global(namespace, name, value)
             self.facts.append((name, of(value)))
             self._note_text(value)
-        elif not callable(value):
+        elif callable(value) and not self._is_called_for_its_content(value):
+            self.watched[place] = Global(namespace, name, value)
+            self.facts.append(
+                (name, getattr(value, "__module__", ""), getattr(value, "__name__", type(value).__name__))
+            )
+        else:
             self.data[place] = Global(namespace, name, value)
+
+    def _is_called_for_its_content(self, value: Any) -> bool:
+        """Whether what a call of it gives depends on what it holds, as of a model; not so a library's function."""
+        if self._is_followed(type(value).__module__):
+            return True
+        if hasattr(value, "__name__"):
+            return False
+        from mlguard_nb.errors import PolicyError
+
+        try:
+            of(value)
+        except PolicyError:
+            return False
+        return True
 
 
 def _is_frozen(value: Any) -> bool:

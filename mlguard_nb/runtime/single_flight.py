@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections.abc import Awaitable, Callable, Hashable
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -66,9 +68,19 @@ class Flights:
         """Whether somebody is computing `key` now."""
         return key in self.under_way
 
+    def forget(self, key: Hashable) -> None:
+        """Who comes from now on computes anew; who waits already still gets the result."""
+        self.under_way.pop(key, None)
+
+    def forget_all(self) -> None:
+        """The same for every key."""
+        self.under_way.clear()
+
     def land(self, key: Hashable, flight: Flight, value: Any, error: BaseException | None = None) -> None:
         """The leader's last act: hand `value` or `error` to those who wait."""
-        self.under_way.pop(key, None)
+        popped = self.under_way.pop(key, None)
+        if popped is not flight and popped is not None:  # this one was forgotten, and the next has begun
+            self.under_way.setdefault(key, popped)
         flight.has_landed = True
         result = flight.result
         if result is None:
@@ -87,46 +99,64 @@ class Flights:
             return None if flight.has_landed else flight.result
 
 
+# The flights of tasks that the running code is part of: who asks for one of them must not wait for it.
+_inside: ContextVar[frozenset[int]] = ContextVar("mlguard_flights", default=frozenset())
+_numbers = itertools.count(1)
+
+
 class TaskFlights:
     """Tasks of one event loop share one computation of a key.
 
     The computation is a task of its own: a caller that is cancelled leaves, and the others still get the result. When
-    the last caller has left it is cancelled too.
+    the last caller has left it is cancelled too. A function that comes back to the key it is computing, however many
+    awaits and tasks lie between, computes it itself, instead of waiting for itself for ever.
     """
 
     def __init__(self) -> None:
-        self._flights: dict[Hashable, tuple[asyncio.Task[Any], list[int]]] = {}
+        # (loop, key) -> (task, how many wait, number)
+        self._flights: dict[tuple[int, Hashable], tuple[asyncio.Task[Any], list[int], int]] = {}
 
     async def run(self, key: Hashable, compute: Callable[[], Awaitable[Any]]) -> tuple[Any, bool]:
         """(the result, whether this caller began the computation)."""
         import asyncio
 
-        place = (id(asyncio.get_running_loop()), key)
+        loop = asyncio.get_running_loop()
+        place = (id(loop), key)
         under_way = self._flights.get(place)
-        if under_way is not None and under_way[0] is asyncio.current_task():
-            return await compute(), True
-        if under_way is None or under_way[0].done():
-            task: asyncio.Task[Any] = asyncio.ensure_future(_as_coroutine(compute))
-            under_way = self._flights[place] = (task, [0])
+        # A loop that was closed leaves its tasks as they were, and another may live where it lived.
+        is_new = under_way is None or under_way[0].done() or under_way[0].get_loop() is not loop
+        if under_way is None or is_new:
+            number = next(_numbers)
+            task: asyncio.Task[Any] = asyncio.ensure_future(_flown(number, compute))
+            under_way = self._flights[place] = (task, [0], number)
             task.add_done_callback(lambda done: self._land(place, done))
-            began = True
-        else:
-            began = False
-        task, waiting = under_way
+        elif under_way[2] in _inside.get():
+            return await compute(), True
+        task, waiting, _number = under_way
         waiting[0] += 1
         try:
-            return await asyncio.shield(task), began
+            return await asyncio.shield(task), is_new
         finally:
             waiting[0] -= 1
-            if not waiting[0] and not task.done():
+            if not waiting[0] and not task.done() and not loop.is_closed():
                 task.cancel()
 
-    def _land(self, place: Hashable, task: asyncio.Task[Any]) -> None:
+    def forget(self, key: Hashable) -> None:
+        """Who comes from now on computes anew; who waits already still gets the result."""
+        for place in [place for place in list(self._flights) if place[1] == key]:
+            self._flights.pop(place, None)
+
+    def forget_all(self) -> None:
+        """The same for every key."""
+        self._flights.clear()
+
+    def _land(self, place: tuple[int, Hashable], task: asyncio.Task[Any]) -> None:
         if (found := self._flights.get(place)) is not None and found[0] is task:
             del self._flights[place]
         if not task.cancelled():
             task.exception()  # seen here too, so that an abandoned failure is no "never retrieved" message
 
 
-async def _as_coroutine(compute: Callable[[], Awaitable[Any]]) -> Any:
+async def _flown(number: int, compute: Callable[[], Awaitable[Any]]) -> Any:
+    _inside.set(_inside.get() | {number})  # of this task's own context, and of what it starts
     return await compute()

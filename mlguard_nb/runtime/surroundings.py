@@ -6,7 +6,6 @@ import os
 from collections.abc import Callable
 from typing import Any
 
-from mlguard_nb.errors import PolicyError
 from mlguard_nb.runtime import fingerprint
 from mlguard_nb.runtime.reach import Reach, reach_of
 
@@ -63,13 +62,9 @@ class Surroundings:
     def _texts(self, reach: Reach) -> tuple[str, ...]:
         return reach.texts if self._watch_files else ()
 
-    def _content(self, value: Any, name: str) -> Any:
-        try:
-            return fingerprint.of(value, name=f"the global {name!r}", watch_files=self._watch_files)
-        except PolicyError:
-            if self._number is None:
-                raise
-            return "object", self._number(value)  # a client, a logger: the same one is the same
+    def _content(self, value: Any, name: str) -> bytes:
+        """What the object holds; a client or a lock, here or inside, counts by which object it is."""
+        return fingerprint.of(value, name=f"the global {name!r}", watch_files=self._watch_files, number=self._number)
 
 
 def _has_moved(reach: Reach) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
+import json
 import logging
 import os
 import shutil
@@ -29,7 +30,7 @@ from mlguard_nb.errors import PolicyError
 from mlguard_nb.runtime.caching import cache_of
 from mlguard_nb.runtime.stores import Entry, NotStorable
 from mlguard_nb.runtime.stores.disk import DiskStore, user_key
-from mlguard_nb.runtime.stores.encoding import decode, encode
+from mlguard_nb.runtime.stores.encoding import _HEAD, _MAGIC, _NODES, _checksum, decode, encode
 from mlguard_nb.telemetry import bus
 from mlguard_nb.telemetry.events import CacheFailed
 from mlguard_nb.testing import no_wait
@@ -168,6 +169,48 @@ def test_any_bytes_are_an_entry_or_none(raw: bytes) -> None:
     """Never an exception: a foreign file is a miss."""
     assert decode(raw) is None
     assert decode(b"MLGUARD1" + raw) is None
+
+
+@given(st.data())
+def test_a_header_that_somebody_wrote_by_hand_is_an_entry_or_none(data: st.DataObject) -> None:
+    """With the right magic, length and checksum: only the tree of values is nonsense."""
+    leaves = st.none() | st.booleans() | st.integers(-3, 99) | st.text(max_size=9) | st.sampled_from(sorted(_NODES))
+    leaves |= st.sampled_from(["0x1p99999", "range", "category", "datetime64[ns, UTC]", "<f8", "1e999", "freq"])
+    named = st.tuples(st.sampled_from(sorted(_NODES)), st.recursive(leaves, st.lists)).map(lambda p: [p[0], p[1]])
+    tree = data.draw(st.recursive(leaves, lambda inner: st.lists(inner, max_size=5) | named, max_leaves=12))
+    facts = {"stored": 1, "fresh": None, "kept": None, "buffers": [8], "pickled": [], "value": tree}
+    header, buffer = json.dumps(facts).encode(), bytes(8)
+    raw = _HEAD.pack(_MAGIC, len(header), _checksum(header, [buffer]), bytes(32)) + header + buffer
+    entry = decode(raw)
+    assert entry is None or isinstance(entry, Entry)
+
+
+def test_one_bit_that_a_disk_has_turned_is_noticed() -> None:
+    """Wherever it is; a float would be another float, and nobody would know."""
+    raw = b"".join(encode(Entry({"a": np.arange(4.0)}, 1.0)))
+    assert decode(raw) is not None
+    for place in range(len(raw)):
+        spoilt = bytearray(raw)
+        spoilt[place] ^= 1
+        if 32 <= place < 64:  # the signature, which an entry without pickle has not
+            continue
+        assert decode(bytes(spoilt)) is None, place
+
+
+def test_a_result_that_contains_itself_stays_in_memory(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """No call fails because its result cannot be written down."""
+
+    @cache_result(backend=f"disk:{tmp_path}")
+    def ring() -> list[Any]:
+        around: list[Any] = [1]
+        around.append(around)
+        return around
+
+    first, second = ring(), ring()
+    assert first[1] is first
+    assert second[1] is second is not first
+    assert "contains itself" in caplog.text
+    assert ring.cache_info().misses == 1  # type: ignore[attr-defined]
 
 
 def test_torn_entries_are_none() -> None:
@@ -434,6 +477,14 @@ def server(tmp_path: Path) -> Iterator[Server]:
     running = Server(program, tmp_path)
     yield running
     running.kill()
+
+
+@pytest.mark.parametrize("address", ["redis://user:secret@host:port/0", "redis://host/0?bogus=1", "redis://host:99999"])
+def test_an_address_that_cannot_be_is_refused_at_decoration_without_its_password(address: str) -> None:
+    with pytest.raises(PolicyError, match="backend must be an address such as") as refused:
+        cache_result(backend=address)(lambda x: x)
+    assert "secret" not in str(refused.value)
+    assert refused.value.__cause__ is None
 
 
 def test_two_processes_share_results_through_the_server(server: Server) -> None:

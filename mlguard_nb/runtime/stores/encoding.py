@@ -2,7 +2,7 @@
 
 Plain values, containers, arrays and pandas frames are written as themselves. Any other object needs pickle, which is
 used only with a secret key: everything that decides what is unpickled is signed with it (keyed BLAKE2b), and refused
-when the signature does not fit.
+when the signature does not fit. A checksum over all of it tells a result that a disk has spoilt.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from mlguard_nb.runtime.stores.entry import Entry, NotStorable
 __all__ = ["decode", "encode"]
 
 _MAGIC = b"MLGUARD1"
-_HEAD = struct.Struct("<8sQ32s")  # magic, length of the header, signature
+_HEAD = struct.Struct("<8sQ16s32s")  # magic, length of the header, checksum, signature
 
 
 def encode(entry: Entry, key: bytes | None = None) -> list[Any]:
@@ -32,20 +32,23 @@ def encode(entry: Entry, key: bytes | None = None) -> list[Any]:
     there is no `key`.
     """
     writer = _Writer(key)
-    tree = writer.node(entry.value)
-    header = json.dumps(
-        {
-            "stored": entry.stored,
-            "fresh": _time_out(entry.fresh_until),
-            "kept": _time_out(entry.kept_until),
-            "buffers": [memoryview(buffer).nbytes for buffer in writer.buffers],
-            "pickled": writer.pickled,
-            "value": tree,
-        },
-        separators=(",", ":"),
-    ).encode()
+    try:
+        tree = writer.node(entry.value)
+        header = json.dumps(
+            {
+                "stored": entry.stored,
+                "fresh": _time_out(entry.fresh_until),
+                "kept": _time_out(entry.kept_until),
+                "buffers": [memoryview(buffer).nbytes for buffer in writer.buffers],
+                "pickled": writer.pickled,
+                "value": tree,
+            },
+            separators=(",", ":"),
+        ).encode()
+    except RecursionError:
+        raise NotStorable("a value that contains itself, or is nested very deep, cannot be stored") from None
     signature = _sign(key, header, writer.buffers, writer.pickled) if writer.pickled else bytes(32)
-    return [_HEAD.pack(_MAGIC, len(header), signature), header, *writer.buffers]
+    return [_HEAD.pack(_MAGIC, len(header), _checksum(header, writer.buffers), signature), header, *writer.buffers]
 
 
 def decode(raw: Any, key: bytes | None = None) -> Entry | None:
@@ -53,12 +56,23 @@ def decode(raw: Any, key: bytes | None = None) -> Entry | None:
     view = memoryview(raw)
     if len(view) < _HEAD.size:
         return None
-    magic, length, signature = _HEAD.unpack(view[: _HEAD.size])
+    magic, length, checksum, signature = _HEAD.unpack(view[: _HEAD.size])
     if magic != _MAGIC or len(view) < _HEAD.size + length:
         return None
     try:
+        if checksum != _checksum(view[_HEAD.size :], []):
+            return None
         return _opened(view, length, signature, key)
-    except (LookupError, TypeError, ValueError, AttributeError, ImportError, EOFError, RecursionError, NotStorable):
+    except (
+        LookupError,
+        ArithmeticError,
+        TypeError,
+        ValueError,
+        AttributeError,
+        ImportError,
+        RecursionError,
+        NotStorable,
+    ):
         return None  # written by another version, or by somebody who meant harm
 
 
@@ -78,6 +92,15 @@ def _opened(view: memoryview, length: int, signature: bytes, key: bytes | None) 
             return None
     value = _Reader(buffers, bool(facts["pickled"])).value(facts["value"])
     return Entry(value, float(facts["stored"]), _time_in(facts["fresh"]), _time_in(facts["kept"]))
+
+
+def _checksum(header: Any, buffers: list[Any]) -> bytes:
+    import xxhash
+
+    hasher = xxhash.xxh3_128(header)
+    for buffer in buffers:
+        hasher.update(buffer)
+    return hasher.digest()
 
 
 def _sign(key: bytes | None, header: bytes, buffers: list[Any], pickled: list[int]) -> bytes:
@@ -365,7 +388,7 @@ class _Reader:
 
         try:
             return pickle.loads(self._buffers[place])  # signed with the user's own key, checked above
-        except pickle.UnpicklingError as error:
+        except Exception as error:  # whatever a class of the user's raises that is another one by now
             raise NotStorable(f"what was pickled cannot be read: {error}") from error
 
 

@@ -229,7 +229,10 @@ if hasattr(os, "register_at_fork"):
 
 def size_of(value: Any) -> int:
     """About how many bytes `value` holds: arrays and frames by their buffers, containers with what is in them."""
-    return _size_of(value, set())
+    try:
+        return _size_of(value, set())
+    except RecursionError:  # nested deeper than Python recurses
+        return sys.getsizeof(value)
 
 
 def _size_of(value: Any, seen: set[int]) -> int:
