@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, ItemsView, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeGuard, cast
 
 from mlguard_nb.errors import PolicyError
 from mlguard_nb.units import parse_duration, parse_limit
@@ -34,7 +34,7 @@ def put(policy: object, field: str, value: object) -> None:
     object.__setattr__(policy, field, value)
 
 
-def is_number(value: object) -> bool:
+def is_number(value: object) -> TypeGuard[int | float]:
     """Whether this is a finite number, and no truth value."""
     return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
@@ -66,7 +66,7 @@ def seconds(policy: object, part: str, *names: str, allow_zero: bool = False, op
             is_number(value) and (value >= 0 if allow_zero else value > 0),
             part, name, f"a duration {low}, in seconds or as text such as '30s'", value,
         )  # fmt: skip
-        put(policy, name, float(value))
+        put(policy, name, float(cast("float", value)))
 
 
 _FEWEST_BYTES = 1024  # fewer were meant as percent, or as gigabytes
