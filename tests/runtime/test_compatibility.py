@@ -1,46 +1,29 @@
-"""Every decorator, and all five together, leave a function what it was: one suite, which a sixth would inherit."""
+"""Every decorator, and all five together, leave a function what it was: one suite, which a sixth inherits."""
 
 from __future__ import annotations
 
 import asyncio
-import contextvars
 import inspect
-import multiprocessing
-import os
-import pickle
-import subprocess
-import sys
-import threading
 import traceback
+import typing
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 import pytest
 
-from mlguard_nb import PolicyError, cache_result, guard, memory_guard, monitor, retry, validate_input
+from mlguard_nb import PolicyError
 from mlguard_nb.policy import switches
+from mlguard_nb.runtime.wrapping import guards_of, kind_of
 from mlguard_nb.testing import FakeDevices, disabled, no_wait
-
-Decorate = Callable[[Any], Any]
-DECORATORS: dict[str, Decorate] = {
-    "retry": retry(attempts=2),
-    "validate_input": lambda f: validate_input(x=int)(f),
-    "cache_result": cache_result(ttl=60),
-    "memory_guard": memory_guard(ram=0.99),
-    "monitor": monitor(),
-    "all five": lambda f: guard("retry=2 mem=0.99 cache=1m validate=x:int monitor")(f),
-}
-# A hit could not honour send and throw, so a generator is refused at decoration (vocabulary.md).
-NO_GENERATORS = {"cache_result", "all five"}
-
-every = pytest.mark.parametrize("decorate", DECORATORS.values(), ids=DECORATORS)
-every_but_caching = pytest.mark.parametrize(
-    "decorate",
-    [d for n, d in DECORATORS.items() if n not in NO_GENERATORS],
-    ids=[n for n in DECORATORS if n not in NO_GENERATORS],
-)
-caching = pytest.mark.parametrize(
-    "decorate", [DECORATORS[name] for name in sorted(NO_GENERATORS)], ids=sorted(NO_GENERATORS)
+from tests.runtime.every_guard import (
+    DECORATORS,
+    KINDS,
+    Decorate,
+    caching,
+    every,
+    every_but_caching,
+    every_kind,
+    finished,
 )
 
 
@@ -48,6 +31,14 @@ caching = pytest.mark.parametrize(
 def quiet_machine() -> Iterator[None]:
     with no_wait(), FakeDevices():
         yield
+
+
+def test_no_decorator_stays_outside_the_suite() -> None:
+    assert set(switches.DECORATORS) <= set(DECORATORS)
+    whole = DECORATORS["all five"](lambda x: x)
+    assert [guard.decorator for guard in guards_of(whole)] == [
+        "monitor", "validate_input", "cache_result", "memory_guard", "retry",
+    ]  # fmt: skip
 
 
 def plain(x: int, /, y: float = 2.0, *rest: int, z: int = 3, **more: int) -> tuple[Any, ...]:
@@ -76,9 +67,30 @@ def test_the_function_looks_the_same(decorate: Decorate) -> None:
     assert guarded.attribute == "kept"
     assert inspect.unwrap(guarded) is plain
     assert inspect.getsource(guarded).startswith("def plain")
+    assert inspect.getdoc(guarded) == "A docstring."
+    assert typing.get_type_hints(guarded) == typing.get_type_hints(plain)
+    assert inspect.getfile(inspect.unwrap(guarded)) == __file__
     assert guarded.__defaults__ == plain.__defaults__
     assert guarded.__kwdefaults__ == plain.__kwdefaults__
     assert guarded.__mlguard__.parts()
+
+
+@every_kind
+def test_inspect_and_tracebacks_know_the_users_function_of_every_kind(decorate: Decorate, kind: str) -> None:
+    function = KINDS[kind]
+    guarded = decorate(function)
+    assert kind_of(guarded) == kind
+    for asked in (
+        inspect.iscoroutinefunction, asyncio.iscoroutinefunction, inspect.isgeneratorfunction,
+        inspect.isasyncgenfunction, inspect.isfunction, inspect.isroutine,
+    ):  # fmt: skip
+        assert asked(guarded) == asked(function), asked
+    assert inspect.getsource(guarded) == inspect.getsource(function)
+    with pytest.raises(LookupError) as caught:
+        finished(kind, guarded(1))
+    innermost = traceback.extract_tb(caught.value.__traceback__)[-1]
+    assert innermost.line == f"raise LookupError(x)  # the line of {function.__name__}"
+    assert "During handling" not in "".join(traceback.format_exception(caught.value))
 
 
 @every
@@ -228,6 +240,46 @@ def test_methods_class_methods_and_static_methods(decorate: Decorate, outside: b
     assert Model().alone(4) == Model.alone(5) - 1 == 4
 
 
+def _bound_to(self: Any) -> str:
+    """What a method was called on. Not the object itself, of which a cache hands out a copy."""
+    return self if isinstance(self, str) else self.__name__ if isinstance(self, type) else f"a {type(self).__name__}"
+
+
+def _at_once(self: Any, x: int) -> list[Any]:
+    return [_bound_to(self), x]
+
+
+async def _coroutine(self: Any, x: int) -> list[Any]:
+    return [_bound_to(self), x]
+
+
+def _items(self: Any, x: int) -> Iterator[Any]:
+    yield _bound_to(self)
+    yield x
+
+
+async def _items_async(self: Any, x: int) -> AsyncIterator[Any]:
+    yield _bound_to(self)
+    yield x
+
+
+@every_kind
+@pytest.mark.parametrize("binding", [None, classmethod, staticmethod], ids=["method", "classmethod", "staticmethod"])
+@pytest.mark.parametrize("outside", [True, False], ids=["above", "below"])
+def test_methods_of_every_kind(decorate: Decorate, kind: str, binding: Any, outside: bool) -> None:
+    body = {"sync": _at_once, "coroutine": _coroutine, "generator": _items, "asyncgen": _items_async}[kind]
+    if binding is None:
+        member = decorate(body)
+    else:
+        member = decorate(binding(body)) if outside else binding(decorate(body))
+    model: Any = type("Model", (), {"call": member})
+    one = model()
+    called = one.call("nobody", 3) if binding is staticmethod else one.call(3)
+    owner = {None: "a Model", classmethod: "Model", staticmethod: "nobody"}[binding]
+    assert kind_of(one.call) == kind
+    assert finished(kind, called) == [owner, 3]
+
+
 @every
 def test_a_recursive_function_and_a_lambda(decorate: Decorate) -> None:
     @decorate
@@ -249,107 +301,6 @@ def test_a_functions_own_error_shows_the_users_line(decorate: Decorate) -> None:
     shown = "".join(traceback.format_exception(caught.value))
     assert "the user's line" in shown
     assert "During handling" not in shown
-
-
-@every
-def test_pickle_finds_a_guarded_function_of_a_module_by_name(
-    decorate: Decorate, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    guarded = decorate(plain)
-    monkeypatch.setattr(sys.modules[__name__], "plain", guarded)
-    assert pickle.loads(pickle.dumps(guarded)) is guarded
-
-
-FRESH = """
-import pickle, sys
-function = pickle.load(sys.stdin.buffer)
-print(function(4), function(5), sorted(function.__mlguard__.parts()))
-"""
-
-
-@every
-def test_cloudpickle_takes_a_closure_into_a_fresh_process(decorate: Decorate) -> None:
-    cloudpickle = pytest.importorskip("cloudpickle")
-    factor = 10
-
-    def make() -> Any:
-        def function(x: int) -> int:
-            return x * factor
-
-        function.__module__ = "__main__"
-        return decorate(function)
-
-    guarded = make()
-    assert guarded(1) == 10  # with locks, threads and counters in use
-    done = subprocess.run(
-        [sys.executable, "-c", FRESH], input=cloudpickle.dumps(guarded), capture_output=True, check=False
-    )
-    assert done.returncode == 0, done.stderr.decode()
-    assert done.stdout.decode() == f"40 50 {sorted(guarded.__mlguard__.parts())}\n"
-
-
-@every
-def test_context_variables_set_inside_are_seen_outside(decorate: Decorate) -> None:
-    variable: contextvars.ContextVar[int] = contextvars.ContextVar("variable", default=0)
-
-    @decorate
-    def function(x: int) -> int:
-        variable.set(x)
-        return x
-
-    function(7)
-    assert variable.get() == 7
-
-
-@every_but_caching
-def test_and_in_a_coroutine_too(decorate: Decorate) -> None:
-    """Not behind a cache: there one task computes for all that wait, in a context of its own."""
-    variable: contextvars.ContextVar[int] = contextvars.ContextVar("variable", default=0)
-
-    @decorate
-    async def function(x: int) -> int:
-        variable.set(x)
-        return x
-
-    async def use() -> int:
-        await function(8)
-        return variable.get()
-
-    assert asyncio.run(use()) == 8
-
-
-@every
-def test_many_threads_at_once(decorate: Decorate) -> None:
-    @decorate
-    def function(x: int) -> int:
-        return x * 2
-
-    found: list[int] = []
-    threads = [threading.Thread(target=lambda n=n: found.extend(function(n) for _ in range(200))) for n in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert sorted(found) == sorted(2 * n for n in range(8) for _ in range(200))
-
-
-@every
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="fork is POSIX only")
-@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
-def test_a_forked_child_goes_on(decorate: Decorate) -> None:
-    @decorate
-    def function(x: int) -> int:
-        return x + 1
-
-    function(1)
-    context = multiprocessing.get_context("fork")
-    ours, theirs = context.Pipe()
-    child = context.Process(target=lambda: theirs.send([function(1), function(2)]))
-    child.start()
-    assert ours.poll(20)
-    assert ours.recv() == [2, 3]
-    child.join(20)
-    assert child.exitcode == 0
 
 
 @every
