@@ -9,11 +9,12 @@ import sys
 import threading
 import weakref
 from collections.abc import Callable, Hashable
-from typing import Any
-
-import cachetools
+from typing import TYPE_CHECKING, Any
 
 from mlguard_nb import clock
+
+if TYPE_CHECKING:
+    from mlguard_nb.runtime.stores.shelf import Shelf
 
 __all__ = ["Held", "MemoryStore", "evict_all", "size_of"]
 
@@ -42,7 +43,7 @@ class MemoryStore:
         self.past_hits = self.evictions = 0
         self._lock = threading.RLock()
         self._told = evicted
-        self._shelf: _Shelf | None = None
+        self._shelf: Shelf | None = None
         self._bytes = 0  # where there is a shelf, it counts
         self._sweep_at = -math.inf
         _ALL.add(self)
@@ -90,7 +91,7 @@ class MemoryStore:
             self.forgotten(key, held)
             return bool(held[KEPT] > now)
 
-    def _shelve(self, shelf: _Shelf, key: Hashable, held: Held) -> None:
+    def _shelve(self, shelf: Shelf, key: Hashable, held: Held) -> None:
         shelf[key] = held
         if key not in shelf:
             self.gave_way(key, held, "ttl")
@@ -99,7 +100,9 @@ class MemoryStore:
 
     def _make_room(self) -> None:
         """From now on with a shelf, which lets go of those not used for longest."""
-        self._shelf = shelf = _Shelf(self)
+        from mlguard_nb.runtime.stores.shelf import Shelf
+
+        self._shelf = shelf = Shelf(self)
         for key, held in list(self.front.items()):
             self._shelve(shelf, key, held)
 
@@ -168,46 +171,8 @@ class MemoryStore:
                 self._told(held[SIZE], reason)
 
 
-class _Shelf(cachetools.TLRUCache):  # type: ignore[type-arg]
-    """cachetools' cache by last use and own time to live, with a second chance for what was hit without a lock."""
-
-    def __init__(self, store: MemoryStore) -> None:
-        super().__init__(store.max_bytes, _kept_until, timer=_now, getsizeof=_size)
-        self._store = weakref.ref(store)
-
-    def popitem(self) -> Any:
-        """Remove what was not used for longest."""
-        for _ in range(len(self) + 1):  # bounded, though hits may be counted all the while
-            key, held = super().popitem()
-            if held[HITS] == held[PASSED]:
-                break
-            held[PASSED] = held[HITS]
-            self[key] = held
-        else:
-            key, held = super().popitem()
-        if (store := self._store()) is not None:
-            store.gave_way(key, held, "size")
-        return key, held
-
-    def expire(self, time: Any = None) -> Any:
-        """Remove what is over."""
-        gone = super().expire(time)
-        if (store := self._store()) is not None:
-            for key, held in gone:
-                store.gave_way(key, held, "ttl")
-        return gone
-
-
-def _kept_until(_key: Any, held: Held, _now: float) -> float:
-    return float(held[KEPT])
-
-
 def _now() -> float:
     return clock.current().now()
-
-
-def _size(held: Held) -> int:
-    return int(held[SIZE])
 
 
 _ALL: weakref.WeakSet[MemoryStore] = weakref.WeakSet()
