@@ -13,12 +13,19 @@ CHUNK_BYTES = 1 << 19
 
 
 def _pieces(numbers: Any) -> Iterator[Any]:
-    """Pieces of a flat array that fit the cache; float16 as float32, whose reductions are a hundred times faster."""
+    """Pieces of a flat array that fit the cache."""
     step = max(1, CHUNK_BYTES // max(1, numbers.itemsize))
-    half = numbers.dtype.itemsize == 2 and numbers.dtype.kind == "f"
     for start in range(0, numbers.size, step):
-        piece = numbers[start : start + step]
-        yield piece.astype("float32") if half else piece
+        yield numbers[start : start + step]
+
+
+def _quick(piece: Any) -> Any:
+    """The piece in a dtype that is quick to reduce: float16 as float32, whose reductions are a hundred times faster."""
+    return piece.astype("float32") if _is_half(piece) else piece
+
+
+def _is_half(numbers: Any) -> bool:
+    return bool(numbers.dtype.kind == "f" and numbers.dtype.itemsize == 2)
 
 
 def extremes(numbers: Any) -> tuple[float, float]:
@@ -27,7 +34,8 @@ def extremes(numbers: Any) -> tuple[float, float]:
 
     low, high = math.inf, -math.inf
     for piece in _pieces(numbers):
-        least, most = np.minimum.reduce(piece), np.maximum.reduce(piece)
+        quick = _quick(piece)
+        least, most = np.minimum.reduce(quick), np.maximum.reduce(quick)
         if least != least:
             return math.nan, math.nan
         low, high = min(low, least), max(high, most)
@@ -40,10 +48,14 @@ def is_within(numbers: Any, low: float, high: float, low_open: bool = False, hig
 
     least, most = np.minimum.reduce, np.maximum.reduce
     by_bits = _bit_pattern(numbers, low, high, low_open, high_open)
+    if numbers.dtype.kind == "f":  # 0.1 means the number of this dtype that is nearest to it
+        with np.errstate(over="ignore"):
+            low, high = numbers.dtype.type(low), numbers.dtype.type(high)
     for piece in _pieces(numbers):
         if by_bits is not None and most(piece.view(by_bits.dtype)) <= by_bits:
             continue
-        smallest, largest = least(piece), most(piece)
+        quick = _quick(piece)
+        smallest, largest = least(quick), most(quick)
         # Written so that NaN fails: every comparison with it is False.
         if not (smallest > low if low_open else smallest >= low):
             return False
@@ -60,7 +72,7 @@ def _bit_pattern(numbers: Any, low: float, high: float, low_open: bool, high_ope
     """
     import numpy as np
 
-    if low != 0 or low_open or not high > 0 or numbers.dtype.str[1:] not in ("f4", "f8"):
+    if low != 0 or low_open or not high > 0 or numbers.dtype.str[1:] not in ("f2", "f4", "f8"):
         return None
     if not numbers.dtype.isnative or numbers.strides != (numbers.itemsize,):
         return None
@@ -68,6 +80,13 @@ def _bit_pattern(numbers: Any, low: float, high: float, low_open: bool, high_ope
         edge = np.array(high, dtype=numbers.dtype)
     bits: Any = edge.view(f"u{numbers.itemsize}")[()]
     return bits - bits.dtype.type(1) if high_open or float(edge) > high else bits
+
+
+def _magnitude(half: Any) -> Any:
+    """The bits of float16 numbers without their sign."""
+    import numpy as np
+
+    return np.ascontiguousarray(half).view("uint16") & 0x7FFF
 
 
 def is_finite(numbers: Any) -> bool:
@@ -80,6 +99,10 @@ def is_finite(numbers: Any) -> bool:
         return not bool(np.isnat(numbers).any())
     if numbers.dtype.kind not in "fc":
         return True
+    if _is_half(numbers):  # neither NaN nor infinity: the exponent is not all ones
+        largest = np.uint16(0x7BFF)
+        bits = numbers if numbers.dtype.isnative else numbers.astype("float16")
+        return all(np.maximum.reduce(_magnitude(piece)) <= largest for piece in _pieces(bits))
     for piece in _pieces(numbers):
         with np.errstate(over="ignore", invalid="ignore"):
             total = np.vdot(piece, piece).real

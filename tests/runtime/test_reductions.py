@@ -43,6 +43,13 @@ def test_one_odd_value_in_the_last_piece_is_seen(dtype: str, value: float, fits:
     assert is_within(numbers.astype(numbers.dtype.newbyteorder()), 0, 1) == fits
 
 
+@pytest.mark.parametrize("dtype", ["float16", "float32"])
+def test_a_bound_means_the_nearest_number_of_the_dtype(dtype: str) -> None:
+    for bound in (0.1, 0.7):
+        assert is_within(np.array([bound], dtype), bound, 9)
+        assert is_within(np.array([bound], dtype), 0, bound)
+
+
 @given(FLOATS)
 def test_finite_means_every_value_is(numbers: Any) -> None:
     assert is_finite(numbers) == bool(np.isfinite(numbers).all())
