@@ -14,7 +14,8 @@ import threading
 import traceback
 import weakref
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any, TypeVar, overload
 
 from mlguard_nb import clock as clocks
@@ -26,7 +27,8 @@ from mlguard_nb.runtime import summaries, wrapping
 from mlguard_nb.runtime.options import decorate, policy_from
 from mlguard_nb.runtime.wrapping import Guard, Kind
 from mlguard_nb.telemetry import bus, measures, sinks, tracing
-from mlguard_nb.telemetry.events import CallFinished, CallsInFlight, CallsLost, ResourcesMeasured
+from mlguard_nb.telemetry.events import CallFailed, CallFinished, CallsInFlight, CallsLost, ResourcesMeasured
+from mlguard_nb.telemetry.redaction import SECRET_NAMES, redacted
 
 __all__ = ["MOST_WAITING", "MonitorGuard", "monitor", "run_id"]
 
@@ -166,7 +168,7 @@ class MonitorGuard(Guard):
     def failed(self, started: float, error: BaseException, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """A call ended with `error`: always counted, and logged with what is known of its inputs and the machine."""
         seconds = clocks.NOW.now() - started
-        text = summaries.redacted(f"{type(error).__name__}: {error}")[:500]
+        text = redacted(f"{type(error).__name__}: {error}", self.policy.redact)[:500]
         was_cancelled = not isinstance(error, Exception)
         self.broken.append((seconds, text, "cancelled" if was_cancelled else "error"))
         if was_cancelled:
@@ -175,15 +177,21 @@ class MonitorGuard(Guard):
         inputs = summaries.summaries(
             self._signature, args, kwargs, capture=p.capture, include=p.include_args, redact=p.redact
         )
-        facts = {
-            "event": "call_failed", "function": self.label, "duration_seconds": round(seconds, 6), "error": text,
-            "run_id": run_id(), "inputs": inputs, "resources": self._resources(), "labels": dict(p.labels),
-        }  # fmt: skip
-        if isinstance(error, GuardError):  # refused on purpose: the message says why, a traceback would add nothing
+        was_refused = isinstance(error, GuardError)  # on purpose: the message says why, a traceback adds nothing
+        lines = "" if was_refused else trimmed(error, p.redact)
+        failed = CallFailed(
+            function=self.label, duration_seconds=round(seconds, 6), error=text, run_id=run_id(), inputs=inputs,
+            resources=self._resources(), labels=dict(p.labels), traceback=lines,
+        )  # fmt: skip
+        if bus.is_heard():
+            bus.emit(failed)
+        facts = {"event": "call_failed", **asdict(failed)}
+        del facts["wall"], facts["traceback"]
+        if was_refused:
             _log.warning("%s: %s", self.label, text, extra={"mlguard": facts})
             return
         _log.error(
-            "%s failed after %.3f s: %s\n%s", self.label, seconds, text, trimmed(error), extra={"mlguard": facts}
+            "%s failed after %.3f s: %s\n%s", self.label, seconds, text, failed.traceback, extra={"mlguard": facts}
         )
 
     def _resources(self) -> dict[str, Any]:
@@ -252,27 +260,34 @@ class MonitorGuard(Guard):
         if self.policy.buckets is not None or self.policy.max_series != measures.Wishes().most_series:
             measures.wish(self.label, measures.Wishes(self.policy.buckets, self.policy.max_series))
         self.drained += len(ended) + len(broken)
-        if self.policy.metrics or self.policy.logs != "errors":
+        p = self.policy
+        are_logged = p.logs != "errors" or p.slow is not None
+        told = self._resources() if are_logged or bus.is_heard() else {}
+        if p.metrics or are_logged:
             for seconds in ended:
-                self._tell(seconds)
+                self._tell(seconds, told)
         for seconds, error, outcome in broken:
-            self._tell(seconds, error, outcome)
+            self._tell(seconds, told, error, outcome)
         if self.lost:
             bus.emit(CallsLost(function=self.label, calls=self.lost))
             self.drained, self.lost = self.drained + self.lost, 0
-        if self.policy.metrics and bus.is_heard():
+        if p.metrics and bus.is_heard():
             bus.emit(CallsInFlight(function=self.label, calls=max(0, _count(self.begun) - self.drained)))
-            told = self._resources()
             gpus = tuple((uuid, used) for uuid, used in told.get("gpu_used_bytes", {}).items() if used is not None)
             bus.emit(ResourcesMeasured(function=self.label, ram_used_bytes=told.get("ram_used_bytes"), gpus=gpus))
 
-    def _tell(self, seconds: float, error: str | None = None, outcome: str = "ok") -> None:
-        if bus.is_heard():
+    def _tell(
+        self, seconds: float, resources: Mapping[str, Any], error: str | None = None, outcome: str = "ok"
+    ) -> None:
+        if self.policy.metrics and bus.is_heard():
             bus.emit(CallFinished(function=self.label, outcome=outcome, duration_seconds=seconds, error=error))
         if error is not None:
             return
         p = self.policy
-        facts = {"event": "call_finished", "function": self.label, "duration_seconds": round(seconds, 6)}
+        facts: dict[str, Any] = {
+            "event": "call_finished", "function": self.label, "duration_seconds": round(seconds, 6),
+            "labels": dict(p.labels), "resources": resources,
+        }  # fmt: skip
         if p.slow is not None and seconds > p.slow:
             _log.warning("%s was slow: %.3f s", self.label, seconds, extra={"mlguard": {**facts, "slow": p.slow}})
         elif p.logs == "all" or (isinstance(p.logs, float) and self._random.random() < p.logs):
@@ -303,12 +318,17 @@ def _count(counter: itertools.count[int]) -> int:
 _OURS = os.path.dirname(os.path.dirname(__file__))
 
 
-def trimmed(error: BaseException) -> str:
-    """The traceback without our own frames."""
+def trimmed(error: BaseException, secret_names: Sequence[str] = SECRET_NAMES) -> str:
+    """The traceback, and those of the errors that led to this one, without our own frames and without credentials."""
     report = traceback.TracebackException.from_exception(error)
-    kept = [frame for frame in report.stack if not frame.filename.startswith(("<mlguard ", _OURS))]
-    report.stack = traceback.StackSummary.from_list(kept)
-    return "".join(report.format()).rstrip()
+    one: traceback.TracebackException | None = report
+    while one is not None:
+        kept = [frame for frame in one.stack if not frame.filename.startswith(("<mlguard ", _OURS))]
+        one.stack = traceback.StackSummary.from_list(kept)
+        one = one.__cause__ or one.__context__
+    return "".join(
+        redacted(part, secret_names, is_source=part.startswith("  File ")) for part in report.format()
+    ).rstrip()
 
 
 class _Drainer:

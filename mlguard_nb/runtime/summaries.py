@@ -4,39 +4,26 @@ from __future__ import annotations
 
 import contextlib
 import inspect
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mlguard_nb.runtime.arrays import is_array
+from mlguard_nb.runtime.arrays import as_numpy, is_array
 from mlguard_nb.runtime.frames import is_frame
+from mlguard_nb.telemetry.redaction import REDACTED, is_secret, redacted
 
-__all__ = ["REDACTED", "redacted", "summaries", "summary"]
+__all__ = ["summaries", "summary"]
 
-REDACTED = "[redacted]"
-# What looks like a credential in running text: bearer tokens, keys with a well-known beginning, user:password in a URL.
-_PATTERNS = re.compile(
-    r"(?i)(bearer\s+[\w.~+/-]{8,}=*|\b(?:sk|pk|ghp|gho|xox[abp])[-_][\w-]{8,}|\bAKIA[0-9A-Z]{16}\b|(?<=://)[^/\s:@]+:[^/\s@]+(?=@))"
-)
 _LONGEST = 200
-
-
-def redacted(text: str) -> str:
-    """`text` with what looks like a credential taken out."""
-    return _PATTERNS.sub(REDACTED, text)
+_MOST_COLUMNS = 50
 
 
 def summary(value: Any, capture: Sequence[str]) -> dict[str, Any]:
-    """Type, and what `capture` names of shape, dtype, nan_frac, min and max, where the value has them."""
+    """Type, and what `capture` names of shape, dtype, nan_frac, min and max, where the value has them. Of a frame the
+    last four are told for each column, of the first 50.
+    """
     told: dict[str, Any] = {"type": type(value).__name__}
     if is_frame(value):
-        if "shape" in capture:
-            told["shape"] = list(value.shape)
-        if "dtype" in capture:
-            told["dtype"] = {
-                str(name): str(kind) for name, kind in zip(value.columns[:50], value.dtypes[:50], strict=True)
-            }
-        return told
+        return told | _of_frame(value, capture)
     if is_array(value):
         return told | _of_array(value, capture)
     if isinstance(value, (str, bytes, list, tuple, dict, set, frozenset)) and "shape" in capture:
@@ -44,19 +31,42 @@ def summary(value: Any, capture: Sequence[str]) -> dict[str, Any]:
     return told
 
 
-def _of_array(value: Any, capture: Sequence[str]) -> dict[str, Any]:
-    import numpy as np
+def _of_frame(frame: Any, capture: Sequence[str]) -> dict[str, Any]:
+    told: dict[str, Any] = {"shape": list(frame.shape)} if "shape" in capture else {}
+    names = list(frame.columns)[:_MOST_COLUMNS]
+    if "dtype" in capture:
+        told["dtype"] = {str(name): str(kind) for name, kind in zip(names, frame.dtypes, strict=False)}
+    if len(set(names)) < len(names) or not {"nan_frac", "min", "max"} & set(capture):
+        return told
+    columns = {str(name): _of_numbers(frame[name].to_numpy(), capture) for name in names}
+    for fact in ("nan_frac", "min", "max"):
+        facts = {name: column[fact] for name, column in columns.items() if fact in column}
+        told |= {fact: facts} if facts else {}
+    return told
 
+
+def _of_array(value: Any, capture: Sequence[str]) -> dict[str, Any]:
     told: dict[str, Any] = {}
     if "shape" in capture:
         told["shape"] = [int(size) for size in value.shape]
     if "dtype" in capture:
         told["dtype"] = str(value.dtype)
-    if type(value).__module__.partition(".")[0] != "numpy" or value.dtype.kind not in "fiu" or not value.size:
-        return told  # a tensor elsewhere is not copied here just to describe it
-    finite = value[np.isfinite(value)] if value.dtype.kind == "f" else value
-    if "nan_frac" in capture and value.dtype.kind == "f":
-        told["nan_frac"] = round(float(np.isnan(value).mean()), 6)
+    library = type(value).__module__.partition(".")[0]
+    if library == "numpy" or (library == "torch" and value.device.type == "cpu"):
+        with contextlib.suppress(RuntimeError):  # a tensor without values, as under torch.func
+            told |= _of_numbers(as_numpy(value), capture)
+    return told  # one that lies elsewhere is not copied here just to describe it
+
+
+def _of_numbers(numbers: Any, capture: Sequence[str]) -> dict[str, Any]:
+    import numpy as np
+
+    if numbers.dtype.kind not in "fiu" or not numbers.size:
+        return {}
+    told: dict[str, Any] = {}
+    finite = numbers[np.isfinite(numbers)] if numbers.dtype.kind == "f" else numbers
+    if "nan_frac" in capture and numbers.dtype.kind == "f":
+        told["nan_frac"] = round(float(np.isnan(numbers).mean()), 6)
     if finite.size:
         told |= {name: getattr(finite, name)().item() for name in ("min", "max") if name in capture}
     return told
@@ -72,7 +82,7 @@ def summaries(
     redact: Sequence[str],
 ) -> dict[str, Any]:
     """A summary of each argument by name; the text of those in `include`. Names that contain a word of `redact` are
-    only named.
+    only named, also where they are keys within such a text.
     """
     named: dict[str, Any] = {str(place): value for place, value in enumerate(args)} | dict(kwargs)
     if signature is not None:
@@ -82,10 +92,18 @@ def summaries(
     for name, value in named.items():
         if name == "self":
             continue
-        if any(word.lower() in name.lower() for word in redact):
+        if is_secret(name, redact):
             told[name] = REDACTED
         elif name in include:
-            told[name] = {**summary(value, capture), "value": redacted(repr(value)[:_LONGEST])}
+            # Taken out before the text is cut, since half a secret is one that no pattern knows.
+            told[name] = {**summary(value, capture), "value": redacted(_text(value), redact)[:_LONGEST]}
         else:
             told[name] = summary(value, capture)
     return told
+
+
+def _text(value: Any) -> str:
+    try:
+        return repr(value)[: 50 * _LONGEST]
+    except Exception as error:  # describing a failed call must not fail in its turn
+        return f"a {type(value).__name__} whose repr fails with {type(error).__name__}"

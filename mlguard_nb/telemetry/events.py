@@ -1,12 +1,14 @@
 """Everything the guards say about themselves: one frozen event a fact, in the past tense.
 
 `function` is the label of the guarded function or the name of the cell; times are seconds, sizes bytes. `wall` is
-seconds since the epoch. Events never hold arguments or results.
+seconds since the epoch. Events never hold arguments or results, at most what they look like.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from mlguard_nb import clock
 
@@ -16,6 +18,7 @@ __all__ = [
     "CacheFailed",
     "CacheHit",
     "CacheMiss",
+    "CallFailed",
     "CallFinished",
     "CallsInFlight",
     "CallsLost",
@@ -53,6 +56,21 @@ class CallFinished(Event):
     outcome: str
     duration_seconds: float
     error: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class CallFailed(Event):
+    """A call ended with an error, told at once and with all that is known; CallFinished counts it. `inputs` describes
+    the arguments by name, `resources` the machine, `traceback` is empty where the call was refused on purpose.
+    """
+
+    duration_seconds: float
+    error: str
+    run_id: str
+    inputs: Mapping[str, Any]
+    resources: Mapping[str, Any]
+    labels: Mapping[str, str]
+    traceback: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

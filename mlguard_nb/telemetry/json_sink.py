@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import threading
 from collections.abc import Callable
@@ -12,16 +13,34 @@ from typing import Any, TextIO
 
 from mlguard_nb.telemetry import bus
 from mlguard_nb.telemetry.events import Event
+from mlguard_nb.telemetry.redaction import redacted
 
 __all__ = ["as_line", "install"]
 
 
 def as_line(event: Event) -> str:
-    """The event as a JSON object: "time" in seconds since the epoch, "event" its name in snake case, then its facts."""
+    """The event as a JSON object: "time" in seconds since the epoch, "event" its name in snake case, then its facts.
+
+    Numbers that JSON has no word for (NaN, infinity) are null, and credentials in the text of an error are taken out.
+    """
     facts: dict[str, Any] = asdict(event)
     wall = facts.pop("wall")
+    if isinstance(facts.get("error"), str):
+        facts["error"] = redacted(facts["error"])
     name = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", type(event).__name__).lower()
-    return json.dumps({"time": round(wall, 3), "event": name, **facts}, default=str, ensure_ascii=False)
+    line = {"time": round(wall, 3), "event": name, **facts}
+    try:
+        return json.dumps(line, default=str, ensure_ascii=False, allow_nan=False)
+    except ValueError:
+        return json.dumps(_finite(line), default=str, ensure_ascii=False, allow_nan=False)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, dict):
+        return {str(key): _finite(item) for key, item in value.items()}
+    return [_finite(item) for item in value] if isinstance(value, (list, tuple)) else value
 
 
 def install(target: str | Path | TextIO) -> Callable[[], None]:

@@ -12,13 +12,14 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import polars as pl
 import pytest
 
 from mlguard_nb import InputRejected, monitor, retry, validate_input
 from mlguard_nb.runtime import monitoring, summaries
 from mlguard_nb.runtime.wrapping import guards_of
-from mlguard_nb.telemetry import bus
-from mlguard_nb.telemetry.events import CallFinished, CallsInFlight, CallsLost, ResourcesMeasured
+from mlguard_nb.telemetry import bus, redaction
+from mlguard_nb.telemetry.events import CallFailed, CallFinished, CallsInFlight, CallsLost, ResourcesMeasured
 from mlguard_nb.testing import FakeClock, FakeDevices, fake_gpu, no_wait
 
 
@@ -167,6 +168,75 @@ def test_a_refusal_on_purpose_is_one_warning_without_a_traceback(caplog: pytest.
     assert record.mlguard["event"] == "call_failed"  # type: ignore[attr-defined]
 
 
+def test_no_secret_is_in_the_traceback_or_in_what_led_to_the_error(
+    heard: list[Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    """By its look, by the name beside it, by its key in an argument that is shown; the user's lines stay readable."""
+
+    @monitor(name="leaking", include_args=("config",), redact=("password", "pin"))
+    def function(config: Any) -> None:
+        password = config["password"]
+        try:
+            raise KeyError(f"pin={password} and sk-abcdefgh12345")
+        except KeyError:
+            raise ValueError(f"cannot log in: {config!r}") from None
+
+    def chained() -> None:
+        try:
+            function({"password": "hunter2", "url": "here"})
+        except ValueError as error:
+            raise RuntimeError("Bearer abcdefghijkl") from error
+
+    with pytest.raises(RuntimeError):
+        monitor(name="outer", redact=("password", "pin"))(chained)()
+    bus.flush()
+    logged = "\n".join(record.getMessage() + repr(record.mlguard) for record in caplog.records)  # type: ignore[attr-defined]
+    events = repr(heard)
+    for text in (logged, events):
+        assert "'url': 'here'" in text
+        assert "cannot log in" in text
+        for secret in ("hunter2", "sk-abcdefgh12345", "abcdefghijkl"):
+            assert secret not in text
+    assert "cannot log in: {config!r}" in logged
+    assert logged.count("<mlguard") == 0
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "password=hunter2",
+        'db_password: "hunter2 with words"',
+        "{'api_key': 'hunter2', 'x': 1}",
+        "Authorization: hunter2",
+        "my-secret = hunter2",
+        "https://host/?api-key=hunter2&x=1",
+    ],
+)
+def test_the_value_beside_a_secret_name_is_taken_out(text: str) -> None:
+    assert "hunter2" not in redaction.redacted(text)
+    assert redaction.redacted(text, ()) == text
+    assert redaction.redacted("token = read(key)", is_source=True) == "token = read(key)"
+    assert redaction.redacted("token = 'abc'", is_source=True) == "token = [redacted]"
+    assert redaction.redacted("the token is old; tokens: 3") == "the token is old; tokens: [redacted]"
+
+
+def test_a_failure_is_an_event_with_all_that_is_known(clock: FakeClock, heard: list[Any]) -> None:
+    """So a log of events alone is enough to act on."""
+
+    @monitor(name="told", labels={"team": "risk"})
+    def function(batch: Any) -> None:
+        raise ValueError("bad batch")
+
+    with FakeDevices(ram_used="3GB"), pytest.raises(ValueError, match="bad"):
+        function(np.ones(3))
+    (event,) = [event for event in heard if isinstance(event, CallFailed)]
+    assert event.inputs["batch"]["shape"] == [3]
+    assert (event.labels, event.run_id) == ({"team": "risk"}, monitoring.run_id())
+    assert event.resources["ram_used_bytes"] == 3 * 10**9
+    assert event.traceback.startswith("Traceback")
+    assert "bad batch" in event.traceback
+
+
 @pytest.mark.parametrize(
     "secret",
     [
@@ -178,7 +248,7 @@ def test_a_refusal_on_purpose_is_one_warning_without_a_traceback(caplog: pytest.
     ],
 )
 def test_what_looks_like_a_credential_is_taken_out(secret: str) -> None:
-    shown = summaries.redacted(f"before {secret.replace('//', 'x://')} after")
+    shown = redaction.redacted(f"before {secret.replace('//', 'x://')} after")
     assert "[redacted]" in shown
     assert shown.startswith("before")
     assert shown.endswith("after")
@@ -189,6 +259,15 @@ def test_other_values_are_only_described() -> None:
     assert summaries.summary(pd.DataFrame({"a": [1]}), capture) == {
         "type": "DataFrame", "shape": [1, 1], "dtype": {"a": "int64"},
     }  # fmt: skip
+    numbers = ("nan_frac", "min", "max")
+    for frame in (
+        pd.DataFrame({"a": [1.0, np.nan], "b": ["x", "y"]}),
+        pl.DataFrame({"a": [1.0, np.nan], "b": ["x", "y"]}),
+    ):
+        assert summaries.summary(frame, numbers) == {
+            "type": "DataFrame", "nan_frac": {"a": 0.5}, "min": {"a": 1.0}, "max": {"a": 1.0},
+        }  # fmt: skip
+    assert summaries.summary(pd.DataFrame([[1, 2]], columns=["a", "a"]), numbers) == {"type": "DataFrame"}
     assert summaries.summary({"secret": 1}, capture) == {"type": "dict", "length": 1}
     assert summaries.summary(3, capture) == {"type": "int"}
 
@@ -206,7 +285,7 @@ def test_logs_of_good_calls_are_all_or_a_share_and_slow_ones_are_warned_of(
     def some_of_them() -> None:
         pass
 
-    @monitor(name="slow", slow=5)
+    @monitor(name="slow", slow=5, labels={"team": "risk"})
     def slow(seconds: float) -> None:
         clock.sleep(seconds)
 
@@ -220,6 +299,25 @@ def test_logs_of_good_calls_are_all_or_a_share_and_slow_ones_are_warned_of(
     assert names.count("all") == 300
     assert 10 < names.count("some") < 60
     assert names.count("slow") == 1
+    facts = caplog.records[names.index("slow")].mlguard  # type: ignore[attr-defined]
+    assert facts["labels"] == {"team": "risk"}
+    assert facts["resources"]["ram_used_bytes"] > 0
+
+
+def test_without_metrics_nothing_is_counted_and_slow_calls_are_still_warned_of(
+    clock: FakeClock, heard: list[Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    @monitor(name="uncounted", metrics=False, slow=5)
+    def function(seconds: float) -> None:
+        clock.sleep(seconds)
+        if seconds == 7:
+            raise ValueError
+
+    function(6)
+    with pytest.raises(ValueError, match="^$"):
+        function(7)
+    assert finished(heard, "uncounted") == []
+    assert "was slow" in caplog.text
 
 
 def test_calls_in_flight_and_resources_are_measured(heard: list[Any]) -> None:

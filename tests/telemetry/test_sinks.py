@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import logging
+import math
 import os
 import re
 import socket
@@ -20,7 +21,14 @@ import pytest
 
 from mlguard_nb import monitor
 from mlguard_nb.telemetry import bus, json_sink, measures, otel_sink, prometheus_sink, sinks, statsd_sink, tracing
-from mlguard_nb.telemetry.events import BreakerMoved, CacheHit, CallFinished, InputRefused, RetryScheduled
+from mlguard_nb.telemetry.events import (
+    BreakerMoved,
+    CacheHit,
+    CallFinished,
+    DriftMeasured,
+    InputRefused,
+    RetryScheduled,
+)
 from mlguard_nb.testing import no_wait
 
 DOCS = Path(__file__).resolve().parents[2] / "docs/monitoring"
@@ -261,6 +269,19 @@ def test_json_lines(tmp_path: Path) -> None:
         "call_finished", "call_finished", "retry_scheduled", "input_refused", "cache_hit", "breaker_moved",
     ]  # fmt: skip
     assert lines[1]["error"] == "ValueError: x"
+
+
+def test_json_lines_are_json_whatever_the_numbers() -> None:
+    """NaN and Infinity are words of Python's, which a strict reader refuses."""
+
+    def refuse(word: str) -> None:
+        raise AssertionError(word)
+
+    line = json_sink.as_line(DriftMeasured(function="f", column="a", psi=math.inf, ks=1.0, mean_shift=math.nan))
+    told = json.loads(line, parse_constant=refuse)
+    assert (told["psi"], told["ks"], told["mean_shift"]) == (None, 1.0, None)
+    text = json_sink.as_line(CallFinished(function="f", outcome="error", duration_seconds=1, error="E: token=abc"))
+    assert json.loads(text)["error"] == "E: token=[redacted]"
 
 
 def test_a_sink_that_cannot_be_attached_is_logged_once_and_fails_no_call(

@@ -1,0 +1,37 @@
+"""Taking credentials out of text before it is logged or told: by how they look, and by the names they stand beside."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from functools import lru_cache
+
+__all__ = ["REDACTED", "SECRET_NAMES", "is_secret", "redacted"]
+
+REDACTED = "[redacted]"
+SECRET_NAMES = ("password", "secret", "token", "api_key", "authorization")
+
+# What looks like a credential in running text: bearer tokens, keys with a well-known beginning, user:password in a URL.
+_PATTERNS = re.compile(
+    r"(?i)(bearer\s+[\w.~+/-]{8,}=*|\b(?:sk|pk|ghp|gho|xox[abp])[-_][\w-]{8,}|\bAKIA[0-9A-Z]{16}\b|(?<=://)[^/\s:@]+:[^/\s@]+(?=@))"
+)
+
+
+def redacted(text: str, names: Sequence[str] = SECRET_NAMES, *, is_source: bool = False) -> str:
+    """`text` without what looks like a credential, and without the values beside a name that holds one of `names`:
+    password=..., "api_key": "...". Of Python's source only values in quotes are: `token = read()` tells nothing.
+    """
+    text = _PATTERNS.sub(REDACTED, text)
+    return _beside(tuple(names), is_source).sub(rf"\1{REDACTED}", text) if names else text
+
+
+def is_secret(name: str, names: Sequence[str]) -> bool:
+    """Whether a parameter or key of this name holds what must not be told."""
+    return any(word.lower() in name.lower() for word in names)
+
+
+@lru_cache
+def _beside(names: tuple[str, ...], is_source: bool) -> re.Pattern[str]:
+    words = "|".join(re.escape(name).replace("_", "[-_ ]?") for name in names)
+    value = r"""("[^"]*"|'[^']*'""" + (")" if is_source else r"|[^\s,;&)}\]]+)")
+    return re.compile(rf"""(?i)(["']?[\w-]*(?:{words})[\w-]*["']?\s*[=:]\s*)(?!\[redacted\]){value}""")
