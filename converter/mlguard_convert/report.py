@@ -6,16 +6,18 @@ A log has one JSON object a line with "time" (seconds since the epoch), "event" 
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import re
 import sys
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, TextIO
 
+from mlguard_convert.change_points import adjusted, median, percentile, pettitt, proportions, rank_sum
 from mlguard_nb.errors import GuardError
 
 __all__ = [
@@ -24,15 +26,16 @@ __all__ = [
     "FunctionReport",
     "Report",
     "make_report",
-    "pettitt",
     "print_report",
     "read_log",
+    "sentence",
     "text",
 ]
 
 _CONFIDENT = 0.99
 _NOTABLE = 1.1  # a change of less than a tenth is not worth anybody's time
 _FEWEST = 10
+_FEWEST_ERRORS = 5
 
 
 class UnreadableLog(GuardError):
@@ -48,11 +51,15 @@ class UnreadableLog(GuardError):
 
 @dataclass(frozen=True, slots=True)
 class FunctionReport:
-    """One function: calls that the caller saw, seconds at three percentiles (None: no calls), what guards did."""
+    """One function: calls that the caller saw, seconds at three percentiles (None: no calls), what guards did.
+
+    `seconds`, `times` and `failed` tell of each call that ended by itself, in the order of time.
+    """
 
     name: str
     calls: int = 0
     errors: int = 0
+    cancelled: int = 0
     p50: float | None = None
     p90: float | None = None
     p99: float | None = None
@@ -63,6 +70,7 @@ class FunctionReport:
     cache_misses: int = 0
     seconds: tuple[float, ...] = ()
     times: tuple[float, ...] = ()
+    failed: tuple[bool, ...] = ()
 
     @property
     def hit_rate(self) -> float | None:
@@ -73,18 +81,28 @@ class FunctionReport:
 
 @dataclass(frozen=True, slots=True)
 class ErrorGroup:
-    """Errors that are one: the same function, class, and message but for numbers and addresses."""
+    """Errors that are one: the same function, class, and message but for numbers, addresses and what is in quotes.
+    `first` and `last` are when they were seen, in seconds since the epoch.
+    """
 
     function: str
     error: str
     message: str
     count: int
+    first: float = 0.0
+    last: float = 0.0
+
+    @property
+    def fingerprint(self) -> str:
+        """Eight hexadecimal digits, the same in every log."""
+        text = "\0".join((self.function, self.error, self.message))
+        return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """Something became worse or better. `at` is when, in seconds since the epoch (None: between the two logs);
-    `confidence` is in [0, 1].
+    """Something became worse or better: the median "seconds" or the "p90" of good calls, or the share of "errors".
+    `at` is when, in seconds since the epoch (None: between the two logs); `confidence` is in [0, 1].
     """
 
     function: str
@@ -135,14 +153,16 @@ def print_report(
 
 
 def make_report(log: Path, baseline: Path | None = None) -> Report:
-    """Read the logs and count. Without a baseline, changes are looked for inside the log."""
+    """Read the logs and count. Without a baseline, changes are looked for inside the log.
+
+    The confidence of a change takes into account how many functions were looked at.
+    """
     events, unreadable = read_log(log)
     functions = _functions(events)
     if baseline is None:
-        changes = [change for one in functions if (change := _change_inside(one)) is not None]
+        changes = _changes_inside(functions)
     else:
-        old = {one.name: one for one in _functions(read_log(baseline)[0])}
-        changes = [change for one in functions if one.name in old for change in _against(old[one.name], one)]
+        changes = _against(_functions(read_log(baseline)[0]), functions)
     return Report(tuple(functions), tuple(_error_groups(events)), tuple(changes), len(events), unreadable)
 
 
@@ -172,35 +192,37 @@ def _event(line: str) -> dict[str, Any] | None:
 
 def _functions(events: Iterable[dict[str, Any]]) -> list[FunctionReport]:
     counts: defaultdict[str, Counter[str]] = defaultdict(Counter)
-    seconds: defaultdict[str, list[float]] = defaultdict(list)
-    times: defaultdict[str, list[float]] = defaultdict(list)
-    steps: set[str] = set()
+    ended: defaultdict[str, list[tuple[float, float, bool]]] = defaultdict(list)
     for event in events:
         kind = event["event"]
         name = event.get("function") or event.get("step")
         if not isinstance(name, str):
             continue
         if kind in ("call_finished", "step_finished"):
-            if kind == "step_finished":
-                steps.add(name)
-            failed = event.get("outcome", "ok") != "ok" or event.get("error") is not None
-            counts[name]["errors" if failed else "fine"] += 1
+            outcome = event.get("outcome") or ("ok" if event.get("error") is None else "error")
+            counts[name][f"call {outcome}"] += 1
             duration = event.get("duration_seconds", event.get("seconds"))
-            if isinstance(duration, (int, float)) and math.isfinite(duration):
-                seconds[name].append(float(duration))
-                times[name].append(float(event.get("time", 0.0)))
+            if outcome != "cancelled" and isinstance(duration, (int, float)) and math.isfinite(duration):
+                ended[name].append((_time(event), float(duration), outcome != "ok"))
         else:
             several = event.get("count", 1)  # hits and misses of one second are told together
             counts[name][kind] += several if isinstance(several, int) else 1
-    return [_function(name, counts[name], seconds[name], times[name]) for name in sorted(counts)]
+    return [_function(name, counts[name], ended[name]) for name in sorted(counts)]
 
 
-def _function(name: str, counts: Counter[str], seconds: list[float], times: list[float]) -> FunctionReport:
-    ordered = sorted(seconds)
+def _time(event: dict[str, Any]) -> float:
+    at = event.get("time")
+    return float(at) if isinstance(at, (int, float)) else 0.0
+
+
+def _function(name: str, counts: Counter[str], ended: list[tuple[float, float, bool]]) -> FunctionReport:
+    ended.sort(key=lambda call: call[0])  # several processes may have written one log
+    ordered = sorted(seconds for _at, seconds, _failed in ended)
     return FunctionReport(
         name,
-        calls=counts["fine"] + counts["errors"],
-        errors=counts["errors"],
+        calls=sum(count for kind, count in counts.items() if kind.startswith("call ")),
+        errors=counts["call error"],
+        cancelled=counts["call cancelled"],
         p50=percentile(ordered, 0.5),
         p90=percentile(ordered, 0.9),
         p99=percentile(ordered, 0.99),
@@ -209,111 +231,115 @@ def _function(name: str, counts: Counter[str], seconds: list[float], times: list
         memory_stops=counts["memory_refused"],
         cache_hits=counts["cache_hit"],
         cache_misses=counts["cache_miss"],
-        seconds=tuple(seconds),
-        times=tuple(times),
+        seconds=tuple(seconds for _at, seconds, _failed in ended),
+        times=tuple(at for at, _seconds, _failed in ended),
+        failed=tuple(failed for _at, _seconds, failed in ended),
     )
 
 
-def percentile(ordered: Sequence[float], share: float) -> float | None:
-    """The smallest value that at least `share` of the sorted values do not exceed; None of none."""
-    return ordered[max(0, math.ceil(share * len(ordered)) - 1)] if ordered else None
+# What makes two messages of the same error differ: addresses and hashes, numbers, and what is in quotes.
+_VARYING = re.compile(
+    r"""0x[0-9a-f]+|\b(?=[0-9a-f-]*\d)[0-9a-f]{8}[0-9a-f-]*\b|\d+(?:\.\d+)?|'[^']*'|"[^"]*\"""", re.IGNORECASE
+)
 
 
 def _error_groups(events: Iterable[dict[str, Any]]) -> list[ErrorGroup]:
-    groups: Counter[tuple[str, str, str]] = Counter()
+    groups: defaultdict[tuple[str, str, str], list[float]] = defaultdict(list)
     for event in events:
         name = event.get("function") or event.get("step")
-        if event["event"] in ("call_finished", "step_finished", "run_failed") and event.get("error"):
-            message = re.sub(r"0x[0-9a-f]+|\d+", "#", str(event.get("message", "")).partition("\n")[0])
-            groups[str(name or "run"), str(event["error"]), message] += 1
-    return [ErrorGroup(*key, count) for key, count in groups.most_common()]
+        is_end = event["event"] in ("call_finished", "step_finished", "run_failed")
+        if is_end and event.get("error") and event.get("outcome") != "cancelled":
+            kind, _, rest = str(event["error"]).partition(": ")
+            message = str(event.get("message") or rest).partition("\n")[0]
+            groups[str(name or "run"), kind, _VARYING.sub("#", message)].append(_time(event))
+    ordered = sorted(groups.items(), key=lambda group: -len(group[1]))
+    return [ErrorGroup(*key, len(times), min(times), max(times)) for key, times in ordered]
 
 
-def _change_inside(one: FunctionReport) -> Change | None:
-    """A change of a function's duration within its log."""
-    if len(one.seconds) < _FEWEST:
-        return None
-    at, confidence = pettitt(one.seconds)
-    before, after = _median(one.seconds[:at]), _median(one.seconds[at:])
-    if confidence < _CONFIDENT or max(before, after) < _NOTABLE * min(before, after):
-        return None
-    return Change(one.name, "seconds", before, after, confidence, one.times[at])
+def _changes_inside(functions: Sequence[FunctionReport]) -> list[Change]:
+    """What changed within the log: the level and the tail of the durations of good calls, and the share of errors."""
+    tested = [change for one in functions for change in (*_slower(one), *_failing(one))]
+    sure = [replace(change, confidence=adjusted(change.confidence, len(tested))) for change in tested]
+    found = [change for change in sure if change.confidence >= _CONFIDENT and _is_notable(change)]
+    # The tail of a function whose level moved has moved with it: said once.
+    moved = {change.function for change in found if change.what == "seconds"}
+    return [change for change in found if change.what != "p90" or change.function not in moved]
 
 
-def _against(old: FunctionReport, new: FunctionReport) -> Iterable[Change]:
-    """What differs between the baseline and the log: durations and the share of errors."""
-    if len(old.seconds) >= _FEWEST and len(new.seconds) >= _FEWEST:
-        before, after = _median(old.seconds), _median(new.seconds)
-        confidence = rank_sum(old.seconds, new.seconds)
-        if confidence >= _CONFIDENT and max(before, after) >= _NOTABLE * min(before, after):
-            yield Change(new.name, "seconds", before, after, confidence)
-    if old.calls >= _FEWEST and new.calls >= _FEWEST:
-        confidence = proportions(old.errors, old.calls, new.errors, new.calls)
-        if confidence >= _CONFIDENT:
-            yield Change(new.name, "errors", old.errors / old.calls, new.errors / new.calls, confidence)
+def _is_notable(change: Change) -> bool:
+    low, high = sorted((change.before, change.after))
+    return high >= _NOTABLE * low
 
 
-def pettitt(values: Sequence[float]) -> tuple[int, float]:
-    """Where a series changes its level, as the index of the first value after it, and the confidence that it does.
-
-    Pettitt's rank test (Applied Statistics 28, 1979): no distribution is assumed, outliers weigh little.
-    """
-    ranks = _ranks(values)
-    count = len(values)
-    total, at, largest = 0.0, 1, 0.0
-    for position, rank in enumerate(ranks[:-1], 1):
-        total += 2 * rank - (count + 1)
-        if abs(total) > largest:
-            largest, at = abs(total), position
-    return at, max(0.0, 1 - 2 * math.exp(-6 * largest**2 / (count**3 + count**2)))
+def _slower(one: FunctionReport) -> Iterator[Change]:
+    good = [(seconds, at) for seconds, at, failed in zip(one.seconds, one.times, one.failed, strict=True) if not failed]
+    if len(good) < _FEWEST:
+        return
+    seconds = [value for value, _at in good]
+    at, confidence = pettitt(seconds)
+    yield Change(one.name, "seconds", median(seconds[:at]), median(seconds[at:]), confidence, good[at][1])
+    edge = percentile(sorted(seconds), 0.9) or 0.0
+    at, confidence = pettitt([float(value > edge) for value in seconds])
+    before, after = (percentile(sorted(part), 0.9) or 0.0 for part in (seconds[:at], seconds[at:]))
+    yield Change(one.name, "p90", before, after, confidence, good[at][1])
 
 
-def rank_sum(one: Sequence[float], other: Sequence[float]) -> float:
-    """The confidence that two samples have different levels: the rank-sum test with the normal approximation."""
-    ranks = _ranks([*one, *other])
-    n, m = len(one), len(other)
-    mean, spread = n * (n + m + 1) / 2, math.sqrt(n * m * (n + m + 1) / 12)
-    return _confidence((sum(ranks[:n]) - mean) / spread)
+def _failing(one: FunctionReport) -> Iterator[Change]:
+    if len(one.failed) < _FEWEST or sum(one.failed) < _FEWEST_ERRORS:
+        return
+    at, confidence = pettitt([float(failed) for failed in one.failed])
+    before, after = (sum(part) / len(part) for part in (one.failed[:at], one.failed[at:]))
+    yield Change(one.name, "errors", before, after, confidence, one.times[at])
 
 
-def proportions(hits: int, of: int, other_hits: int, other_of: int) -> float:
-    """The confidence that two shares differ: the pooled z test."""
-    pooled = (hits + other_hits) / (of + other_of)
-    spread = math.sqrt(pooled * (1 - pooled) * (1 / of + 1 / other_of))
-    return 0.0 if spread == 0 else _confidence((hits / of - other_hits / other_of) / spread)
-
-
-def _confidence(z: float) -> float:
-    return math.erf(abs(z) / math.sqrt(2))
-
-
-def _ranks(values: Sequence[float]) -> list[float]:
-    """Ranks from 1, ties sharing their mean."""
-    order = sorted(range(len(values)), key=values.__getitem__)
-    ranks = [0.0] * len(values)
-    start = 0
-    while start < len(order):
-        end = start
-        while end + 1 < len(order) and values[order[end + 1]] == values[order[start]]:
-            end += 1
-        for position in order[start : end + 1]:
-            ranks[position] = (start + end) / 2 + 1
-        start = end + 1
-    return ranks
-
-
-def _median(values: Sequence[float]) -> float:
-    found = percentile(sorted(values), 0.5)
-    return 0.0 if found is None else found
+def _against(old: Sequence[FunctionReport], new: Sequence[FunctionReport]) -> list[Change]:
+    """What differs between the baseline and the log: durations of good calls and the share of errors."""
+    known = {one.name: one for one in old}
+    tested: list[Change] = []
+    for one in new:
+        if one.name not in known:
+            continue
+        before, after = known[one.name], one
+        was, now = (
+            [seconds for seconds, failed in zip(each.seconds, each.failed, strict=True) if not failed]
+            for each in (before, after)
+        )
+        if len(was) >= _FEWEST and len(now) >= _FEWEST:
+            tested.append(Change(one.name, "seconds", median(was), median(now), rank_sum(was, now)))
+        if before.calls >= _FEWEST and after.calls >= _FEWEST:
+            confidence = proportions(before.errors, before.calls, after.errors, after.calls)
+            shares = before.errors / before.calls, after.errors / after.calls
+            tested.append(Change(one.name, "errors", *shares, confidence))
+    sure = [replace(change, confidence=adjusted(change.confidence, len(tested))) for change in tested]
+    return [change for change in sure if change.confidence >= _CONFIDENT and _is_notable(change)]
 
 
 def text(report: Report) -> str:
     """The report for a terminal."""
-    heads = ("function", "calls", "errors", "p50 s", "p90 s", "p99 s", "retries", "rejected", "memory", "cache hits")
+    heads = (
+        "function",
+        "calls",
+        "errors",
+        "cancelled",
+        "p50 s",
+        "p90 s",
+        "p99 s",
+        "retries",
+        "rejected",
+        "memory",
+        "cache hits",
+    )
     rows: list[tuple[str, ...]] = [heads]
     for one in report.functions:
         rate = one.hit_rate
-        numbers = (one.calls, one.errors, *map(_seconds, (one.p50, one.p90, one.p99)), one.retries, one.rejections)
+        numbers = (
+            one.calls,
+            one.errors,
+            one.cancelled,
+            *map(_seconds, (one.p50, one.p90, one.p99)),
+            one.retries,
+            one.rejections,
+        )
         hits = "–" if rate is None else f"{rate:.0%}"
         rows.append((one.name, *map(str, numbers), str(one.memory_stops), hits))
     widths = [max(len(row[column]) for row in rows) for column in range(len(heads))]
@@ -326,26 +352,31 @@ def text(report: Report) -> str:
     if report.errors:
         lines += ["", "errors"]
         lines += [
-            f"{group.count:6d}  {group.function}: {group.error} {group.message}".rstrip() for group in report.errors
+            f"{group.count:6d}  {group.fingerprint}  {group.function}: {group.error} {group.message}".rstrip()
+            for group in report.errors
         ]
     if report.changes:
-        lines += ["", "changes", *(f"  {_sentence(change)}" for change in report.changes)]
+        lines += ["", "changes", *(f"  {sentence(change)}" for change in report.changes)]
     if report.unreadable:
         lines += ["", f"{report.unreadable} lines were no events and are left out"]
     return "\n".join(lines) + "\n"
 
 
-def _sentence(change: Change) -> str:
+def sentence(change: Change) -> str:
+    """One change in words."""
     from time import localtime, strftime
 
-    when = "" if change.at is None else f" at {strftime('%H:%M:%S', localtime(change.at))}"
+    when = "" if change.at is None else f" at {strftime('%Y-%m-%d %H:%M:%S', localtime(change.at))}"
     values = (
-        f"median {_seconds(change.before)} -> {_seconds(change.after)} s"
-        if change.what == "seconds"
-        else f"errors {change.before:.1%} -> {change.after:.1%}"
+        f"errors {change.before:.1%} -> {change.after:.1%}"
+        if change.what == "errors"
+        else f"{_WORDS[change.what]} {_seconds(change.before)} -> {_seconds(change.after)} s"
     )
     word = "WORSE " if change.is_worse else "better"
     return f"{word} {change.function}{when}: {values} (confidence {min(change.confidence, 0.9999):.2%})"
+
+
+_WORDS = {"seconds": "median", "p90": "p90"}
 
 
 def _seconds(value: float | None) -> str:
@@ -355,10 +386,10 @@ def _seconds(value: float | None) -> str:
 def _plain(report: Report) -> dict[str, Any]:
     functions = [{**asdict(one), "hit_rate": one.hit_rate} for one in report.functions]
     for one in functions:
-        del one["seconds"], one["times"]
+        del one["seconds"], one["times"], one["failed"]
     return {
         "functions": functions,
-        "errors": [asdict(one) for one in report.errors],
+        "errors": [{**asdict(one), "fingerprint": one.fingerprint} for one in report.errors],
         "changes": [{**asdict(one), "is_worse": one.is_worse} for one in report.changes],
         "events": report.lines,
         "unreadable": report.unreadable,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import random
 from pathlib import Path
@@ -9,8 +10,11 @@ from typing import Any
 
 import pytest
 
+from mlguard_convert.change_points import adjusted, percentile, pettitt, proportions, rank_sum
 from mlguard_convert.cli import main
-from mlguard_convert.report import make_report, percentile, pettitt, proportions, rank_sum, text
+from mlguard_convert.report import make_report, text
+from mlguard_nb import monitor
+from mlguard_nb.telemetry import bus, json_sink
 
 
 def write(path: Path, *events: dict[str, Any], rest: str = "") -> Path:
@@ -65,6 +69,100 @@ def test_a_log_becomes_a_line_a_function(tmp_path: Path) -> None:
 def test_errors_that_differ_by_numbers_are_one_group(tmp_path: Path) -> None:
     report = make_report(write(tmp_path / "log.jsonl", *calls(20, 0.1, failed=5)))
     assert [(group.error, group.message, group.count) for group in report.errors] == [("ValueError", "bad row #", 5)]
+
+
+def test_errors_of_a_real_log_are_grouped_and_cancelled_calls_are_none(tmp_path: Path) -> None:
+    """As the JSON sink writes them: class and message in one text, told when the calls are drained."""
+
+    @monitor(name="fetch")
+    def fetch(number: int) -> None:
+        if number % 3 == 0:
+            raise TimeoutError(f"row {number} of '/data/{number}.csv' at {id(fetch):#x} took {number / 7} s")
+        if number % 3 == 1:
+            raise KeyboardInterrupt
+
+    log = tmp_path / "log.jsonl"
+    stop = json_sink.install(log)
+    for number in range(30):
+        with contextlib.suppress(TimeoutError, KeyboardInterrupt):
+            fetch(number)
+    bus.flush()
+    stop()
+    report = make_report(log)
+    (one,) = [one for one in report.functions if one.name == "fetch"]
+    assert (one.calls, one.errors, one.cancelled, len(one.seconds)) == (30, 10, 10, 20)
+    (group,) = [group for group in report.errors if group.function == "fetch"]
+    assert (group.error, group.message, group.count) == ("TimeoutError", "row # of # at # took # s", 10)
+    assert group.fingerprint in text(report)
+    assert report.unreadable == 0
+
+
+def planted(tmp_path: Path, *halves: dict[str, Any]) -> list[tuple[str, bool, float | None]]:
+    """(what, is it worse, when) of the changes in a log of 200 calls each of 20 functions, of which one changes."""
+    draw = random.Random(11)
+    events: list[dict[str, Any]] = []
+    for part in halves:
+        for _ in range(200):
+            for name in range(20):
+                settings = part if name == 7 else halves[0]
+                seconds = draw.lognormvariate(-2, 0.3) * settings.get("times", 1.0)
+                if draw.random() < settings.get("tail", 0.0):
+                    seconds *= 10
+                failed = draw.random() < settings.get("fails", 0.02)
+                events.append(
+                    {
+                        "event": "call_finished", "function": f"f{name}", "duration_seconds": 0.001 if failed else seconds,
+                        "outcome": "error" if failed else "ok", "error": "OSError: x" if failed else None,
+                    }
+                )  # fmt: skip
+    found = make_report(write(tmp_path / "log.jsonl", *events)).changes
+    assert {change.function for change in found} <= {"f7"}
+    return [(change.what, change.is_worse, change.at) for change in found]
+
+
+@pytest.mark.parametrize(
+    ("after", "what"),
+    [({"times": 1.5}, "seconds"), ({"tail": 0.2}, "p90"), ({"fails": 0.2}, "errors"), ({}, None)],
+)
+def test_a_planted_regression_is_found_among_many_functions_and_nothing_else_is(
+    tmp_path: Path, after: dict[str, float], what: str | None
+) -> None:
+    """The level, the tail or the errors of one function become worse in the middle of the log."""
+    found = planted(tmp_path, {}, after)
+    if what is None:
+        assert found == []
+        return
+    ((told, is_worse, at),) = found
+    assert (told, is_worse) == (what, True)
+    assert at == pytest.approx(1000 + 4000, abs=600)
+
+
+def test_fast_failures_are_not_taken_for_a_better_latency(tmp_path: Path) -> None:
+    """A call that fails at once is no call that got quicker."""
+    assert [what for what, _is_worse, _at in planted(tmp_path, {}, {"fails": 0.7})] == ["errors"]
+
+
+def test_zeros_and_ones_are_a_series_too() -> None:
+    """Of steady shares about one in a hundred may be called changed; one that grew tenfold is."""
+    draw = random.Random(3)
+
+    def series(count: int, share: float) -> list[float]:
+        return [float(draw.random() < share) for _ in range(count)]
+
+    assert sum(pettitt(series(200, 0.1))[1] >= 0.99 for _ in range(300)) <= 6
+    assert pettitt([*series(200, 0.02), *series(200, 0.2)])[1] > 0.999
+    assert pettitt([0.0] * 50)[1] == 0.0
+    assert adjusted(0.999, 5) == pytest.approx(0.995)
+    assert adjusted(0.9, 50) == 0.0
+
+
+def test_the_page_marks_what_changed_and_what_failed(tmp_path: Path) -> None:
+    from mlguard_convert.report_page import page
+
+    log = write(tmp_path / "log.jsonl", *calls(50, 0.1), *calls(50, 0.4, failed=3, seed=2))
+    shown = page(make_report(log), "log")
+    assert shown.count("<title>WORSE") == 1
+    assert shown.count('fill="#c5392f"') == 3
 
 
 def test_a_change_of_level_is_found_where_it_happens() -> None:
