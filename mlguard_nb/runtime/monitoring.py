@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import contextvars
 import inspect
 import itertools
@@ -356,6 +357,7 @@ class _Drainer:
             thread = threading.Thread(target=self._work, name="mlguard-monitor", daemon=True)
             thread.start()
             self._thread = thread
+            _flush_at_exit()
 
     def _work(self) -> None:
         pause = threading.Event()
@@ -371,6 +373,18 @@ class _Drainer:
         with self._draining:
             for guard in list(_monitored):
                 guard.drain()
+
+
+def _flush_at_exit() -> None:
+    """Tell the last second of this process too. What was registered last is called first, so OpenTelemetry's provider,
+    which is there when the first call is made, has not been shut down by then.
+    """
+    atexit.unregister(bus.flush)
+    atexit.register(bus.flush)
+    # A child of multiprocessing ends without atexit.
+    util = sys.modules.get("multiprocessing.util")
+    if util is not None:
+        util.Finalize(None, bus.flush, exitpriority=0)
 
 
 _monitored: weakref.WeakSet[MonitorGuard] = weakref.WeakSet()

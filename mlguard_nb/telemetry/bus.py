@@ -53,10 +53,18 @@ def subscribe(subscriber: Callable[[Event], None]) -> Callable[[], None]:
     return unsubscribe
 
 
-def on_flush(drain: Callable[[], None]) -> None:
-    """Have `drain` called by every `flush`: for sinks and rings with a queue of their own."""
+def on_flush(drain: Callable[[], None]) -> Callable[[], None]:
+    """Have `drain` called by every `flush`, after those that came before: for sinks and rings with a queue of their
+    own. Returns what ends that.
+    """
     global _flushes
     _flushes = (*_flushes, drain)
+
+    def end() -> None:
+        global _flushes
+        _flushes = tuple(other for other in _flushes if other is not drain)
+
+    return end
 
 
 def flush() -> None:

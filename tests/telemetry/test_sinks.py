@@ -238,10 +238,71 @@ def test_dogstatsd_against_a_real_socket() -> None:
         agent.settimeout(10)
         remove = statsd_sink.install("127.0.0.1", agent.getsockname()[1])
         tell()
-        first, second = agent.recv(2000).decode(), agent.recv(2000).decode()
+        bus.emit(BreakerMoved(function="store", state="closed"))
+        bus.flush()
+        lines = agent.recv(2000).decode().splitlines()
+        tell()
         remove()
-    assert first == "mlguard.calls:1|c|#function:train,outcome:ok"
-    assert second == "mlguard.duration_seconds:0.25|h|#function:train"
+        assert "mlguard.cache_hits:1|c|#function:load" in agent.recv(2000).decode().splitlines()
+    assert lines == [
+        "mlguard.calls:1|c|#function:train,outcome:ok",
+        "mlguard.calls:1|c|#function:train,outcome:error",
+        "mlguard.retries:1|c|#function:train,reason:exception",
+        "mlguard.validation_failures:1|c|#function:score,rule:>=",
+        "mlguard.validation_failures:1|c|#function:score,rule:nulls",
+        "mlguard.cache_hits:1|c|#function:load",
+        "mlguard.breaker_state:0|g|#function:store",
+        "mlguard.duration_seconds:0.25|h|#function:train",
+        "mlguard.duration_seconds:2|h|#function:train",
+    ]
+
+
+def test_a_busy_function_costs_dogstatsd_few_datagrams_and_loses_no_count() -> None:
+    """A datagram a call overran the agent's buffer, which says nothing: a fifth of 50,000 calls was gone."""
+    calls = 50_000
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as agent:
+        agent.bind(("127.0.0.1", 0))
+        agent.settimeout(10)
+        remove = statsd_sink.install("127.0.0.1", agent.getsockname()[1], every=3600)
+        for number in range(calls):
+            bus.emit(CallFinished(function="busy", outcome="ok", duration_seconds=number / calls))
+        remove()
+        lines: list[str] = []
+        while sum(" h" in line.replace("|", " ") for line in lines) < statsd_sink.MOST_VALUES:
+            datagram = agent.recv(65_536)
+            assert len(datagram) <= 1_432
+            lines += datagram.decode().splitlines()
+    assert lines[0] == f"mlguard.calls:{calls}|c|#function:busy,outcome:ok"
+    sampled = [line.partition("|h|@0.02|#function:busy") for line in lines[1:]]
+    values = [float(head.partition(":")[2]) for head, found, _rest in sampled if found]
+    assert len(values) == statsd_sink.MOST_VALUES
+    assert 0.4 < sum(values) / len(values) < 0.6
+
+
+FORKED = """
+import os, socket, sys
+from mlguard_nb.telemetry import bus, statsd_sink
+from mlguard_nb.telemetry.events import CacheHit
+agent = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+agent.bind(("127.0.0.1", 0))
+agent.settimeout(10)
+statsd_sink.install("127.0.0.1", agent.getsockname()[1], every=3600)
+bus.emit(CacheHit(function="parent"))
+if os.fork() == 0:
+    bus.emit(CacheHit(function="child"))
+    bus.flush()
+    os._exit(0)
+os.wait()
+print(agent.recv(2000).decode())
+bus.flush()
+print(agent.recv(2000).decode())
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="fork is POSIX only")
+def test_a_forked_child_sends_to_dogstatsd_what_is_its_own() -> None:
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", FORKED], capture_output=True, text=True, check=False)
+    assert done.stdout.split() == ["mlguard.cache_hits:1|c|#function:child", "mlguard.cache_hits:1|c|#function:parent"]
 
 
 def test_an_agent_that_is_not_there_costs_nothing() -> None:
@@ -323,6 +384,32 @@ def test_sinks_attach_by_what_the_program_uses(monkeypatch: pytest.MonkeyPatch, 
     assert "prometheus" not in sinks.attach_configured()
     tell()
     assert (tmp_path / "log.jsonl").read_text().count("\n") == 6
+
+
+LAST_SECOND = """
+import multiprocessing, os, sys
+from mlguard_nb import monitor
+@monitor(name="short")
+def short(): pass
+if __name__ == "__main__":
+    if sys.argv[1] == "child":
+        child = multiprocessing.get_context("fork").Process(target=short)
+        child.start()
+        child.join()
+    else:
+        short()
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="fork is POSIX only")
+@pytest.mark.parametrize("who", ["script", "child"])
+def test_the_last_second_of_a_process_is_told_too(tmp_path: Path, who: str) -> None:
+    """A script that is done before the first drain has not run in vain, nor has a worker of multiprocessing."""
+    program, log = tmp_path / "program.py", tmp_path / "log.jsonl"
+    program.write_text(LAST_SECOND)
+    environment = {**os.environ, "MLGUARD_LOG": str(log)}
+    subprocess.run([sys.executable, str(program), who], env=environment, check=True)
+    assert [line["event"] for line in map(json.loads, log.read_text().splitlines())].count("call_finished") == 1
 
 
 def test_a_subscriber_that_fails_fails_nobody_else(caplog: pytest.LogCaptureFixture) -> None:
