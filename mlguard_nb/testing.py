@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import random
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -150,7 +151,11 @@ def assert_recorded(results: Mapping[str, Any], path: str | Path) -> None:
 
 @dataclass
 class Chaos:
-    """What goes wrong, and how often: shares in [0, 1]; `slow` in seconds, as often as `fail` or else each time."""
+    """What goes wrong, and how often: shares in [0, 1]; `slow` in seconds, as often as `fail` or else each time.
+
+    Each function has a stream of random numbers of its own, so its faults do not depend on what others do meanwhile:
+    the same calls meet the same faults, on one thread or on many.
+    """
 
     fail: float = 0.0
     error: type[BaseException] = TimeoutError
@@ -165,8 +170,16 @@ class Chaos:
             value = getattr(self, share)
             if value is not None and not 0 <= value <= 1:
                 raise PolicyError(f"chaos: {share} must be a share in [0, 1], got {value}")
-        self._random = random.Random(self.seed)
+        if not (isinstance(self.error, type) and issubclass(self.error, BaseException)):
+            raise PolicyError(f"chaos: error must be an exception class, got {self.error!r}")
+        if self.slow is not None and not (self.slow >= 0):
+            raise PolicyError(f"chaos: slow must be a duration of at least 0, got {self.slow!r}")
+        self._streams: dict[str, random.Random] = {}
+        self._drawing = threading.Lock()
         self.injected = 0
+
+    def _stream(self, label: str) -> random.Random:
+        return self._streams.setdefault(label, random.Random(f"{self.seed} {label}"))
 
     def before(self, label: str = "") -> None:
         """What may go wrong before the body runs: a wait, an out of memory, an error."""
@@ -186,40 +199,67 @@ class Chaos:
 
     def _draw(self, label: str) -> tuple[float, BaseException | None]:
         """(seconds to wait, what to raise then)."""
-        draw, out_of_memory = self._random.random(), self._random.random() < self.oom
-        delay = self.slow if self.slow is not None and (self.fail == 0 or draw < self.fail) else 0.0
-        if not out_of_memory and draw >= self.fail:
-            return delay, None
-        self.injected += 1
+        with self._drawing:
+            stream = self._stream(label)
+            draw, out_of_memory = stream.random(), stream.random() < self.oom
+            delay = self.slow if self.slow is not None and (self.fail == 0 or draw < self.fail) else 0.0
+            if not out_of_memory and draw >= self.fail:
+                return delay, None
+            self.injected += 1
         kind = MemoryError if out_of_memory else self.error
         return delay, kind(f"injected by chaos{f' into {label}' if label else ''}")
 
-    def after(self, result: Any) -> Any:
-        """The result, with a share of `nan` of its numbers replaced where it is an array or a tensor of floats, or a
-        pandas frame with columns of floats. What the function returned stays as it was.
+    def after(self, result: Any, label: str = "") -> Any:
+        """The result, with a share of `nan` of its numbers replaced: a float, an array or a tensor of floats, the float
+        columns of a frame, and those within a tuple, list or dict. What the function returned stays as it was.
         """
         if not self.nan:
             return result
-        if type(result).__module__.partition(".")[0] == "pandas" and hasattr(result, "columns"):
+        with self._drawing:
+            return self._spoiled(result, self._stream(label))
+
+    def _spoiled(self, result: Any, stream: random.Random) -> Any:
+        def hit(count: int) -> list[bool]:
+            return [stream.random() < self.nan for _ in range(count)]
+
+        library = type(result).__module__.partition(".")[0]
+        if type(result) in (tuple, list):
+            return type(result)(self._spoiled(item, stream) for item in result)
+        if type(result) is dict:
+            return {name: self._spoiled(item, stream) for name, item in result.items()}
+        spoiled: Any
+        if type(result) is float:
+            spoiled = float("nan") if hit(1)[0] else result
+        elif library == "pandas" and hasattr(result, "columns"):
             spoiled = result.copy()
             for place, kind in enumerate(result.dtypes):
                 if getattr(kind, "kind", "") == "f":
-                    spoiled.isetitem(place, result.iloc[:, place].mask(self._hit(len(result))))
+                    spoiled.isetitem(place, result.iloc[:, place].mask(hit(len(result))))
+        elif library == "polars" and hasattr(result, "columns"):
+            spoiled = result.clone()
+            for place, series in enumerate(result.get_columns()):
+                if series.dtype.is_float():
+                    values = [
+                        float("nan") if bad else value for bad, value in zip(hit(len(series)), series, strict=True)
+                    ]
+                    spoiled.replace_column(place, type(series)(series.name, values, dtype=series.dtype))
         elif getattr(getattr(result, "dtype", None), "is_floating_point", False) and hasattr(result, "clone"):
             spoiled = result.detach().clone()
-            spoiled.view(-1)[self._hit(spoiled.numel())] = float("nan")
+            spoiled.view(-1)[hit(spoiled.numel())] = float("nan")
         elif getattr(getattr(result, "dtype", None), "kind", "") == "f":
             import numpy as np
 
             spoiled = np.array(result)
-            spoiled.reshape(-1)[self._hit(spoiled.size)] = np.nan
+            spoiled.reshape(-1)[hit(spoiled.size)] = np.nan
+            spoiled = spoiled if isinstance(result, np.ndarray) else spoiled[()]
+            if library in ("jax", "jaxlib"):
+                import jax
+
+                spoiled = jax.numpy.asarray(spoiled)
         else:
             return result
-        self.injected += 1
+        self.injected += spoiled is not result
         return spoiled
-
-    def _hit(self, count: int) -> list[bool]:
-        return [self._random.random() < self.nan for _ in range(count)]
 
 
 _chaos: Chaos | None = None
@@ -245,8 +285,8 @@ def chaos(
     decorated within it too.
 
     The faults come from inside the guards, where the function itself would fail, so that one sees them work. `pressure`
-    pretends that this share of the memory is in use. The same seed gives the same faults. PolicyError where
-    MLGUARD_ENV=production, or where another chaos is in force.
+    pretends that this share of the memory is in use. The same seed gives the same faults, whatever other functions and
+    threads do meanwhile. PolicyError where MLGUARD_ENV=production, or where another chaos is in force.
     """
     global _chaos
     if switches.is_production():
@@ -302,7 +342,7 @@ def _faulty(function: Any, label: str, faults: Chaos) -> Any:
 
         async def faulty_async(*args: Any, **kwargs: Any) -> Any:
             await faults.before_async(label)
-            return faults.after(await function(*args, **kwargs))
+            return faults.after(await function(*args, **kwargs), label)
 
         return functools.wraps(function)(faulty_async)
     if kind == "asyncgen":
@@ -310,19 +350,28 @@ def _faulty(function: Any, label: str, faults: Chaos) -> Any:
         async def faulty_items(*args: Any, **kwargs: Any) -> Any:
             await faults.before_async(label)
             async for item in function(*args, **kwargs):
-                yield item
+                yield faults.after(item, label)
 
         return functools.wraps(function)(faulty_items)
     if kind == "generator":
 
         def faulty_generator(*args: Any, **kwargs: Any) -> Any:
             faults.before(label)
-            return (yield from function(*args, **kwargs))
+            running = function(*args, **kwargs)
+            if not faults.nan:
+                return (yield from running)
+            sent: Any = None
+            while True:
+                try:
+                    item = running.send(sent)
+                except StopIteration as end:
+                    return faults.after(end.value, label)
+                sent = yield faults.after(item, label)
 
         return functools.wraps(function)(faulty_generator)
 
     def faulty(*args: Any, **kwargs: Any) -> Any:
         faults.before(label)
-        return faults.after(function(*args, **kwargs))
+        return faults.after(function(*args, **kwargs), label)
 
     return functools.wraps(function)(faulty)

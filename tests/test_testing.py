@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import polars as pl
 import pytest
 
 from mlguard_nb import (
@@ -156,6 +158,71 @@ def outcomes(seed: int, calls: int = 200) -> list[str]:
 def test_the_same_seed_gives_the_same_faults() -> None:
     assert outcomes(7) == outcomes(7)
     assert outcomes(7) != outcomes(8)
+
+
+def test_the_faults_of_a_function_do_not_depend_on_others_or_on_threads() -> None:
+    """A test that found something is repeatable, although the machine schedules otherwise the next time."""
+
+    @monitor(name="victim")
+    def function(x: int) -> int:
+        return x
+
+    @monitor(name="neighbour")
+    def other() -> None: ...
+
+    def fails(call: Any, *args: Any) -> bool:
+        try:
+            call(*args)
+        except (TimeoutError, MemoryError):
+            return True
+        return False
+
+    alone = [outcome != "ok" for outcome in outcomes(7, calls=400)]
+    with no_wait(), chaos(fail=0.2, oom=0.1, seed=7):
+        beside = []
+        for number in range(400):
+            beside.append(fails(function, number))
+            fails(other)
+    with no_wait(), chaos(fail=0.2, oom=0.1, seed=7) as faults, ThreadPoolExecutor(8) as pool:
+        threaded = list(pool.map(lambda number: fails(function, number), range(400)))
+    assert beside == alone
+    assert sum(threaded) == sum(alone) == faults.injected
+
+
+def test_numbers_that_are_none_reach_frames_items_and_what_is_within_others() -> None:
+    @monitor
+    def make() -> Any:
+        return {"a": [np.ones(1000), 3], "b": (1.0, "text")}, pl.DataFrame({"x": np.ones(1000), "n": range(1000)})
+
+    @monitor
+    def items() -> Any:
+        got = yield np.ones(1000)
+        yield got
+        return np.ones(10)
+
+    @monitor
+    async def items_async() -> AsyncIterator[Any]:
+        yield np.ones(1000)
+
+    async def first() -> Any:
+        (item,) = [item async for item in items_async()]
+        return item
+
+    with chaos(nan=0.1, seed=4) as faults:
+        told, frame = make()
+        running = items()
+        assert 50 < np.isnan(next(running)).sum() < 150
+        assert running.send("sent") == "sent"
+        with pytest.raises(StopIteration) as end:
+            next(running)
+        assert 50 < np.isnan(asyncio.run(first())).sum() < 150
+        assert faults.injected >= 4
+    assert 50 < np.isnan(told["a"][0]).sum() < 150
+    assert told["a"][1] == 3
+    assert told["b"][1] == "text"
+    assert end.value.value.shape == (10,)
+    assert 50 < frame["x"].is_nan().sum() < 150
+    assert frame["n"].to_list() == list(range(1000))
 
 
 def test_faults_come_about_as_often_as_asked() -> None:
@@ -331,6 +398,10 @@ def test_chaos_refuses_production_a_second_chaos_and_impossible_shares(monkeypat
     with chaos(fail=0.1), pytest.raises(PolicyError, match="already"), chaos():
         pass
     with pytest.raises(PolicyError, match="share"), chaos(fail=20):
+        pass
+    with pytest.raises(PolicyError, match="exception class"), chaos(error=OSError("x")):  # type: ignore[arg-type]
+        pass
+    with pytest.raises(PolicyError, match="slow"), chaos(slow=-1.0):
         pass
     assert current_chaos() is None
     monkeypatch.setenv("MLGUARD_ENV", "production")

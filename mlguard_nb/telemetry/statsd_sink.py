@@ -88,7 +88,8 @@ class _Sender:
     """Sends once in `every` seconds from a thread of this process; a forked child starts with nothing to send."""
 
     def __init__(self, host: str, port: int, every: float) -> None:
-        family, _, _, _, self._address = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)[0]
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)[0]
+        self._address: tuple[object, ...] = address
         self._socket = socket.socket(family, socket.SOCK_DGRAM)
         self._socket.settimeout(1.0)
         self._every, self._stop = every, threading.Event()
