@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 from typing import Any
 
 from mlguard_nb.notebook.marker import Marker
@@ -27,8 +28,7 @@ def load(ip: Any) -> None:
     )
     ip.input_transformer_manager.line_transforms.insert(0, guard_line)
     ip.ast_transformers.insert(0, cells)
-    ip.user_ns[MARKER] = Marker(state)
-    ip.user_ns_hidden[MARKER] = ip.user_ns[MARKER]
+    setattr(builtins, MARKER, Marker(state))  # not in the user's namespace, which %reset empties
     from mlguard_nb.notebook import magics
 
     magics.register(ip, state)
@@ -47,8 +47,7 @@ def unload(ip: Any) -> None:
     ]
     ip.ast_transformers[:] = [transformer for transformer in ip.ast_transformers if transformer is not cells]
     ip.events.unregister("post_run_cell", state.after_cell)
-    ip.user_ns.pop(MARKER, None)
-    ip.user_ns_hidden.pop(MARKER, None)
+    builtins.__dict__.pop(MARKER, None)
     from mlguard_nb.notebook import magics
 
     magics.unregister(ip)

@@ -1,4 +1,4 @@
-"""The object that generated code talks to: one name in the user's namespace, hidden from %who."""
+"""The object that generated code talks to: one name among the builtins, so that no namespace of the user holds it."""
 
 from __future__ import annotations
 

@@ -110,13 +110,13 @@ class ShellPublisher:
         self._covered.append((place, name))
 
     def _before(self, method: Callable[..., Any], *, is_data: bool = False) -> Callable[..., Any]:
-        def heard(first: Any, *arguments: Any, **options: Any) -> Any:
+        def heard(*arguments: Any, **options: Any) -> Any:
             if not options.get("update") and os.getpid() == self._owner:  # not in a forked child
                 for before_output, _ in self._watchers:
                     before_output()
                 if is_data and self._listener is not None:
-                    self._listener(first)
-            return method(first, *arguments, **options)
+                    self._listener(options["data"] if "data" in options else arguments[0])
+            return method(*arguments, **options)
 
         return heard
 

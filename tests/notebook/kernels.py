@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import re
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from jupyter_client.manager import KernelManager
 
+ROOT = Path(__file__).parents[2]
 MIME = "application/vnd.mlguard.view+json"
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
@@ -41,11 +45,15 @@ class Answer:
 
 
 class Kernel:
-    """One kernel with the extension loaded."""
+    """One kernel with the extension loaded, of the interpreter that MLGUARD_KERNEL_PYTHON names (else this one)."""
 
     def __init__(self, load: bool = True) -> None:
         self.manager = KernelManager(kernel_name="python3")
-        self.manager.start_kernel()
+        other = os.environ.get("MLGUARD_KERNEL_PYTHON")
+        if other:
+            assert self.manager.kernel_spec is not None
+            self.manager.kernel_spec.argv[0] = other
+        self.manager.start_kernel(env={**os.environ, **({"PYTHONPATH": str(ROOT)} if other else {})})
         self.client = self.manager.blocking_client()
         self.client.start_channels()
         self.client.wait_for_ready(timeout=60)
@@ -57,10 +65,14 @@ class Kernel:
         self.manager.shutdown_kernel(now=True)
 
     def run(
-        self, source: str, timeout: float = 60, interrupt_when: str | None = None, answer_input: str | None = None,
-        interrupt_after: float | None = None,
+        self, source: str, timeout: float = 60, interrupt_when: str | None = None,
+        answer_input: str | Sequence[str] | None = None, interrupt_after: float | None = None,
     ) -> Answer:  # fmt: skip
-        """Run a cell to its end. `interrupt_when` interrupts once this text has appeared in an output."""
+        """Run a cell to its end. `interrupt_when` interrupts once this text has appeared in an output.
+
+        `answer_input` is what a person types at each prompt: one text for all, or one for each.
+        """
+        lines = iter((answer_input,) * 100 if isinstance(answer_input, str) else answer_input or ())
         sent = self.client.execute(source, allow_stdin=answer_input is not None)
         answer, places = Answer(), {}
         began = time.monotonic()
@@ -71,7 +83,7 @@ class Kernel:
                 self.manager.interrupt_kernel()
             if answer_input is not None and self.client.stdin_channel.msg_ready():
                 self.client.get_stdin_msg(timeout=1)
-                self.client.input(answer_input)
+                self.client.input(next(lines))
             try:
                 message = self.client.get_iopub_msg(timeout=0.05)
             except Exception:

@@ -217,7 +217,7 @@ def test_unload_leaves_the_kernel_as_it_was() -> None:
             "ip = get_ipython()\n"
             "[t for t in ip.input_transformer_manager.line_transforms if 'mlguard' in getattr(t, '__module__', '')]"
             " + [t for t in ip.ast_transformers if 'mlguard' in type(t).__module__]"
-            " + [n for n in ip.user_ns if 'mlguard' in n] + [k for k in ('line', 'cell')"
+            " + [n for n in [*ip.user_ns, *dir(__builtins__)] if 'mlguard' in n] + [k for k in ('line', 'cell')"
             " if 'guard' in ip.magics_manager.magics[k]]"
         )
         assert left.result == "[]"
