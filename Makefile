@@ -17,7 +17,7 @@ SOURCES := $(shell find mlguard_nb converter jupyter-config labextension -type f
 	-not -path '*/node_modules/*' -not -path 'labextension/lib/*' -not -path 'mlguard_nb/labextension/*' \
 	-not -path '*/__pycache__/*' 2>/dev/null) pyproject.toml hatch_build.py
 
-.PHONY: help demo lab test lint accept bench soak gpu-check corpus clean test-pythons test-frameworks
+.PHONY: help demo lab test lint accept bench soak gpu-check corpus clean test-pythons test-kernels test-frameworks
 
 help:  ## what each target does
 	@grep -hE '^[a-z-]+:.*  ## ' $(MAKEFILE_LIST) | awk -F':.*  ## ' '{printf "make %-16s %s\n", $$1, $$2}'
@@ -63,6 +63,9 @@ test: $(TEST)/.stamp  ## the whole test suite
 
 test-pythons: | $(UV)  ## the runtime's tests on every other interpreter of this machine
 	@UV="$(UV)" sh tests/other_pythons.sh
+
+test-kernels: $(TEST)/.stamp  ## guarded cells beside plain ones, on IPython 8 and 9 and ipykernel 6 and 7
+	@UV="$(UV)" PYTHON="$(TEST)/bin/python" sh tests/other_kernels.sh
 
 test-frameworks: $(TEST)/.stamp  ## install torch and jax and run the tests that want them (not part of CI)
 	@$(UV) pip install --quiet --python $(TEST)/bin/python torch jax
