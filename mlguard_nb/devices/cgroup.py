@@ -60,7 +60,8 @@ class Group:
             return used
         if isinstance(stat, Unknown):
             return stat
-        cache = _statistic(stat, b"inactive_file" if self.version == 2 else b"total_inactive_file") or 0
+        prefix = b"" if self.version == 2 else b"total_"
+        cache = sum(_statistic(stat, prefix + key) or 0 for key in (b"inactive_file", b"active_file"))
         return Level(self.name, self._limit(stat), working_set(used, cache), cache)
 
     def may_bind(self) -> bool:
@@ -82,9 +83,9 @@ class Group:
         return min((limit for limit in found if 0 <= limit < _NO_LIMIT), default=None)
 
 
-def working_set(usage: int, inactive_file: int) -> int:
+def working_set(usage: int, file_cache: int) -> int:
     """What the kernel cannot drop by itself, in bytes. The two come from two reads, so the cache can be ahead."""
-    return max(0, usage - inactive_file)
+    return max(0, usage - file_cache)
 
 
 def _statistic(stat: bytes, key: bytes) -> int | None:

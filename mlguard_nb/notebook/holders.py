@@ -16,7 +16,7 @@ def who_holds(device: DeviceFacts, proc: Path = Path("/proc")) -> tuple[Holder, 
     used, own = device.used, device.own
     if used is None or own is None:
         return ()
-    others = notebooks(proc) if device.key == "ram" else ()
+    others = notebooks(proc, beside=device.binds == "container limit") if device.key == "ram" else ()
     rest = used - own - sum(holder.used_bytes or 0 for holder in others)
     found = [Holder("this notebook", own), *others]
     if rest > 0:
@@ -24,10 +24,11 @@ def who_holds(device: DeviceFacts, proc: Path = Path("/proc")) -> tuple[Holder, 
     return tuple(found)
 
 
-def notebooks(proc: Path = Path("/proc")) -> tuple[Holder, ...]:
+def notebooks(proc: Path = Path("/proc"), *, beside: bool = False) -> tuple[Holder, ...]:
     """Other kernels of this user and their resident bytes, the largest first; named by the notebook they belong to.
 
-    Jupyter writes the notebook's path into the environment of its kernel; kernels without one are not listed.
+    Jupyter writes the notebook's path into the environment of its kernel; kernels without one are not listed. `beside`
+    leaves out those of other control groups, which hold nothing of this container's memory.
     """
     found: list[Holder] = []
     page = os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 4096
@@ -40,6 +41,8 @@ def notebooks(proc: Path = Path("/proc")) -> tuple[Holder, ...]:
             environment = (entry / "environ").read_bytes()
             start = environment.find(b"JPY_SESSION_NAME=")
             if start < 0 or b"ipykernel" not in (entry / "cmdline").read_bytes():
+                continue
+            if beside and (entry / "cgroup").read_bytes() != (proc / "self" / "cgroup").read_bytes():
                 continue
             path = environment[start + 17 : environment.find(b"\0", start)].decode(errors="replace")
             held = int((entry / "statm").read_text().split()[1]) * page

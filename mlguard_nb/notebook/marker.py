@@ -76,7 +76,12 @@ class Marker:
 
 
 def _show_as_typed(filename: str, line: str) -> None:
-    """Put the line as it was typed into tracebacks, in place of the marker call."""
+    """Put the line as it was typed into tracebacks, in place of the marker call.
+
+    IPython 8 shows values and whole statements only where the text of the file parses: there it is a comment.
+    """
     entry = linecache.cache.get(filename)
     if entry is not None and len(entry) == 4 and entry[2] and entry[2][0].startswith(MARKER):
-        entry[2][0] = f"%%guard {line}\n"
+        from IPython import version_info
+
+        entry[2][0] = f"{'# ' if version_info[0] < 9 else ''}%%guard {line}".rstrip() + "\n"

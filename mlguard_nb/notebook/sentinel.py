@@ -33,7 +33,8 @@ class Usage:
         self._kind = kind
         self._usage = os.open(usage, os.O_RDONLY)
         self._stat = -1 if kind == "machine" else os.open(stat, os.O_RDONLY)
-        self._key = b"\ninactive_file " if kind == "v2" else b"\ntotal_inactive_file "
+        prefix = b"\n" if kind == "v2" else b"\ntotal_"
+        self._keys = (prefix + b"inactive_file ", prefix + b"active_file ")
 
     def close(self) -> None:
         """Close the files."""
@@ -51,8 +52,11 @@ class Usage:
 
     def _cache(self) -> int:
         text = b"\n" + os.pread(self._stat, 8192, 0)
-        at = text.find(self._key)
-        return 0 if at < 0 else int(text[at + len(self._key) : text.index(b"\n", at + 1)])
+        found = 0
+        for key in self._keys:
+            at = text.find(key)
+            found += 0 if at < 0 else int(text[at + len(key) : text.index(b"\n", at + 1)])
+        return found
 
 
 def _field(text: bytes, key: bytes) -> int:

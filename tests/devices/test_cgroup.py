@@ -26,7 +26,7 @@ def v2(path: str, limit: int | str, used: int, cache: int = 0, high: int | str =
         f"cgroup{path}/memory.max": f"{limit}\n",
         f"cgroup{path}/memory.high": f"{high}\n",
         f"cgroup{path}/memory.current": f"{used}\n",
-        f"cgroup{path}/memory.stat": f"anon {used - cache}\nfile {cache}\ninactive_anon 5\ninactive_file {cache}\nactive_file 0\n",
+        f"cgroup{path}/memory.stat": f"anon {used - cache}\nfile {cache}\ninactive_anon 5\ninactive_file {cache // 3}\nactive_file {cache - cache // 3}\n",
     }
 
 
@@ -36,7 +36,7 @@ def v1(path: str, limit: int | str, used: int, cache: int = 0, hierarchical: int
         f"cgroup/memory{path}/memory.limit_in_bytes": f"{limit}\n",
         f"cgroup/memory{path}/memory.usage_in_bytes": f"{used}\n",
         f"cgroup/memory{path}/memory.stat": (
-            f"cache 1\ninactive_file 7\nhierarchical_memory_limit {hierarchical}\ntotal_inactive_file {cache}\n"
+            f"cache 1\ninactive_file 7\nhierarchical_memory_limit {hierarchical}\ntotal_inactive_file {cache // 3}\ntotal_active_file {cache - cache // 3}\n"
         ),
     }
 

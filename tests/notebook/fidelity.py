@@ -118,8 +118,7 @@ _NOISE = (
     (re.compile(r"0x[0-9a-f]+"), "0x"),
     (re.compile(r"Cell In\[\d+\]|<ipython-input-\d+-\w+>|ipykernel_\d+/\d+\.py|Input In \[\d+\]"), "CELL"),
     (re.compile(r"\d+(\.\d+)? ([nµμm]?s|ns)\b"), "TIME"),
-    (re.compile(r"(?m)^(.*\b1 )%%guard$"), r"\1#"),
-    (re.compile(r"(?m)^(-+> 1 )%%guard$"), r"\1#"),
+    (re.compile(r"(?m)^(.*\b1 )(# )?%%guard$"), r"\1#"),
 )
 
 

@@ -53,7 +53,7 @@ def _say(process: subprocess.Popen[bytes], line: str) -> None:
 def _usage(folder: Path, used: int, cache: int) -> tuple[Path, Path]:
     usage, stat = folder / "memory.current", folder / "memory.stat"
     usage.write_text(f"{used}\n")
-    stat.write_text(f"anon 1\ninactive_file {cache}\nactive_file 3\n")
+    stat.write_text(f"anon 1\ninactive_file {cache - 3}\nactive_file 3\n")
     return usage, stat
 
 
@@ -72,7 +72,7 @@ def test_it_signals_at_the_stop(
 
 
 def test_cache_that_can_be_dropped_does_not_count(tmp_path: Path) -> None:
-    """Usage above the stop with enough inactive file cache is not over it."""
+    """Usage above the stop with enough file cache, active or not, is not over it."""
     usage, stat = _usage(tmp_path, 2000, 900)
     reading = sentinel.Usage("v2", str(usage), str(stat))
 
