@@ -50,7 +50,7 @@ class LocalMachine:
         self._proc, self._cgroups = proc, cgroups
         self._host = Host(proc)
         self._driver = driver or Driver()
-        self._groups: dict[Path, Group] = {}
+        self._known: dict[Path, Group] = {}
         self._chain: tuple[Group, ...] = ()
         self._looked = float("-inf")
 
@@ -63,7 +63,7 @@ class LocalMachine:
         machine = self._host.memory()
         total = machine if isinstance(machine, Unknown) else machine.limit_bytes
         # The innermost is always read: its page cache is shown. Of the others only those that have a limit.
-        asked = [group for place, group in enumerate(self._own_groups()) if not place or group.may_bind()]
+        asked = [group for place, group in enumerate(self.groups) if not place or group.may_bind()]
         levels = [level for group in asked if not isinstance(level := group.read(), Unknown)]
         # A limit above the machine's own memory never binds: /proc/meminfo already says the truth there.
         limits = tuple(
@@ -98,13 +98,15 @@ class LocalMachine:
         """Who holds device memory; milliseconds."""
         return self._driver.processes()
 
-    def _own_groups(self) -> tuple[Group, ...]:
+    @property
+    def groups(self) -> tuple[Group, ...]:
+        """The control groups above this process, innermost first; empty where none accounts memory."""
         now = clock.SYSTEM.now()
         if now - self._looked >= _LOOK_AGAIN_SECONDS:
             found = groups_above(self._proc, self._cgroups)
             # Groups that stayed keep their open files.
-            self._groups = {group.folder: self._groups.get(group.folder, group) for group in found}
-            self._chain = tuple(self._groups.values())
+            self._known = {group.folder: self._known.get(group.folder, group) for group in found}
+            self._chain = tuple(self._known.values())
             self._looked = now
         return self._chain
 

@@ -4,7 +4,7 @@ Run by itself (`python -I -S sentinel.py PID`), with the standard library only: 
 when the kernel's interpreter is held by one long C call. It sleeps on its input while no guarded cell runs.
 
 Its input is lines: `arm STOP HERTZ SLACK SIGNAL STEP KIND USAGE_FILE STAT_FILE` (KIND is v1, v2 or machine; sizes in
-bytes) and `off`, which it answers with `ok FIRED RAISED`.
+bytes) and `off` (`off failed` where the cell ended with an error), which it answers with `ok FIRED RAISED`.
 """
 
 from __future__ import annotations
@@ -112,9 +112,9 @@ class Watch:
         self.fired += 1
         self._last = now
 
-    def finish(self) -> str:
-        """The cell is over: what happened, as the answer to `off`."""
-        if self.fired and self._usage.is_over(self.stop):
+    def finish(self, *, failed: bool) -> str:
+        """The cell is over: what happened, as the answer to `off`. Children of a cell that failed for memory go too."""
+        if self.fired and (failed or self._usage.is_over(self.stop)):
             self._kill_newborn()
         self._usage.close()
         return f"ok {self.fired} {self.raised}\n"
@@ -177,7 +177,7 @@ def main() -> None:
                 if words[0] == "arm":
                     watch = Watch(pid, status, words[1:])
                 elif words[0] == "off":
-                    answer = watch.finish() if watch is not None else "ok 0 0\n"
+                    answer = watch.finish(failed=len(words) > 1) if watch is not None else "ok 0 0\n"
                     watch = None
                     os.write(1, answer.encode())
         elif watch is not None:

@@ -124,10 +124,19 @@ class Session:
         watchdog = self.watchdog = self.watchdog or Watchdog()
         if watchdog.is_armed:  # a guarded cell inside another: the outer one is watching
             return None
-        plan = plan_for(current().ram(), stop, overcommit=run.directive.cell.overcommit)
+        machine = current()
+        groups = getattr(machine, "groups", ())  # a machine of the tests may have none
+        plan = plan_for(machine.ram(), stop, groups, overcommit=run.directive.cell.overcommit)
         if plan is None:
+            run.notes.append("not watched while it runs: nobody here can say how much memory is in use")
             return None
-        watchdog.arm(run, plan)
+        try:
+            watchdog.arm(run, plan)
+        except OSError as error:
+            run.notes.append(
+                f"not watched while it runs: the sentinel cannot start ({error}). mem= was checked before the cell only"
+            )
+            return None
         return watchdog
 
     def after_cell(self, result: Any) -> None:

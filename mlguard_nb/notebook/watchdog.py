@@ -16,12 +16,13 @@ import sys
 import threading
 import time
 import weakref
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import Any, Protocol
 
-from mlguard_nb.devices.cgroup import groups_above
+from mlguard_nb.devices.cgroup import Group
 from mlguard_nb.devices.files import KeptFile
 from mlguard_nb.devices.readings import Ram, Unknown
 from mlguard_nb.errors import MemoryPressure, MemoryStop
@@ -72,14 +73,17 @@ def is_supported() -> bool:
     return sys.platform.startswith("linux") and threading.current_thread() is threading.main_thread()
 
 
-def plan_for(ram: Ram, stop: int, *, overcommit: bool = False) -> Plan | None:
-    """The plan for a ceiling of `stop` bytes; None where nobody can say how much is in use."""
+def plan_for(ram: Ram, stop: int, groups: Iterable[Group], *, overcommit: bool = False) -> Plan | None:
+    """The plan for a ceiling of `stop` bytes; None where nobody can say how much is in use.
+
+    `groups` are the control groups above this process, one of which binds where `ram` is a container's.
+    """
     if isinstance(ram.used_bytes, Unknown) or isinstance(ram.limit_bytes, Unknown):
         return None
     wall = stop + max(0, ram.limit_bytes - stop) // 2
     kind, usage, stat = "machine", "/proc/meminfo", "-"
     if ram.source == "container":
-        for group in groups_above(Path("/proc"), Path("/sys/fs/cgroup")):
+        for group in groups:
             level = group.read()
             if not isinstance(level, Unknown) and level.limit_bytes == ram.limit_bytes:
                 name = "memory.current" if group.version == 2 else "memory.usage_in_bytes"
@@ -119,7 +123,7 @@ class Watchdog:
         return self._plan is not None
 
     def arm(self, run: Watched, plan: Plan) -> None:
-        """Watch `run` until `disarm`."""
+        """Watch `run` until `disarm`. OSError where the sentinel cannot be started: then nothing is watched."""
         sentinel = self._started()
         self._answers(wait=plan.used >= _NEAR * plan.stop)
         self.fired = 0
@@ -128,14 +132,14 @@ class Watchdog:
         data = _data_bytes()
         ceiling = data + max(0, plan.wall - plan.used)
         room = max(0, plan.limit - plan.wall)
-        self._restore = (soft, hard)
-        self._run, self._plan = run, plan
         hertz = _HERTZ_NEAR if plan.stop - plan.used < plan.limit // 10 else _HERTZ
         slack = 0 if plan.overcommit else max(1 << 20, (plan.wall - plan.stop) // 2)
         step = max(1 << 20, room // 16)
         line = f"arm {plan.stop} {hertz} {slack} {self._signal} {step} {plan.kind} {plan.usage} {plan.stat}\n"
         assert sentinel.stdin is not None
         sentinel.stdin.write(line.encode())
+        self._restore = (soft, hard)
+        self._run, self._plan = run, plan
         if not plan.overcommit and (soft == resource.RLIM_INFINITY or ceiling < soft):
             self._parachute = (ceiling + room // 8, hard)
             resource.setrlimit(resource.RLIMIT_DATA, (ceiling, hard))
@@ -155,7 +159,7 @@ class Watchdog:
             return 0
         if failed or self.fired:
             self._end_new_threads()
-        self._say_off()
+        self._say_off(failed=failed)
         if not (failed or self.fired or near):
             return 0
         told = self._answers()
@@ -204,13 +208,17 @@ class Watchdog:
         sentinel = self._sentinel
         if sentinel is None or sentinel.poll() is not None:
             script = str(Path(__file__).with_name("sentinel.py"))
-            sentinel = self._sentinel = subprocess.Popen(
+            if not sys.executable:
+                raise OSError("this process does not know its Python")
+            sentinel = subprocess.Popen(
                 [sys.executable, "-I", "-S", script, str(os.getpid())],
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True, bufsize=0,
             )  # fmt: skip
             assert sentinel.stdout is not None
-            sentinel.stdout.readline()
-            self._unanswered, self._said = 0, b""
+            if sentinel.stdout.readline() != b"up\n":
+                sentinel.kill()
+                raise OSError(f"it ended at once with {sentinel.wait()}")
+            self._sentinel, self._unanswered, self._said = sentinel, 0, b""
         return sentinel
 
     def _handle(self, _number: int, frame: FrameType | None) -> None:
@@ -227,12 +235,12 @@ class Watchdog:
             raise self.pressure()
         raise MemoryStop("the cell caught MemoryPressure and went on allocating")
 
-    def _say_off(self) -> None:
+    def _say_off(self, *, failed: bool) -> None:
         sentinel = self._sentinel
         if sentinel is None or sentinel.stdin is None:
             return
         try:
-            sentinel.stdin.write(b"off\n")
+            sentinel.stdin.write(b"off failed\n" if failed else b"off\n")
             self._unanswered += 1
         except OSError:  # it was killed: the next arm starts another
             self._unanswered = 0

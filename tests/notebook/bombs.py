@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,9 +15,14 @@ from tests.notebook.kernels import Kernel
 LIMIT_BYTES = 1 << 30
 SETUP = """
 import asyncio, array, copy, io, itertools, json, mmap, os, pickle, subprocess, sys, threading, time
-from concurrent.futures import ThreadPoolExecutor
+import multiprocessing as mp
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 import numpy as np
 keep = np.arange(1_000_000)
+EATER = "x = []\\nwhile True: x.append(bytearray(b'x' * 1_000_000))"
+def eat(_):
+    x = []
+    while True: x.append(bytearray(b'x' * 1_000_000))
 """
 
 
@@ -66,6 +72,10 @@ BOMBS = (
     Bomb("a pool of threads", "def work(i):\n    x = []\n    while True: x.append(bytes(1_000_000))\nwith ThreadPoolExecutor(4) as pool: list(pool.map(work, range(4)))"),
     Bomb("a child process", "subprocess.run([sys.executable, '-c', 'x = []\\nwhile True: x.append(bytearray(10_000_000))'])\ntime.sleep(1)\nx = []\nwhile True: x.append(np.ones(1_000_000))"),
     Bomb("a forked child", "pid = os.fork()\nif pid == 0:\n    x = []\n    while True: x.append(bytearray(b'x' * 1_000_000))\nos.waitpid(pid, 0)\nx = []\nwhile True: x.append(np.ones(1_000_000))"),
+    Bomb("Popen", "p = subprocess.Popen([sys.executable, '-c', EATER])\np.wait()"),
+    Bomb("a pool of forked workers", "with mp.get_context('fork').Pool(2) as pool: pool.map(eat, range(2))"),
+    Bomb("joblib workers", "joblib.Parallel(2)(joblib.delayed(eat)(i) for i in range(2))", before="import joblib"),
+    Bomb("a process pool", "with ProcessPoolExecutor(2, mp_context=mp.get_context('fork')) as pool: list(pool.map(eat, range(2)))"),
     Bomb("async", "x = []\nwhile True:\n    x.append(np.ones(1_000_000))\n    await asyncio.sleep(0)"),
     Bomb("async tasks", "async def work():\n    x = []\n    while True:\n        x.append(np.ones(500_000))\n        await asyncio.sleep(0.001)\nawait asyncio.gather(*(work() for _ in range(4)))"),
     Bomb("inside a with", "class Held:\n    def __enter__(self): self.x = []; return self\n    def __exit__(self, *e): return False\nwith Held() as h:\n    while True: h.x.append(np.ones(1_000_000))"),
@@ -82,6 +92,32 @@ BOMBS = (
         before="reserved = np.empty(1 << 28)",
         lost="no allocation fails, and no signal is heard inside one C call",
     ),
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Calm:
+    """A cell that looks like a bomb and is none: it must end without an error."""
+
+    name: str
+    source: str
+    options: str = ""
+
+
+_FILE = "/tmp/mlguard-page-cache"  # larger than the container's limit, so that its cache fills the container
+CALM = (
+    Calm("a file written", f"with open('{_FILE}', 'wb') as f:\n    for _ in range(120): f.write(b'x' * (10 << 20))"),
+    Calm("a file read", f"with open('{_FILE}', 'rb') as f:\n    while f.read(10 << 20): pass"),
+    Calm(
+        "a file read once an epoch",
+        f"for _ in range(3):\n    with open('{_FILE}', 'rb') as f:\n        while f.read(10 << 20) and f.tell() < (700 << 20): pass",
+    ),
+    Calm("an array mapped from a file", f"x = np.memmap('{_FILE}', mode='r')\nint(x[:: 1 << 12].sum())\ndel x"),
+    Calm("64 threads", "go = threading.Event()\nts = [threading.Thread(target=go.wait) for _ in range(64)]\nfor t in ts: t.start()\ntime.sleep(0.2); go.set()\nfor t in ts: t.join()"),
+    Calm("a sparse array", "x = np.zeros(1 << 31)\nx[:: 1 << 25] = 1\ndel x", options="overcommit"),
+    Calm("memory that was given back", "for _ in range(20):\n    x = np.ones(30_000_000); del x"),
+    Calm("many small objects", "x = [str(i) for i in range(1_000_000)]; del x"),
+    Calm("import torch", "try: import torch\nexcept ImportError: raise LookupError('not installed') from None\ntorch.ones(1000, 1000) @ torch.ones(1000, 1000);"),
 )  # fmt: skip
 
 
@@ -109,7 +145,10 @@ def container(limit_bytes: int = LIMIT_BYTES) -> Iterator[Path]:
     try:
         yield folder
     finally:
-        subprocess.run(["rm", "-f", "/dev/shm/mlguard-bomb"], check=False)
+        subprocess.run(["rm", "-f", "/dev/shm/mlguard-bomb", _FILE], check=False)
+        ends = time.monotonic() + 10
+        while (folder / "cgroup.procs").read_text() and time.monotonic() < ends:
+            time.sleep(0.05)
         folder.rmdir()
 
 
@@ -121,6 +160,17 @@ def contained_kernel(folder: Path) -> Kernel:
     kernel.run("%load_ext mlguard_nb")
     kernel.run(SETUP)
     return kernel
+
+
+def stay_calm(kernel: Kernel, calm: Calm, timeout: float = 120) -> str:
+    """Run the cell; "" when nothing raised an alarm, "not installed" where what it needs is not there."""
+    try:
+        answer = kernel.run(f"%%guard mem=0.6 {calm.options}\n{calm.source}", timeout=timeout)
+    except AssertionError as died:
+        return str(died).splitlines()[0]
+    if answer.error == "LookupError":
+        return "not installed"
+    return f"{answer.error}: {answer.traceback[-300:]}" if answer.error else ""
 
 
 def set_off(kernel: Kernel, bomb: Bomb, timeout: float = 60) -> str:
