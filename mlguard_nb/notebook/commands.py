@@ -94,7 +94,7 @@ def _called(facts: RunFacts) -> str:
 
 
 def free(session: Session, rest: str) -> None:
-    """Without names: what holds memory. With names: unbind them and give their memory back."""
+    """Without words: what holds memory. With names, `tracebacks` or `pools`: give their memory back."""
     from mlguard_nb.notebook import holdings
 
     names = rest.replace(",", " ").split()

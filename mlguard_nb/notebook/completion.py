@@ -13,7 +13,7 @@ COMMANDS = {
     "set": "NAME options...: a profile for %%guard NAME",
     "on": "[options...]: guard every cell without a line of its own",
     "off": "guard only the cells that say so",
-    "free": "[NAME...]: what holds memory, by name and size; with names: free them",
+    "free": "[NAME|Out[N]|tracebacks|pools ...]: what holds memory, on host and device; with words: free that",
     "report": "cells by peak and time",
     "schema": "X [--name NAME]: learn the schema of an array or a frame from the value of X",
     "chaos": "fail=0.2 slow=1s: inject faults into guarded cells and functions; off ends it",

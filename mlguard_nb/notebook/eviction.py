@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from types import FrameType
 from typing import Any
 
-__all__ = ["Evicted", "evict", "frames_of"]
+__all__ = ["Evicted", "evict", "frames_of", "is_theirs"]
 
 _BIG = 1 << 20
 _NOT_THEIRS = ("IPython.", "ipykernel.", "mlguard_nb.notebook.", "asyncio.")
@@ -30,7 +30,7 @@ def evict(error: BaseException, big: int = _BIG) -> int:
     """Replace locals of at least `big` bytes in every frame of `error` and of the errors behind it; bytes let go."""
     freed = 0
     for frame in frames_of(error):
-        if frame.f_code.co_name == "<module>" or str(frame.f_globals.get("__name__", "")).startswith(_NOT_THEIRS):
+        if is_theirs(frame):
             continue
         names = frame.f_locals
         hit = [name for name in list(names) if _size(names[name]) >= big]
@@ -41,6 +41,12 @@ def evict(error: BaseException, big: int = _BIG) -> int:
             ctypes.pythonapi.PyFrame_LocalsToFast(ctypes.py_object(frame), ctypes.c_int(0))
         del names
     return freed
+
+
+def is_theirs(frame: FrameType) -> bool:
+    """Whether the frame is a module's, whose locals are its names, or of the machinery that ran the cell."""
+    name = str(frame.f_globals.get("__name__", ""))
+    return frame.f_code.co_name == "<module>" or name.startswith(_NOT_THEIRS)
 
 
 def frames_of(error: BaseException) -> Iterator[FrameType]:

@@ -196,13 +196,13 @@ class CellRun:
         self._begun, self.code, self._run_began = True, code, self.clock.now()
         self.meter.start()
         try:
-            self.meter.check_device()
+            self._check_device()
             self._cell.check_inputs()
         except InputRejected as rejected:
             self.notes.append(str(rejected))
             self.end("rejected")
             raise in_one_line(rejected) from None
-        except (PolicyError, DeviceUnavailable) as error:
+        except PolicyError as error:
             raise self._impossible(error) from None
         try:
             hit = self._cell.restore_cached()
@@ -221,6 +221,13 @@ class CellRun:
         if retry is not None and retry.attempts > 1 and "retry" not in disabled():
             self._decisions = Attempts(retry, clock=self.clock, name=self.policy.name or "cell")
         return True
+
+    def _check_device(self) -> None:
+        """A device that is not there cannot run out of memory: the cell runs, and its view says what is not guarded."""
+        try:
+            self.meter.check_device()
+        except DeviceUnavailable as error:
+            self.notes.append(f"no device is guarded: {error}")
 
     def _impossible(self, error: GuardError) -> GuardError:
         """The line asks for what cannot be done with this cell: nothing runs, and there is nothing to view."""

@@ -73,7 +73,8 @@ class Kernel:
         `answer_input` is what a person types at each prompt: one text for all, or one for each.
         """
         lines = iter((answer_input,) * 100 if isinstance(answer_input, str) else answer_input or ())
-        sent = self.client.execute(source, allow_stdin=answer_input is not None)
+        # Cells are run one by one here: an error need not abort the ones behind it, as old kernels do for a moment.
+        sent = self.client.execute(source, allow_stdin=answer_input is not None, stop_on_error=False)
         answer, places = Answer(), {}
         began = time.monotonic()
         interrupted = False

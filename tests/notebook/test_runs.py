@@ -397,6 +397,34 @@ def test_a_forked_child_is_not_limited(kernel: Kernel) -> None:
     assert kernel.run("resource.getrlimit(resource.RLIMIT_DATA)[0] == resource.RLIM_INFINITY").result == "True"
 
 
+def test_a_cell_runs_where_its_sentinel_cannot_start() -> None:
+    """No process can be started: the lines run, and the view says that they were not watched."""
+    own = Kernel()
+    try:
+        own.run("import sys; python, sys.executable = sys.executable, ''")
+        answer = own.run("%%guard mem=0.95\nran = 5\nran")
+        assert answer.result == "5" and answer.error is None
+        assert "not watched while it runs: the sentinel cannot start" in answer.view["notes"][0]
+        own.run("sys.executable = python")
+        assert own.run("%%guard mem=0.95\n6").view["notes"] == []
+    finally:
+        own.close()
+
+
+def test_a_cell_runs_where_its_device_is_not_there(kernel: Kernel) -> None:
+    """The lines run; the view says which device is not guarded and why."""
+    kernel.run(
+        "from mlguard_nb.devices import machine, sampler\nfrom mlguard_nb.devices.readings import Gpu\n"
+        "class OneGpu(machine.LocalMachine):\n    def gpus(self): return (Gpu('GPU-1', 0, 'A100', 80 << 30, 1 << 30, 79 << 30),)\n"
+        "machine.install(OneGpu()); sampler.shared().tick(); sampler.shared().with_devices();"
+    )
+    answer = kernel.run("%%guard gpu=0.9 device=7\nran_without = 1")
+    kernel.run("machine.install(None);")
+
+    assert answer.error is None and kernel.run("ran_without").result == "1"
+    assert any("no device is guarded" in note and "7" in note for note in answer.view["notes"])
+
+
 def test_view_off_and_line(kernel: Kernel) -> None:
     """view=off shows nothing, view=line one sentence."""
     assert kernel.run("%%guard view=off\n1").shown == []
