@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import ast
 import sys
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from mlguard_convert.plan import Import, Plan
+from mlguard_convert.planning.formulas import formula_names
 from mlguard_convert.rewriting.statements import code_of, kept
 from mlguard_nb.dataflow import combine, statement_facts
 
@@ -49,10 +50,13 @@ class Introduced:
         return wanted
 
 
-def names_read(code: str) -> frozenset[str]:
-    """Every global that a module's code reads, at import or when its functions run."""
-    facts = combine(statement_facts(statement) for statement in ast.parse(code).body)
-    return facts.uses | facts.late_reads
+def names_read(code: str, known: Collection[str] = ()) -> frozenset[str]:
+    """Every global that a module's code reads, at import or when its functions run; of those that the text of a model
+    formula mentions only the `known` ones.
+    """
+    tree = ast.parse(code)
+    facts = combine(statement_facts(statement) for statement in tree.body)
+    return facts.uses | facts.late_reads | formula_names(tree, known)
 
 
 def import_lines(
@@ -62,7 +66,11 @@ def import_lines(
     own modules (`home` maps a name to its module). `effects` keeps imports that are made for their effect, `keep`
     all of them.
     """
-    read = names_read(code)
+    known = {*(one.name for one in plan.imports), *home}
+    read = names_read(code, known)
+    for constant in plan.constants:
+        if constant.name in read and "~" in constant.piece.source:
+            read |= formula_names(ast.parse(constant.piece.source), known)
     found: dict[str, str] = {}
     for one in plan.imports:
         if one.name in read:

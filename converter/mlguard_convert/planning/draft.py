@@ -6,7 +6,7 @@ import ast
 import builtins
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Literal
 
@@ -24,6 +24,7 @@ from mlguard_convert.plan import (
     Schema,
     VendorFile,
 )
+from mlguard_convert.planning.formulas import formula_names
 from mlguard_convert.reader import Notebook
 from mlguard_nb.dataflow import CellFacts, statement_facts
 
@@ -64,7 +65,10 @@ class Unit:
 
 @dataclass
 class Draft:
-    """Everything decided so far. Phases read what earlier ones left and add their own part."""
+    """Everything decided so far. Phases read what earlier ones left and add their own part.
+
+    `mentioned` are the names that model formulas read.
+    """
 
     notebook: Notebook
     options: PlanOptions
@@ -81,6 +85,7 @@ class Draft:
     functions: dict[str, Function] = field(default_factory=dict)
     schemas: dict[str, Schema] = field(default_factory=dict)
     vendor: dict[str, VendorFile] = field(default_factory=dict)
+    mentioned: set[str] = field(default_factory=set)
     is_dynamic: bool = False
     package: str = "notebook"
 
@@ -91,6 +96,28 @@ class Draft:
             for position, cell in enumerate(self.cells)
             for place, node in enumerate(cell.tree.body)
         ]
+        self._read_formulas()
+
+    def _read_formulas(self) -> None:
+        """Names that model formulas mention count as read, where the text stands and where a name for it is used."""
+        known = {name for unit in self.units for name in unit.facts.bound}
+        texts: dict[str, set[str]] = {}
+        for unit in self.units:
+            if "~" not in unit.cell.source and "dmatri" not in unit.cell.source and not texts:
+                continue
+            mentioned = formula_names(unit.node, known)
+            for name in mentioned and unit.facts.assigned:
+                texts.setdefault(name, set()).update(mentioned)
+            for name in texts.keys() & (unit.facts.uses | unit.facts.late_reads):
+                mentioned |= texts[name]
+            self.mentioned |= mentioned
+            if not mentioned:
+                continue
+            if unit.facts.functions or unit.facts.classes:
+                unit.facts = replace(unit.facts, late_reads=unit.facts.late_reads | mentioned)
+            else:
+                new = mentioned - unit.facts.definite
+                unit.facts = replace(unit.facts, reads=unit.facts.reads | new, uses=unit.facts.uses | mentioned)
 
     def change(self, cells: Iterable[int], text: str) -> None:
         """Note a line of the README."""

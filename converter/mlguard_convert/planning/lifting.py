@@ -175,7 +175,7 @@ def _is_quiet(node: ast.expr) -> bool:
 def _may_take(draft: Draft, unit: Unit) -> bool:
     """Whether every use is a plain call, so that each can pass the current values."""
     node = unit.node
-    if isinstance(node, ast.ClassDef) or node.decorator_list:  # type: ignore[attr-defined]
+    if isinstance(node, ast.ClassDef) or node.decorator_list or node.name in draft.mentioned:  # type: ignore[attr-defined]
         return False
     assert isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
     own = [one for part in node.body for one in ast.walk(part)]
