@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from mlguard_convert.diagnostics import Findings
-from mlguard_convert.magics import Action, cell_magic, line_magic, shell_action
+from mlguard_convert.magics import Action, cell_magic, is_block, line_magic, shell_action
 from mlguard_convert.reader import Cell
 from mlguard_nb.errors import DirectiveError, MissingExtra
 from mlguard_nb.policy.directive import Directive, parse
@@ -25,7 +25,8 @@ _TOO_DEEP = (SyntaxError, ValueError, RecursionError, MemoryError)
 @dataclass(frozen=True, slots=True)
 class PlainCell:
     """A cell ready to be analysed. `directive` is its %%guard line; `changes` are the README's lines; `requirements`
-    what pip lines asked for. `tree` holds the statements of `source`, in order.
+    what pip lines asked for; `shells` the names that get get_ipython() itself. `tree` holds the statements of
+    `source`, in order.
     """
 
     cell: Cell
@@ -34,6 +35,7 @@ class PlainCell:
     directive: Directive | None = None
     changes: tuple[str, ...] = ()
     requirements: tuple[str, ...] = ()
+    shells: tuple[str, ...] = ()
 
     @property
     def number(self) -> int:
@@ -57,6 +59,7 @@ class _Draft:
     changes: list[str] = field(default_factory=list)
     needs: list[str] = field(default_factory=list)
     before: list[str] = field(default_factory=list)
+    shells: list[str] = field(default_factory=list)
     failed: bool = False
 
     def take(self, action: Action, line: int) -> str | None:
@@ -94,7 +97,8 @@ def plain_cell(cell: Cell, findings: Findings) -> PlainCell | None:
             directive = _directive(draft, match[2])
             draft.source = body
             continue
-        replaced = draft.take(cell_magic(match[1], match[2], body), 0)
+        block = _indented(body) if is_block(match[1]) else None
+        replaced = draft.take(cell_magic(match[1], match[2], body, block), 0)
         if draft.failed:
             return None
         draft.source = replaced or ""
@@ -105,7 +109,7 @@ def plain_cell(cell: Cell, findings: Findings) -> PlainCell | None:
         draft.source, tree = "", ast.Module([], [])
     if tree is None or draft.failed:
         return None
-    return PlainCell(cell, draft.source, tree, directive, tuple(draft.changes), tuple(draft.needs))
+    return PlainCell(cell, draft.source, tree, directive, tuple(draft.changes), tuple(draft.needs), tuple(draft.shells))
 
 
 def _directive(draft: _Draft, text: str) -> Directive | None:
@@ -150,6 +154,30 @@ def _parse(source: str) -> ast.Module | Exception:
             return ast.parse(source)
     except _TOO_DEEP as error:
         return error
+
+
+def _indented(body: str) -> str | None:
+    """The body of a cell magic as a block of plain Python: strings of several lines keep their text. None where the
+    body is no Python.
+    """
+    text: str | Exception = body
+    tree = _parse(body)
+    if isinstance(tree, Exception):
+        text = _transformed(body)
+        tree = _parse(text) if isinstance(text, str) else text
+    if isinstance(tree, Exception) or isinstance(text, Exception):
+        return None
+    inside = {
+        line
+        for node in ast.walk(tree)
+        if isinstance(node, (ast.Constant, ast.JoinedStr)) and node.end_lineno is not None
+        for line in range(node.lineno + 1, node.end_lineno + 1)
+    }
+    lines = [
+        line if number in inside or not line.strip() else f"    {line}"
+        for number, line in enumerate(text.split("\n"), start=1)
+    ]
+    return "\n".join(lines if tree.body else [*lines, "    pass"])
 
 
 def _compile_error(tree: ast.Module) -> Exception | None:
@@ -215,6 +243,7 @@ def _without_ipython(draft: _Draft, tree: ast.Module) -> ast.Module:
             draft.findings.warning(
                 "get-ipython", draft.cell.number, "get_ipython() is None outside a notebook", line=node.lineno
             )
+            draft.shells += _names_given(tree, node)
             edits.append((node, "None"))
             continue
         replaced = draft.take(action, node.lineno)
@@ -227,6 +256,17 @@ def _without_ipython(draft: _Draft, tree: ast.Module) -> ast.Module:
     if "get_ipython" in draft.source and list(_outermost(again)) and not draft.failed:
         return _without_ipython(draft, again)
     return again
+
+
+def _names_given(tree: ast.AST, value: ast.expr) -> list[str]:
+    """The names that some assignment gives `value` to."""
+    return [
+        target.id
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Assign) and node.value is value
+        for target in node.targets
+        if isinstance(target, ast.Name)
+    ]
 
 
 def _outermost(tree: ast.AST) -> Iterable[ast.expr]:
@@ -269,7 +309,8 @@ def _action(node: ast.expr, *, assigned: bool) -> Action | None:
     if method == "run_line_magic" and texts:
         return line_magic(texts[0], texts[1] if len(texts) > 1 else "", assigned=assigned)
     if method == "run_cell_magic" and len(texts) == 3:
-        return cell_magic(texts[0], texts[1], texts[2])
+        block = _indented(texts[2]) if is_block(texts[0]) else None
+        return cell_magic(texts[0], texts[1], texts[2], block)
     return Action("None" if assigned else None, f"`get_ipython().{method}(...)` dropped")
 
 

@@ -9,9 +9,11 @@ from dataclasses import dataclass, field
 
 from mlguard_convert.dependencies import requirements_of_pip_line
 
-__all__ = ["SHELL", "Action", "cell_magic", "line_magic", "shell_call", "shell_text"]
+__all__ = ["CAPTURE", "SHELL", "Action", "cell_magic", "line_magic", "shell_call", "shell_text"]
 
-SHELL = "__mlguard_shell__"  # stands for the helper until a free name is chosen for it
+# These stand for the helpers until free names are chosen for them.
+SHELL = "__mlguard_shell__"
+CAPTURE = "__mlguard_capture__"
 
 _DROPPED_LINES = frozenset(
     [
@@ -80,10 +82,17 @@ _DROPPED_LINES = frozenset(
         "more",
         "man",
         "matplotlib_inline",
+        "load",
+        "loadpy",
+        "macro",
+        "save",
+        "notebook",
+        "sympyinit",
     ]
 )
 _BODY_LINES = frozenset(("time", "prun", "lprun", "memit", "mprun"))
 _BODY_CELLS = frozenset(("time", "capture", "prun", "memit", "mprun"))
+_BLOCK_CELLS = frozenset(("timeit", "capture"))
 _SHOWN_CELLS = frozenset(("html", "HTML", "javascript", "js", "svg", "SVG", "latex", "markdown"))
 _SHELL_CELLS = frozenset(("bash", "sh", "!", "sx", "system"))
 _INSTALLERS = frozenset(("pip", "conda", "mamba", "uv", "pip3"))
@@ -152,18 +161,29 @@ def line_magic(name: str, rest: str, *, assigned: bool = False) -> Action:
     return Action(refusal=f"%{name} is not known", next_step="Write it in Python, or export with --skip-bad-cells.")
 
 
-def cell_magic(name: str, rest: str, body: str) -> Action:
-    """`%%name rest` above `body`, which holds no further magic on its first line unless the caller unwraps it."""
+def is_block(name: str) -> bool:
+    """Whether the body of `%%name` may come to stand in a block, so that `cell_magic` wants it indented."""
+    return name in _BLOCK_CELLS
+
+
+def cell_magic(name: str, rest: str, body: str, block: str | None = None) -> Action:
+    """`%%name rest` above `body`, which holds no further magic on its first line unless the caller unwraps it.
+
+    `block` is the body as plain Python, indented; None where it is not needed or cannot be.
+    """
     shown = f"`%%{name}{' ' + rest.strip() if rest.strip() else ''}`"
+    if name == "capture" and block is not None and (held := _captured(rest)):
+        return Action(f"with {held}:\n{block}", f"{shown} kept: what the cell prints goes into the name")
     if name in _BODY_CELLS:
         why = "output is printed" if name == "capture" else "every step is timed"
         return Action(body, f"{shown} dropped: {why}")
     if name == "timeit":
-        inner = "".join(f"    {line}\n" for line in body.strip("\n").split("\n"))
         if not body.strip():
             return line_magic("timeit", rest)
+        if block is None:
+            return Action(body, f"{shown} runs once, untimed")
         setup = f"    {_without_options(rest)}\n" if _without_options(rest) else ""
-        return Action(f"def timed():\n{setup}{inner}\n\ntimed()\n", f"{shown} runs once, untimed")
+        return Action(f"def timed_cell():\n{setup}{block}\n\ntimed_cell()\n", f"{shown} runs once, untimed")
     if name in ("writefile", "file"):
         words = rest.split()
         if not words:
@@ -181,6 +201,14 @@ def cell_magic(name: str, rest: str, body: str) -> Action:
         refusal=f"the cell magic %%{name} is not known, so what the cell does cannot be kept",
         next_step="Write it in Python, or export with --skip-bad-cells.",
     )
+
+
+def _captured(rest: str) -> str:
+    """The head of the `with` for `%%capture NAME`; "" where it names nothing."""
+    words = rest.split()
+    names = [word for word in words if word.isidentifier()]
+    streams = [f"{one}=False" for one in ("stdout", "stderr") if f"--no-{one}" in words]
+    return f"{CAPTURE}({', '.join(streams)}) as {names[0]}" if len(names) == 1 else ""
 
 
 def shell_call(command: str, *, show: bool = True) -> str:
@@ -218,6 +246,8 @@ def _installed(command: str, shown: str) -> Action:
 
 def _script(rest: str, shown: str) -> Action:
     words = [word for word in shlex.split(rest) if not word.startswith("-")] if rest.count("'") % 2 == 0 else []
+    if words and "." not in words[0].rpartition("/")[2]:
+        words[0] += ".py"
     if not words or not words[0].endswith(".py") or len(words) > 1:
         return Action(refusal=f"{shown} runs what is no single .py file", next_step="Import what the cell needs.")
     return Action(

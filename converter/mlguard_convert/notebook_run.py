@@ -20,7 +20,7 @@ from mlguard_nb.pipeline.portable import Portable
 __all__ = ["NotebookRun", "run_notebook"]
 
 # What IPython itself puts into the namespace is left out, as are names that start with an underscore and those that
-# still are what a star import brought: they are imports, not values of the notebook.
+# still are what an import brought: no values of the notebook.
 _DUMP = """
 def _mlguard_dump(path):
     import pickle, sys
@@ -29,6 +29,9 @@ def _mlguard_dump(path):
     hidden = set(shell.user_ns_hidden) | {{"In", "Out", "get_ipython", "exit", "quit", "open"}}
     stars = [vars(sys.modules[name]) for name in {stars!r} if name in sys.modules]
     imported = {{name for star in stars for name, value in star.items() if shell.user_ns.get(name) is value}}
+    for name, module, attribute in {single!r}:
+        if name in shell.user_ns and getattr(sys.modules.get(module), attribute, shell) is shell.user_ns[name]:
+            imported.add(name)
     names = {{name: value for name, value in shell.user_ns.items() if name not in hidden | imported}}
     with open(path, "wb") as file:
         pickle.dump(final_names(names, {own!r}), file, protocol=5)
@@ -90,11 +93,23 @@ def run_notebook(
     return asyncio.run(_run(client, [(number, code[number - 1]) for number in chosen], folder, own, progress))
 
 
-_STAR = re.compile(r"^\s*from\s+([\w.]+)\s+import\s+\*", re.MULTILINE)
+_FROM = re.compile(r"^\s*from\s+([\w.]+)\s+import\s+(\*|\([^)]*\)|[^\n#;]+)", re.MULTILINE)
 
 
-def _star_imported(cells: Sequence[tuple[int, Any]]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(module for _, cell in cells for module in _STAR.findall(cell.source)))
+def _imported(cells: Sequence[tuple[int, Any]]) -> tuple[tuple[str, ...], tuple[tuple[str, str, str], ...]]:
+    """The modules of star imports, and each other import from a module as (name, module, attribute)."""
+    stars: dict[str, None] = {}
+    single: dict[tuple[str, str, str], None] = {}
+    for _, cell in cells:
+        for module, names in _FROM.findall(cell.source):
+            if names == "*":
+                stars[module] = None
+                continue
+            for one in re.sub(r"#[^\n]*|[()\\]", " ", names).split(","):
+                words = one.split()
+                if words:
+                    single[words[-1], module, words[0]] = None
+    return tuple(stars), tuple(single)
 
 
 async def _run(
@@ -124,8 +139,9 @@ async def _run(
             reason = str(error).splitlines()[0]
             return NotebookRun({}, monotonic() - started, f"cell {current} of the notebook ended its kernel: {reason}")
         seconds = monotonic() - started
+        stars, single = _imported(cells)
         reply = await client.kc.execute_interactive(
-            _DUMP.format(path=str(dump), own=("__main__", *own), stars=_star_imported(cells)),
+            _DUMP.format(path=str(dump), own=("__main__", *own), stars=stars, single=single),
             store_history=False,
             silent=True,
             output_hook=lambda _: None,

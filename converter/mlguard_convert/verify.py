@@ -26,6 +26,7 @@ Progress = Callable[[str, int, int], None]
 _KINDS = ("module", "function", "class")
 _LARGEST_COPY = 300 * 2**20
 _MOST_FILES = 5_000
+_STARTING_SECONDS = 60
 _LEFT_OUT = (".git", ".venv", "venv", "node_modules", ".ipynb_checkpoints", "__pycache__", ".mypy_cache")
 
 
@@ -92,7 +93,8 @@ def verify(
     `python` is the interpreter in which the package runs (None: this one, with the package's `src` on its path);
     it needs the runtime and the package's dependencies, nothing of Jupyter. `base_dir` is where relative paths start
     (None: the notebook's folder). Both work on fresh copies of it, so neither sees what the other wrote; a folder
-    that is too large, or a notebook that leaves it by `../`, is used in place. `timeout` is of one cell in seconds.
+    that is too large, or a notebook that leaves it by `../`, is used in place. `timeout` is of one cell in seconds;
+    the package as a whole gets so much beyond three times what the notebook took. None: neither has a limit.
     `first` is a run that `observe` has made before.
     """
     path, package = Path(notebook).absolute(), Path(package_folder).absolute()
@@ -110,7 +112,8 @@ def verify(
             return Verification(error=first.error, notebook_seconds=first.seconds)
         tell("running the package", 0, 1)
         started = monotonic()
-        found = _run_package(package, fresh(), Path(scratch), python)
+        limit = None if timeout is None else timeout + 3 * first.seconds + _STARTING_SECONDS
+        found = _run_package(package, fresh(), Path(scratch), python, limit)
         seconds = monotonic() - started
         if isinstance(found, str):
             return Verification(
@@ -184,8 +187,10 @@ def _can_copy(source: Path, notebook: Path) -> bool:
     return True
 
 
-def _run_package(package: Path, work: Path, scratch: Path, python: str | None) -> dict[str, Any] | str:
-    """What the package's steps ended with, or one line that says why it did not run."""
+def _run_package(
+    package: Path, work: Path, scratch: Path, python: str | None, limit: float | None
+) -> dict[str, Any] | str:
+    """What the package's steps ended with, or one line that says why it did not run within `limit` seconds."""
     sources = package / "src"
     names = [folder.name for folder in sources.iterdir() if (folder / "__init__.py").is_file()]
     if not names:
@@ -202,9 +207,13 @@ def _run_package(package: Path, work: Path, scratch: Path, python: str | None) -
     }
     command = [python or sys.executable, "-m", "mlguard_nb.pipeline.replaying", names[0], "--out", str(out)]
     command += ["--base-dir", str(work)]
-    done = subprocess.run(
-        command, cwd=elsewhere, env=environment, capture_output=True, text=True, errors="replace", check=False
-    )
+    try:
+        done = subprocess.run(
+            command, cwd=elsewhere, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True,
+            errors="replace", timeout=limit, check=False,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired:
+        return f"the package runs longer than {limit:.0f} s, so it was stopped"
     if done.returncode != 0 or not out.exists():
         lines = done.stderr.strip().splitlines() or [f"it ended with status {done.returncode}"]
         where = next((line.strip() for line in reversed(lines) if f"{os.sep}{names[0]}{os.sep}" in line), "")
@@ -223,11 +232,11 @@ def _compare(values: Mapping[str, Portable], found: Mapping[str, Any]) -> list[R
     rows: list[Row] = []
     for name, value in values.items():
         other = found["results"].get(name, found["locals"].get(name))
+        if value.get("kind") not in _KINDS and str(value["type"]).startswith(("IPython.", "ipywidgets.")):
+            rows.append(Row(name, None, "notebook only", "an object of the notebook itself", _shown(value), ""))
+            continue
         if other is None:
             if value.get("kind") in _KINDS:  # imports and definitions: the package has those it uses, in its modules
-                continue
-            if str(value["type"]).startswith(("IPython.", "ipywidgets.")):
-                rows.append(Row(name, None, "notebook only", "an object of the notebook itself", _shown(value), ""))
                 continue
             rows.append(Row(name, False, "missing", "the package has no such name", _shown(value), ""))
             continue

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from mlguard_nb.pipeline.command import command_line
     from mlguard_nb.pipeline.directory import RunInProgress, working_directory
+    from mlguard_nb.pipeline.displays import captured_output, display
     from mlguard_nb.pipeline.engines import EngineFailed, engine
     from mlguard_nb.pipeline.figures import save_figures
     from mlguard_nb.pipeline.progress import Remark, StepFinished, StepStarted, watch
@@ -26,7 +27,9 @@ __all__ = [
     "Step",
     "StepFinished",
     "StepStarted",
+    "captured_output",
     "command_line",
+    "display",
     "engine",
     "equal",
     "load_results",
@@ -42,6 +45,7 @@ __all__ = [
 _HOMES = {
     "command": ("command_line",),
     "directory": ("RunInProgress", "working_directory"),
+    "displays": ("captured_output", "display"),
     "engines": ("EngineFailed", "engine"),
     "figures": ("save_figures",),
     "progress": ("Remark", "StepFinished", "StepStarted", "watch"),

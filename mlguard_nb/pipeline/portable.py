@@ -86,7 +86,8 @@ class _Capture:
             if found is not None:
                 return found
         if isinstance(value, Mapping) and hasattr(value, "items"):
-            return {"pairs": [(self.value(key, depth), self.value(item, depth)) for key, item in value.items()]}
+            pairs = [one for one in value.items() if one[0] != "__builtins__"]  # a namespace that code was run in
+            return {"pairs": [(self.value(key, depth), self.value(item, depth)) for key, item in pairs]}
         if isinstance(value, (set, frozenset)):
             return {"items": self.items(sorted(value, key=repr), depth), "unordered": True}
         if isinstance(value, (list, tuple)):
@@ -141,7 +142,8 @@ class _Capture:
             fields[f"argument {position}"] = self.value(argument, depth)
         state = reduced[2] if len(reduced) > 2 else None
         if isinstance(state, dict):
-            fields.update((str(name), self.value(item, depth)) for name, item in state.items())
+            kept = [(str(name), item) for name, item in state.items() if not _is_cached(type(value), str(name))]
+            fields.update((name, self.value(item, depth)) for name, item in kept)
         elif state is not None:
             fields["state"] = self.value(state, depth)
         for position, name in ((3, "items"), (4, "pairs")):
@@ -190,6 +192,13 @@ def _by_kind(value: Any, name: str) -> Portable | None:
     if isinstance(value, _FUNCTIONS) or (callable(value) and hasattr(value, "__wrapped__")) or library == "numba":
         return {"type": "function", "kind": "function", "name": getattr(value, "__name__", "")}
     return None
+
+
+def _is_cached(kind: type, name: str) -> bool:
+    """Whether a part of an object's state is only what somebody happened to ask it for."""
+    from functools import cached_property
+
+    return name in ("_cache", "__builtins__") or isinstance(getattr(kind, name, None), cached_property)
 
 
 def _same_plain(one: Any, other: Any) -> bool:

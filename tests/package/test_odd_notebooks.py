@@ -10,6 +10,7 @@ import pytest
 
 from mlguard_convert.exporting import ExportResult, export
 from mlguard_convert.settings import ExportOptions
+from mlguard_nb.errors import ConversionError
 from tests.package.notebooks import write_notebook
 
 pytestmark = pytest.mark.kernel
@@ -106,3 +107,37 @@ def test_figures_classes_and_random_names(tmp_path: Path) -> None:
     recorded = json.loads((result.folder / "tests" / "recorded.json").read_text())
     assert "token" in recorded["unstable"]
     assert recorded["values"]["token"] == {"type": "str"}
+
+
+def test_what_was_only_imported_is_no_value_of_the_notebook(tmp_path: Path) -> None:
+    """An object that an import brought may be missing in the package, which imports what it uses."""
+    path = write_notebook(
+        tmp_path / "in" / "n.ipynb",
+        "from __future__ import print_function\nfrom string import (digits,\n    hexdigits as hexes)\nfrom math import *",
+        "n = len(digits)\nspace = {}\nexec('made = 1', space)",
+    )
+    assert values(exported(path)) == {"n": True, "space": True}
+
+
+def test_captured_output_and_displays_that_are_updated(tmp_path: Path) -> None:
+    """`%%capture NAME` keeps what is printed; a display handle can be updated outside a notebook too."""
+    path = write_notebook(
+        tmp_path / "in" / "n.ipynb",
+        "%%capture kept\n%matplotlib inline\nprint('hello')\ntext = '''a\n  b'''",
+        "n = len(kept.stdout) + len(text)",
+        "%%timeit -n1 -r1 k = 2\ninner = '''a\n  b''' * k",
+        "%load code_beside.py\nhandle = display(n, display_id='place')\nhandle.update(n + 1)",
+    )
+    (tmp_path / "in" / "code_beside.py").write_text("never = 'executed'")
+    assert values(exported(path)) == {"n": True, "text": True, "kept": None, "handle": None}
+
+
+def test_asking_ipython_for_more_than_magics_is_refused(tmp_path: Path) -> None:
+    """A package has no shell: one line names the cell; asking whether there is one is no problem."""
+    path = write_notebook(
+        tmp_path / "in" / "n.ipynb", "ip = get_ipython()\ncolab = 'colab' in str(ip)", "x = ip.user_ns"
+    )
+    with pytest.raises(ConversionError) as caught:
+        export(path, tmp_path / "out")
+    assert "cell 2, line 1: ip.user_ns asks something of IPython" in str(caught.value)
+    assert not (tmp_path / "out").exists()

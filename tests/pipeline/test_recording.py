@@ -10,6 +10,7 @@ import threading
 from collections import OrderedDict, namedtuple
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -196,6 +197,27 @@ def test_another_librarys_figure_compares_by_kind() -> None:
 def test_what_cannot_be_looked_into_compares_by_type_only() -> None:
     assert equal(threading.Lock(), threading.Lock()).how == "type only"
     assert equal((n for n in [1]), (n for n in [2])).how == "type only"
+
+
+def test_what_an_object_only_remembers_for_later_is_no_difference() -> None:
+    """A display that was dropped may have filled a cache, and a namespace that code ran in holds the builtins."""
+
+    class Fit:
+        def __init__(self) -> None:
+            self.slope = 2.0
+            self._cache: dict[str, float] = {}
+
+        @cached_property
+        def rounded(self) -> float:
+            self._cache["rounded"] = round(self.slope)
+            return self._cache["rounded"]
+
+    shown = Fit()
+    assert shown.rounded == 2
+    assert equal(shown, Fit()).equal
+    space: dict[str, object] = {}
+    exec("made = 1", space)
+    assert equal(space, {"made": 1}).equal
 
 
 def test_a_cycle_ends() -> None:

@@ -73,6 +73,9 @@ def import_lines(
             read |= formula_names(ast.parse(constant.piece.source), known)
     found: dict[str, str] = {}
     for one in plan.imports:
+        helper = introduced.imports.get(one.name)
+        if helper is not None and helper.source != one.source:  # what the helper stands in for
+            continue
         if one.name in read:
             found[one.source] = ""
         elif (effects and one.has_effect) or keep:

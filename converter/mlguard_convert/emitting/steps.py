@@ -11,14 +11,14 @@ import libcst as cst
 
 from mlguard_convert.emitting.annotations import Types
 from mlguard_convert.emitting.names import Introduced, import_lines
-from mlguard_convert.magics import SHELL
+from mlguard_convert.magics import CAPTURE, SHELL
 from mlguard_convert.plan import Import, Piece, Plan, Step
 from mlguard_convert.rewriting.annotating import AnnotateFunctions
 from mlguard_convert.rewriting.calls import PassVariables
 from mlguard_convert.rewriting.dead_stores import DropDeadStores
 from mlguard_convert.rewriting.definitions import AddGuards, TakeVariables
 from mlguard_convert.rewriting.namespaces import GlobalToNonlocal, ModuleNamespace
-from mlguard_convert.rewriting.notebook_calls import PrintDisplays, RunShell, SaveFigures
+from mlguard_convert.rewriting.notebook_calls import NameHelper, PrintDisplays, RunShell, SaveFigures
 from mlguard_convert.rewriting.statements import Body, code_of, function_of, joined, kept
 from mlguard_convert.rewriting.unread_locals import DropUnreadLocals
 from mlguard_nb.policy.render import DECORATOR_OF, decorators
@@ -51,17 +51,19 @@ class Writer:
         text = piece.source
         if SHELL in text:
             passes.append(RunShell(self.introduced.name("shell", PIPELINE), self.plan.allow_shell))
+        if CAPTURE in text:
+            passes.append(NameHelper(CAPTURE, self.introduced.name("captured_output", PIPELINE)))
         if ".show(" in text and self.pyplot:
             passes.append(SaveFigures(self.introduced.name("save_figures", PIPELINE), self.pyplot, figures))
         if "display" in text and self.prints:
             passes.append(PrintDisplays())
-            self.introduced.imports["display"] = Import("display", "IPython.display", "display")
+            self.introduced.imports["display"] = Import("display", PIPELINE, "display")
         words = set(re.findall(r"\w+", text)) if self.takes else set()
         takes = {name: self.takes[name] for name in words & self.takes.keys()}
         if takes:
             passes.append(PassVariables(takes))
         if "def " in text:
-            passes.append(DropUnreadLocals())
+            passes += [DropUnreadLocals(), DropUnreadLocals()]  # what only a dropped store read is unread then
         return kept(piece).rewritten(*passes)
 
     def guards(self, policy: GuardPolicy | None) -> list[str]:

@@ -9,7 +9,7 @@ from mlguard_convert.diagnostics import Findings
 from mlguard_convert.ipython_syntax import PlainCell, plain_cell
 from mlguard_convert.plan import Change, Plan, PlanOptions, Step
 from mlguard_convert.planning.binders import bind_known_names
-from mlguard_convert.planning.checks import check_names, check_order, check_secrets, data_files
+from mlguard_convert.planning.checks import check_names, check_order, check_secrets, check_shell_object, data_files
 from mlguard_convert.planning.constants import find_constants, find_params
 from mlguard_convert.planning.draft import Draft
 from mlguard_convert.planning.explaining import explain
@@ -56,6 +56,7 @@ def assemble(notebook: Notebook, options: PlanOptions) -> Plan:
     check_secrets(draft)
     check_order(draft)
     check_names(draft)
+    check_shell_object(draft)
     steps, results = build_steps(draft)
     findings.refuse_if_errors(notebook.path)
     steps = mark_sharing(draft, steps)

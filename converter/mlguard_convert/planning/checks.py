@@ -7,7 +7,7 @@ import re
 
 from mlguard_convert.planning.draft import BUILTINS, Draft
 
-__all__ = ["check_names", "check_order", "check_secrets", "data_files", "is_drawing"]
+__all__ = ["check_names", "check_order", "check_secrets", "check_shell_object", "data_files", "is_drawing"]
 
 _SECRET_TEXT = re.compile(
     r"AKIA[0-9A-Z]{16}|\bsk-[A-Za-z0-9_-]{20,}|\bgh[pousr]_[A-Za-z0-9]{30,}|\bgithub_pat_\w{30,}|\bxox[abprs]-[\w-]{10,}"
@@ -53,6 +53,21 @@ def check_order(draft: Draft) -> None:
                     line=unit.node.lineno,
                 )  # fmt: skip
         known |= unit.facts.bound
+
+
+def check_shell_object(draft: Draft) -> None:
+    """`ip = get_ipython()` is None in a package: whatever the notebook asks of it cannot be kept."""
+    names = {name for cell in draft.cells for name in cell.shells}
+    for unit in draft.units if names else ():
+        for node in ast.walk(unit.node):
+            if not isinstance(node, ast.Attribute) or not isinstance(node.value, ast.Name):
+                continue
+            if node.value.id in names and not unit.cell.may_raise:
+                draft.findings.error(
+                    "get-ipython", unit.number, f"{ast.unparse(node)} asks something of IPython, and a package has none",
+                    "Write it in Python, or export with --skip-bad-cells.", line=node.lineno,
+                )  # fmt: skip
+                break
 
 
 def check_secrets(draft: Draft) -> None:

@@ -100,13 +100,4 @@ class DropDeadStores(cst.CSTTransformer):
 def value_alone(value: cst.BaseExpression) -> cst.Expr | cst.Pass:
     """What is left of a store without its name: the call, or nothing where the value is pure."""
     text = cst.Module([]).code_for_node(value)
-    pure = _parses(text) and is_pure(ast.parse(text, mode="eval").body)
-    return cst.Pass() if pure else cst.Expr(value)
-
-
-def _parses(text: str) -> bool:
-    try:
-        ast.parse(text, mode="eval")
-    except SyntaxError:
-        return False
-    return "\n" not in text
+    return cst.Pass() if is_pure(ast.parse(f"({text}\n)", mode="eval").body) else cst.Expr(value)

@@ -8,7 +8,19 @@ import libcst as cst
 
 from mlguard_convert.magics import SHELL
 
-__all__ = ["PrintDisplays", "RunShell", "SaveFigures"]
+__all__ = ["NameHelper", "PrintDisplays", "RunShell", "SaveFigures"]
+
+
+class NameHelper(cst.CSTTransformer):
+    """A stand-in becomes the name chosen for the helper."""
+
+    def __init__(self, stand_in: str, helper: str) -> None:
+        super().__init__()
+        self.stand_in, self.helper = stand_in, helper
+
+    def leave_Name(self, original_node: cst.Name, updated_node: cst.Name) -> cst.Name:
+        """Nothing else has that name."""
+        return updated_node.with_changes(value=self.helper) if updated_node.value == self.stand_in else updated_node
 
 
 class RunShell(cst.CSTTransformer):
