@@ -89,7 +89,8 @@ def run_notebook(
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
     chosen = [number for number in (order or range(1, len(code) + 1)) if number not in skip]
     manager = AsyncKernelManager(kernel_name="python3", kernel_spec_manager=OwnKernel())
-    client = NotebookClient(notebook, km=manager, timeout=timeout, resources={"metadata": {"path": str(folder)}})
+    place = {"metadata": {"path": str(folder)}}
+    client = NotebookClient(notebook, km=manager, timeout=timeout, resources=place, shutdown_kernel="immediate")
     return asyncio.run(_run(client, [(number, code[number - 1]) for number in chosen], folder, own, progress))
 
 
@@ -124,7 +125,8 @@ async def _run(
     started = monotonic()
     dump = folder.parent / f"{folder.name}-values.pickle"
     current = 0
-    async with client.async_setup_kernel(env={**os.environ, "PYTHONHASHSEED": "0"}):
+    # nbclient ends only kernels whose manager it has made itself, unless it is told to.
+    async with client.async_setup_kernel(env={**os.environ, "PYTHONHASHSEED": "0"}, cleanup_kc=True):
         try:
             for done, (number, cell) in enumerate(cells):
                 current = number

@@ -23,7 +23,7 @@ STEPS: dict[str, tuple[tuple[Any, ...], list[str], list[str]]] = {
     "a print stays": (("x = [3]", "print(x)"), ["print(x)"], []),
     "a random draw is no display": (("import random\nrandom.random()", "import pandas as pd\ndf = pd.DataFrame()\ndf.sample(1)"), ["random.random()", "df.sample(1)"], []),
     "markdown shown is printed": (("from IPython.display import Markdown, display\nn = len('a')\ndisplay(Markdown(f'**{n}**'))",), ["print(f'**{n}**')"], ["Markdown", "IPython"]),
-    "a handle of display stays one": (("n = len('a')\nhandle = display(n, display_id=True)\nhandle.update(2)",), ["display(n, display_id=True)", "from IPython.display import display"], []),
+    "a handle of display stays one": (("n = len('a')\nhandle = display(n, display_id=True)\nhandle.update(2)",), ["display(n, display_id=True)", "from mlguard_nb.pipeline import display"], []),
     "a title is drawn, not shown": (("import matplotlib.pyplot as plt\nfig = plt.figure()", "plt.title('a')"), ["plt.title('a')"], []),
     "a request is made, not shown": (("import urllib.request as r\nx = ['u']", "r.urlopen(x[0])"), ["r.urlopen(x[0])"], []),
     "plt.show saves": (((H, "## The figure"), "import matplotlib.pyplot as plt\nplt.plot([1, 2])\nplt.show()"), ['save_figures("figure")', "import save_figures, step"], ["plt.show", "plt.close"]),

@@ -97,3 +97,26 @@ def test_a_package_that_fails_is_named_by_file_and_line(tmp_path: Path) -> None:
     assert error is not None
     assert error.startswith("the package fails: FileNotFoundError")
     assert "tally/steps.py, line 13, in load" in error
+
+
+def test_no_kernel_is_left_behind(tmp_path: Path) -> None:
+    """Neither after a run to the end nor after a failing cell: a kernel keeps everything that the notebook loaded."""
+    import psutil
+
+    before = {one.pid for one in psutil.Process().children(recursive=True)}
+    path, package = lay_out(tmp_path, *CELLS)
+    assert verify(path, package).ok
+    failing, package = lay_out(tmp_path / "again", "1 / 0")
+    assert verify(failing, package).error is not None
+    left = [one for one in psutil.Process().children(recursive=True) if one.pid not in before]
+    assert [one for one in left if one.status() != psutil.STATUS_ZOMBIE] == []
+
+
+def test_a_package_that_does_not_end_is_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a limit for cells the package has one too, and nobody waits for input that never comes."""
+    monkeypatch.setattr("mlguard_convert.verify._STARTING_SECONDS", 1)
+    steps = SOURCES["src/tally/steps.py"] + "\n\nwhile True:\n    pass\n"
+    path, package = lay_out(tmp_path, "RATE = 3", steps=steps)
+    found = verify(path, package, timeout=1)
+    assert found.error is not None
+    assert found.error.startswith("the package runs longer than ")

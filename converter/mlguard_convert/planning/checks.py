@@ -64,7 +64,7 @@ def check_shell_object(draft: Draft) -> None:
                 continue
             if node.value.id in names and not unit.cell.may_raise:
                 draft.findings.error(
-                    "get-ipython", unit.number, f"{ast.unparse(node)} asks something of IPython, and a package has none",
+                    "get-ipython", unit.number, f"{ast.unparse(node)} asks something of IPython: a package has none",
                     "Write it in Python, or export with --skip-bad-cells.", line=node.lineno,
                 )  # fmt: skip
                 break
