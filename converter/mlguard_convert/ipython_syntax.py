@@ -14,7 +14,7 @@ from mlguard_convert.reader import Cell
 from mlguard_nb.errors import DirectiveError, MissingExtra
 from mlguard_nb.policy.directive import Directive, parse
 
-__all__ = ["PlainCell", "plain_cell"]
+__all__ = ["PlainCell", "edited", "plain_cell"]
 
 _CELL_MAGIC = re.compile(r"%%([\w!]+)([^\n]*)\n?")
 _BARE_COMMAND = re.compile(r"^(pip3?|conda|cd|ls|mkdir)[ \t]+(?=[\w./~-])(?![=(])", re.MULTILINE)
@@ -248,7 +248,7 @@ def _without_ipython(draft: _Draft, tree: ast.Module) -> ast.Module:
             continue
         replaced = draft.take(action, node.lineno)
         edits.append((node, replaced if replaced is not None else ("pass" if id(node) in whole else "None")))
-    draft.source = _edited(draft.source, edits)
+    draft.source = edited(draft.source, edits)
     again = _parse(draft.source)
     if isinstance(again, Exception):
         _refuse_syntax(draft, again)
@@ -314,7 +314,7 @@ def _action(node: ast.expr, *, assigned: bool) -> Action | None:
     return Action("None" if assigned else None, f"`get_ipython().{method}(...)` dropped")
 
 
-def _edited(source: str, edits: Iterable[tuple[ast.expr, str]]) -> str:
+def edited(source: str, edits: Iterable[tuple[ast.expr, str]]) -> str:
     """`source` with each node replaced by its text; columns count bytes, as ast does."""
     lines = source.split("\n")
     for node, text in sorted(edits, key=lambda edit: (-edit[0].lineno, -edit[0].col_offset)):

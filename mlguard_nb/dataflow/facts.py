@@ -96,10 +96,12 @@ def combine(parts: Iterable[CellFacts]) -> CellFacts:
     bound: frozenset[str] = _NONE
     reads: frozenset[str] = _NONE
     certain: frozenset[str] = _NONE
+    deleted: frozenset[str] = _NONE
     for part in parts:
         reads |= part.reads - definite
-        certain |= part.certain - definite
+        certain |= part.certain - bound
         definite = (definite - part.deleted) | part.definite
+        deleted = (deleted - part.bound) | part.deleted
         bound |= part.bound
 
     def union(name: str) -> frozenset[str]:
@@ -113,7 +115,7 @@ def combine(parts: Iterable[CellFacts]) -> CellFacts:
         certain=certain,
         uses=union("uses"),
         late_reads=union("late_reads"),
-        deleted=union("deleted") - definite,
+        deleted=deleted,
         mutated=union("mutated"),
         caught=union("caught"),
         written_globals=union("written_globals"),
@@ -175,7 +177,7 @@ class _Reader(ast.NodeVisitor):
         self.uses.add(name)
         if name not in self.definite:
             self.exposed.add(name)
-            if self._depth == 0:
+            if self._depth == 0 and name not in self.bound:
                 self.certain.add(name)
 
     def _bind(self, *names: str) -> None:
@@ -319,12 +321,12 @@ class _Reader(ast.NodeVisitor):
         self._depth -= not runs
 
     def visit_Try(self, node: ast.Try) -> None:
-        before, outer = set(self.definite), set(self.bound)
+        before = set(self.definite)
         self._depth += 1
         self._body(node.body)
         ends = [self.definite]
         for handler in node.handlers:
-            self.definite = set(before)
+            self.definite, outer = set(before), set(self.bound)
             if handler.type is not None:
                 self.visit(handler.type)
             if handler.name is not None:

@@ -198,7 +198,8 @@ def _is_cached(kind: type, name: str) -> bool:
     """Whether a part of an object's state is only what somebody happened to ask it for."""
     from functools import cached_property
 
-    return name in ("_cache", "__builtins__") or isinstance(getattr(kind, name, None), cached_property)
+    private = name.startswith("_") and ("cache" in name or "tmp" in name)
+    return private or name == "__builtins__" or isinstance(getattr(kind, name, None), cached_property)
 
 
 def _same_plain(one: Any, other: Any) -> bool:

@@ -16,8 +16,9 @@ from typing import Any
 from mlguard_convert.emit import emit_modules
 from mlguard_convert.plan import Plan, PlanOptions, make_plan
 from mlguard_convert.reader import read_notebook
+from mlguard_nb.dataflow import cell_facts
 
-__all__ = ["convert", "make_notebook", "notebook_values", "package_values", "sources"]
+__all__ = ["convert", "make_notebook", "notebook_values", "package_values", "sources", "surely_assigned"]
 
 _count = itertools.count()
 
@@ -88,3 +89,18 @@ def package_values(folder: Path, *cells: Any, base_dir: Path | None = None, **op
         return dict(asyncio.run(found) if inspect.iscoroutine(found) else found)
     finally:
         sys.path.remove(str(root / "src"))
+
+
+def surely_assigned(*cells: Any) -> set[str]:
+    """The public names that plain assignment surely binds in the last cell that binds them."""
+    found: set[str] = set()
+    for cell in cells:
+        source, tags = cell if isinstance(cell, tuple) else (cell, [])
+        if source == "markdown":
+            continue
+        facts = cell_facts(source.replace("\r\n", "\n"))
+        sure = facts.definite & facts.assigned if "raises-exception" not in tags else frozenset()
+        found = (found - facts.bound - facts.deleted) | (
+            set() if {"parameters", "injected-parameters"} & {*tags} else sure
+        )
+    return {name for name in found if not name.startswith("_")}

@@ -6,32 +6,15 @@ import subprocess
 import sys
 import types
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from mlguard_convert.tidying import tidy
-from mlguard_nb.dataflow import cell_facts
 from mlguard_nb.pipeline.recording import equal
 from tests.converter.constructs import CONSTRUCTS
-from tests.converter.running import convert, make_notebook, notebook_values, package_values
+from tests.converter.running import convert, make_notebook, notebook_values, package_values, surely_assigned
 
 _KINDS = (types.ModuleType, type, types.FunctionType)
-
-
-def surely_assigned(*cells: Any) -> set[str]:
-    """The public names that plain assignment surely binds in the last cell that binds them."""
-    found: set[str] = set()
-    for cell in cells:
-        source, tags = cell if isinstance(cell, tuple) else (cell, [])
-        if source == "markdown":
-            continue
-        facts = cell_facts(source.replace("\r\n", "\n"))
-        sure = facts.definite & facts.assigned if "raises-exception" not in tags else frozenset()
-        found = (found - facts.bound - facts.deleted) | (
-            set() if {"parameters", "injected-parameters"} & {*tags} else sure
-        )
-    return {name for name in found if not name.startswith("_")}
 
 
 @pytest.mark.parametrize("name", CONSTRUCTS)

@@ -15,6 +15,7 @@ from mlguard_convert.planning.draft import Draft
 from mlguard_convert.planning.explaining import explain
 from mlguard_convert.planning.flow import build_steps, drop_displays
 from mlguard_convert.planning.guarding import function_policies
+from mlguard_convert.planning.handlers import rename_handlers
 from mlguard_convert.planning.hoisting import hoist_imports
 from mlguard_convert.planning.lifting import lift_functions
 from mlguard_convert.planning.naming import package_name
@@ -44,6 +45,7 @@ def assemble(notebook: Notebook, options: PlanOptions) -> Plan:
             "dynamic", first.number, "runs code as text or reaches into the namespace, so the notebook stays one step",
             "Write exec, eval, globals() and locals() out to get a step for each heading.", line=first.node.lineno,
         )  # fmt: skip
+    rename_handlers(draft)
     bind_known_names(draft)
     hoist_imports(draft)
     find_params(draft)

@@ -111,7 +111,7 @@ def _afters(groups: list[Group], finals: frozenset[str]) -> list[_After]:
         found.append(_After(live, certain, rebound))
         one = group.facts
         live = (live - one.definite) | one.reads | one.late_reads
-        certain = (certain - one.definite) | one.certain
+        certain = (certain - one.bound) | one.certain
         rebound = rebound | one.bound
     found.reverse()
     return found
@@ -128,7 +128,7 @@ def _finals(draft: Draft, groups: list[Group], known: set[str], fixed: frozenset
         kinds = {*one.functions, *one.classes, *(imported.name for imported in one.imports)}
         sure = one.definite | (one.assigned if group.first.cell.may_raise else frozenset())
         assigned = ((assigned - sure) | one.assigned) - (kinds - one.assigned)
-        here = (here - one.deleted) | sure
+        here = here.difference(*(unit.facts.deleted for unit in group.units)) | sure
         bound = (bound - one.deleted) | one.bound - (kinds - one.assigned)
     bound -= fixed
     if isinstance(chosen, tuple):

@@ -33,7 +33,7 @@ def lift_functions(draft: Draft) -> None:
         return
     fixed = draft.module_names
     found = {
-        unit.node.name: _Candidate(unit, _needs(unit), _may_take(draft, unit), _early(unit))
+        unit.node.name: _Candidate(unit, _needs(draft, unit), _may_take(draft, unit), _early(unit))
         for unit in draft.of_fate("step")
         if isinstance(unit.node, _Def) and _may_move(draft, unit, fixed)
     }
@@ -75,12 +75,11 @@ def _lift(draft: Draft, name: str, candidate: _Candidate) -> None:
             if other.fate == "step" and (late or early):
                 takes = candidate.takes
                 facts = other.facts
-                new = takes - facts.definite
                 other.facts = replace(
                     facts,
-                    reads=facts.reads | (new if early else frozenset()),
+                    reads=facts.reads | (takes if early else frozenset()),
                     uses=facts.uses | (takes if early else frozenset()),
-                    certain=facts.certain | (new if name in facts.certain else frozenset()),
+                    certain=facts.certain | (takes - facts.bound if name in facts.certain else frozenset()),
                     late_reads=facts.late_reads | (takes if late else frozenset()),
                 )
 
@@ -98,14 +97,14 @@ def scope_is_defs(unit: Unit) -> bool:
     return any(isinstance(one, _Def) for one in body) and all(isinstance(one, kinds) or one in texts for one in body)
 
 
-def _needs(unit: Unit) -> frozenset[str]:
-    """What the definition reads, now or later; not itself, not builtins."""
+def _needs(draft: Draft, unit: Unit) -> frozenset[str]:
+    """What the definition reads, now or later; not itself, not builtins that stay what they are."""
     facts = unit.facts
     node = unit.node
     found = facts.reads | facts.late_reads
     if isinstance(node, ast.ClassDef):
         found |= class_names(node).names
-    return frozenset(found - {getattr(node, "name", "")}) - (BUILTINS - {"__name__"})
+    return frozenset(found - {getattr(node, "name", "")}) - (BUILTINS - {"__name__"} - draft.binders.keys())
 
 
 def _may_move(draft: Draft, unit: Unit, fixed: frozenset[str]) -> bool:
@@ -115,7 +114,7 @@ def _may_move(draft: Draft, unit: Unit, fixed: frozenset[str]) -> bool:
     name = node.name
     if len(draft.binders[name]) != 1 or name in draft.deleted | draft.caught | draft.written or unit.cell.may_raise:
         return False
-    if unit.facts.written_globals or unit.facts.is_dynamic or name in BUILTINS or "__name__" in _needs(unit):
+    if unit.facts.written_globals or unit.facts.is_dynamic or name in BUILTINS or "__name__" in _needs(draft, unit):
         return False
     if any(name in reader.facts.uses and reader.position < unit.position for reader in draft.readers.get(name, ())):
         return False

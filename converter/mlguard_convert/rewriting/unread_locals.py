@@ -41,19 +41,19 @@ class DropUnreadLocals(cst.CSTTransformer):
 
     def leave_Assign(
         self, original_node: cst.Assign, updated_node: cst.Assign
-    ) -> cst.Assign | cst.Expr | cst.Pass | cst.RemovalSentinel:
+    ) -> cst.Assign | cst.Expr | cst.RemovalSentinel:
         """One plain target; `a = b = f()` and unpacking stay."""
         if len(updated_node.targets) != 1 or not self._goes(updated_node.targets[0].target):
             return updated_node
-        return value_alone(updated_node.value)
+        return _without_pass(value_alone(updated_node.value))
 
     def leave_AnnAssign(
         self, original_node: cst.AnnAssign, updated_node: cst.AnnAssign
-    ) -> cst.AnnAssign | cst.Expr | cst.Pass | cst.RemovalSentinel:
+    ) -> cst.AnnAssign | cst.Expr | cst.RemovalSentinel:
         """An annotated store is a store; without a value it is nothing."""
         if not self._goes(updated_node.target):
             return updated_node
-        return cst.Pass() if updated_node.value is None else value_alone(updated_node.value)
+        return cst.RemoveFromParent() if updated_node.value is None else _without_pass(value_alone(updated_node.value))
 
     def leave_ExceptHandler(
         self, original_node: cst.ExceptHandler, updated_node: cst.ExceptHandler
@@ -69,6 +69,11 @@ class DropUnreadLocals(cst.CSTTransformer):
 
     def _goes(self, target: cst.CSTNode) -> bool:
         return bool(self._unread) and isinstance(target, cst.Name) and target.value in self._unread[-1]
+
+
+def _without_pass(left: cst.Expr | cst.Pass) -> cst.Expr | cst.RemovalSentinel:
+    """A block of a function that is left empty gets its `pass` from libcst."""
+    return cst.RemoveFromParent() if isinstance(left, cst.Pass) else left
 
 
 def _unread_locals(node: cst.FunctionDef) -> frozenset[str]:
