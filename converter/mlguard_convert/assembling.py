@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mlguard_convert.dependencies import locked, requirements
+from mlguard_convert.dependencies import locked, requirements, untyped
 from mlguard_convert.package import Package, StepRow
 from mlguard_convert.templates.readme import cells_text
 from mlguard_nb.errors import Diagnostic
@@ -62,6 +62,7 @@ def package_of(
         too_large=too_large,
         is_async=plan.is_async,
         kubernetes=wanted.k8s,
+        untyped=untyped(plan.modules),
     )
     return package, findings
 

@@ -8,8 +8,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from importlib import metadata
+from pathlib import Path
 
-__all__ = ["Dependencies", "Requirement", "locked", "requirements", "requirements_of_pip_line"]
+__all__ = ["Dependencies", "Requirement", "locked", "requirements", "requirements_of_pip_line", "untyped"]
 
 # Modules whose distribution has another name, for environments in which they are not installed.
 _KNOWN = {
@@ -151,6 +152,21 @@ def _applies(marker: str) -> bool:
         return Marker(marker.strip()).evaluate()
     except InvalidMarker:
         return False
+
+
+def untyped(modules: Iterable[str]) -> tuple[str, ...]:
+    """Those of the top-level `modules` that carry no types here: no py.typed, no stubs, or not installed at all."""
+    from importlib.machinery import PathFinder
+
+    def is_typed(name: str) -> bool:
+        if PathFinder.find_spec(f"{name}-stubs") is not None:
+            return True
+        spec = PathFinder.find_spec(name)
+        places = spec.submodule_search_locations if spec is not None else None
+        return any((Path(place) / "py.typed").is_file() for place in places or ())
+
+    others = {name.partition(".")[0] for name in modules} - set(sys.stdlib_module_names) - {"", "mlguard_nb"}
+    return tuple(sorted(name for name in others if not is_typed(name)))
 
 
 def canonical(name: str) -> str:

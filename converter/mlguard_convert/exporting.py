@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -171,10 +171,10 @@ def _with_values(
 
 def _tidy(folder: Path, package: Package) -> Package:
     """Format the code, and say in pyproject.toml which of the notebook's habits the linter has to bear."""
-    ignored: Mapping[str, str] = tidying.tidy(folder, package.name)
+    ignored = tidying.tidy(folder, package.name)
     if ignored == package.lint_ignored:
         return package
-    package = replace(package, lint_ignored=dict(ignored))
+    package = replace(package, lint_ignored=ignored)
     (folder / "pyproject.toml").write_bytes(package_files(package)["pyproject.toml"])
     return package
 

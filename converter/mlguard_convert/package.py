@@ -33,7 +33,8 @@ class Package:
     """`modules` maps paths below the package's folder ("src/churn/steps.py") to text. `data` holds files that travel:
     the path that the notebook reads them under, and where they are; `too_large` names those that stay behind.
     `recorded` is the text of the recorded values, None when the notebook was not run. `example_option` and
-    `example_result` are what the README shows.
+    `example_result` are what the README shows. `lint_ignored` maps files to the rules of ruff that the notebook's code
+    in them breaks, and what ruff calls these; `untyped` are the libraries that tell a type checker nothing.
     """
 
     name: str
@@ -52,6 +53,7 @@ class Package:
     too_large: tuple[str, ...] = ()
     recorded: str | None = None
     is_async: bool = False
-    lint_ignored: Mapping[str, str] = field(default_factory=dict)
+    lint_ignored: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    untyped: tuple[str, ...] = ()
     python: tuple[int, int] = (sys.version_info.major, sys.version_info.minor)
     kubernetes: bool = False

@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
+from mlguard_convert.templates.project import LINT_EXCEPTIONS
 from mlguard_nb.errors import Diagnostic
 
 __all__ = ["import_check", "tidy"]
 
 _LONGEST_IMPORT_SECONDS = 120
-# Habits of style that a notebook may have. What ruff calls F (an unknown name, a name defined twice) is never ignored
-# for a whole package: what the notebook's own code has of it is marked in its line.
-_STYLE = ("E701", "E702", "E703", "E711", "E712", "E713", "E714", "E721", "E722", "E731", "E741", "E742", "E743")
+# What ruff calls an unused or unknown name (F), broken syntax (E9) or an error (PLE) is never a matter of style.
+_NEVER_STYLE = re.compile(r"(?:F|PLE)\d+$|E9")
+_ALWAYS = LINT_EXCEPTIONS["**/*.py"]
 
 
-def tidy(folder: Path, package: str) -> dict[str, str]:
-    """Format the package in `folder` and sort its imports; the style rules it breaks, with what ruff says of them.
+def tidy(folder: Path, package: str) -> dict[str, dict[str, str]]:
+    """Format the package in `folder` and sort its imports; for each file the style rules its code breaks, with what
+    ruff calls them.
 
     A slip of the notebook that cannot be mended without changing what it does, such as a name that nobody binds (of
     which a diagnostic tells), stays as its author wrote it, with `# noqa: F821` in its line: it is visible to readers
@@ -33,9 +36,15 @@ def tidy(folder: Path, package: str) -> dict[str, str]:
     _ruff(folder, "check", *order, "--select=F541", "--fix", "--exit-zero", ".")  # an f before a plain text
     _ruff(folder, "format", *order, ".")
     _ruff(folder, "check", *order, "--select=F", "--add-noqa", ".")
-    found = _ruff(folder, "check", *order, "--select=E7,W6", "--output-format=json", "--exit-zero", ".")
-    broken = {one["code"]: one["message"] for one in json.loads(found or "[]") if one.get("code") in _STYLE}
-    return {code: message.partition(":")[0].replace("`", "") for code, message in sorted(broken.items())}
+    every = ["--select=ALL", "--ignore=D203,D213"]  # they exclude D211 and D212
+    found = _ruff(folder, "check", *order, *first, *every, "--output-format=json", "--exit-zero", "src")
+    broken: dict[str, dict[str, str]] = {}
+    for one in json.loads(found or "[]"):
+        code = one.get("code") or "E9"  # without a code: ruff could not read the file
+        if not _NEVER_STYLE.match(code) and code not in _ALWAYS:
+            path = Path(one["filename"]).relative_to(folder.resolve()).as_posix()
+            broken.setdefault(path, {})[code] = (one.get("url") or "").rpartition("/")[2]
+    return {path: dict(sorted(codes.items())) for path, codes in sorted(broken.items())}
 
 
 def import_check(folder: Path, package: str) -> list[Diagnostic]:

@@ -10,6 +10,8 @@ from mlguard_convert.plan import Plan, Step
 
 __all__ = ["Types"]
 
+_CALLABLE = ("function", "method", "builtin_function_or_method", "partial")
+
 
 class Types:
     """Annotations for one module. A name has one only where its last value is the one meant."""
@@ -25,21 +27,31 @@ class Types:
         self._classes = {(one.module, one.attribute): one.name for one in plan.imports if one.attribute}
 
     def final(self, name: str) -> str | None:
-        """The type of the value that the notebook ends with."""
-        return self._spelt(self._seen.get(name, ""))
+        """The type of the value that the notebook ends with; None was seen: what else it may be is not known."""
+        full = self._seen.get(name, "")
+        return None if full == "NoneType" else self._spelt(full)
+
+    def returned(self, step: Step) -> str | None:
+        """What a step returns: in a tuple of which some types are known, the others are Any."""
+        if not step.outputs:
+            return "None"
+        given = [self.given(step, name) for name in step.outputs]
+        if len(given) == 1 or not any(given):
+            return given[0]
+        return f"tuple[{', '.join(one or self._introduced.name('Any', 'typing') for one in given)}]"
 
     def given(self, step: Step, name: str) -> str | None:
         """The type of a step's output."""
         exact = self._seen.get(f"{step.name}.{name}")
         if exact is not None:
-            return self._spelt(exact)
+            return None if exact == "NoneType" else self._spelt(exact)
         return self.final(name) if self._last.get(name) == step.name else None
 
     def taken(self, step: Step, name: str) -> str | None:
         """The type of a step's input: where its last binder runs before the step, or a parameter of the run."""
         exact = self._seen.get(f"{step.name}({name})")
-        if exact not in (None, "NoneType"):
-            return self._spelt(exact)
+        if exact is not None:
+            return None if exact == "NoneType" else self._spelt(exact)
         order = [one.name for one in self._plan.steps]
         last = self._last.get(name)
         if last is not None:
@@ -62,11 +74,15 @@ class Types:
         module, _, name = full.rpartition(".")
         if full in ("None", "NoneType", "builtins.NoneType"):
             return "None"
+        if module in ("", "builtins") and name in _CALLABLE:
+            return (
+                f"{self._introduced.name('Callable', 'collections.abc')}[..., {self._introduced.name('Any', 'typing')}]"
+            )
         if module in ("", "builtins"):
             known = hasattr(builtins, name) and name not in self._bound
             own = any(one.name == name and one.is_class for one in self._plan.functions)
             return name if known or own else None
-        if not name.isidentifier() or "<" in full or name in ("function", "module", "builtin_function_or_method"):
+        if not name.isidentifier() or "<" in full:
             return None
         if (module, name) in self._classes:
             return self._classes[module, name]

@@ -58,11 +58,8 @@ def pipeline_module(plan: Plan, seen: Mapping[str, str] | None) -> str:
     if not results:
         code = code.replace("-> dict:", "-> dict:  # one of the notebook's names is Results", 1)
     about = '"""The notebook from top to bottom."""'
-    return f"{about}\n\n{_own_imports(plan, code, introduced)}\n\n\n{code}"
-
-
-def _own_imports(plan: Plan, code: str, introduced: Introduced) -> str:
-    return import_lines(plan, code, introduced, {})
+    classes = {one.name: "functions" for one in plan.functions if one.is_class}
+    return f"{about}\n\n{import_lines(plan, code, introduced, classes)}\n\n\n{code}"
 
 
 def _calls(plan: Plan, steps: str, given: str, introduced: Introduced) -> list[str]:

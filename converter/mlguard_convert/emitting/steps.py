@@ -111,10 +111,11 @@ def functions_module(plan: Plan, seen: Mapping[str, str] | None) -> str:
         parts.append(code_of(body.rewritten(*passes)).strip("\n"))
     code = "\n\n\n".join(parts) + "\n"
     home = {one.name: "schemas" for one in plan.schemas}
-    what = "functions" if not any(one.is_class for one in plan.functions) else "functions and classes"
-    if all(one.is_class for one in plan.functions):
-        what = "classes"
-    about = f'"""The notebook\'s {what}{" and constants" if plan.constants else ""}."""'
+    classes = [one.is_class for one in plan.functions]
+    kinds = [*(["functions"] if not all(classes) else []), *(["classes"] if any(classes) else [])]
+    kinds += ["constants"] if plan.constants else []
+    listed = " and ".join([", ".join(kinds[:-1]), kinds[-1]] if kinds[:-1] else kinds)
+    about = f'"""The notebook\'s {listed}."""'
     return _module(about, import_lines(plan, code, writer.introduced, home, keep=_is_state(plan)), code)
 
 
@@ -186,13 +187,8 @@ def _header(writer: Writer, step: Step) -> str:
     for name in step.inputs:
         annotation = writer.types.taken(step, name)
         params.append(f"{name}: {annotation}" if annotation else name)
-    given = [writer.types.given(step, name) for name in step.outputs]
-    returns = ""
-    if not step.outputs:
-        returns = " -> None"
-    elif all(given):
-        listed = ", ".join(one for one in given if one)
-        returns = f" -> {listed}" if len(given) == 1 else f" -> tuple[{listed}]"
+    returned = writer.types.returned(step)
+    returns = f" -> {returned}" if returned else ""
     lines.append(f"{'async ' if step.is_async else ''}def {step.name}({', '.join(params)}){returns}:")
     doc = step.doc.replace("\\", "\\\\").replace('"""', '\\"\\"\\"')
     doc = doc[:-1] + '\\"' if doc.endswith('"') else doc

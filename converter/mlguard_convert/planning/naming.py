@@ -150,7 +150,7 @@ def step_name(
 ) -> str:
     """A name for a step that no other step has: from its heading, else from its first output and its last call."""
     base = slug(title)
-    verb = verb_of(statements)
+    called = verb = verb_of(statements)
     if verb in _WHOLE:
         base = base or (_WHOLE[verb] if not outputs else "")
         verb = ""
@@ -162,7 +162,14 @@ def step_name(
     if not base:
         base = f"{verb or 'make'}_{first}" if first else f"{verb}_{_subject(statements)}".strip("_") or f"cell_{cell}"
         first = ""
-    for name in (base, f"{base}_{first}" if first else base, f"{base}_{verb}" if verb else base):
+    subject = _subject(statements)
+    for name in (
+        base,
+        f"{base}_{first}" if first else base,
+        f"{base}_{verb}" if verb else base,
+        f"{called}_{subject}" if called and subject else base,
+        f"{base}_{subject}" if subject else base,
+    ):
         if name not in used and name.isidentifier():
             return name
     base = f"{base}_{first}" if first else base

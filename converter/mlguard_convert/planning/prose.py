@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 import textwrap
+import unicodedata
 
 __all__ = ["docstring", "plain_text", "sentence"]
 
 _WIDTH = 108
 _MOST_LINES = 12
+_TURNING = ("LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI")
 
 
 def docstring(title: str, prose: str) -> str:
@@ -19,14 +21,24 @@ def docstring(title: str, prose: str) -> str:
 
 def sentence(title: str) -> str:
     """A heading as one line that ends like a sentence."""
-    line = " ".join(title.split()).rstrip(":;,")
+    line = " ".join(_printable(title).split()).rstrip(":;,")
     if len(line) > _WIDTH - 4:
         line = textwrap.shorten(line, _WIDTH - 4, placeholder=" ...")
     return line if line.endswith((".", "!", "?")) else f"{line}."
 
 
+def _printable(text: str) -> str:
+    """`text` without control characters, and without those that turn the reading direction of source code around."""
+    return "".join(char for char in text if char in "\n\t" or not _is_hidden(char))
+
+
+def _is_hidden(char: str) -> bool:
+    return unicodedata.category(char) in ("Cc", "Cs") or unicodedata.bidirectional(char) in _TURNING
+
+
 def plain_text(markdown: str) -> str:
     """The first paragraphs, wrapped; pictures, tables, formulas, rules and code blocks are left out."""
+    markdown = _printable(markdown)
     text = re.sub(
         r"```.*?```|~~~.*?~~~|\$\$.*?\$\$|<!--.*?-->|\\begin\{.*?\\end\{\w+\*?\}", "", markdown, flags=re.DOTALL
     )

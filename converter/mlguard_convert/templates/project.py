@@ -3,10 +3,30 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Mapping
 
 from mlguard_convert.package import Package
 
-__all__ = ["dockerfile", "dockerignore", "job_manifest", "lock", "pyproject"]
+__all__ = ["LINT_EXCEPTIONS", "dockerfile", "dockerignore", "job_manifest", "lock", "pyproject"]
+
+# Per-file, since `ruff check --select ALL` on the command line would override any other exception.
+LINT_EXCEPTIONS = {
+    "**/*.py": {
+        "COM812": "the formatter decides on commas",
+        "CPY001": "a licence is for you to choose",
+        "D401": "docstrings keep the notebook's headings",
+    },
+    "tests/*.py": {
+        "INP001": "tests are no package",
+        "S101": "they assert",
+        "S603": "they start the command",
+    },
+}
+# What only a type checker finds in statements that run well; a name that is not defined is never among them.
+_LOOSE_TYPES = (
+    "arg-type", "assignment", "attr-defined", "call-arg", "call-overload", "dict-item", "index", "list-item", "misc",
+    "no-redef", "operator", "return-value", "type-var", "union-attr", "var-annotated",
+)  # fmt: skip
 
 
 def pyproject(package: Package) -> str:
@@ -41,15 +61,56 @@ notebook = {_text(package.notebook)}
 
 [tool.ruff]
 line-length = 120
-{_lint(package)}"""
+
+[tool.ruff.lint]
+select = ["ALL"]
+ignore = ["D203", "D213"]  # they exclude D211 and D212
+
+[tool.ruff.lint.per-file-ignores]
+{_lint(package)}
+{_types(package)}"""
 
 
 def _lint(package: Package) -> str:
-    if not package.lint_ignored:
-        return ""
-    reasons = "".join(f"# {code}: {why}\n" for code, why in sorted(package.lint_ignored.items()))
-    codes = ", ".join(f'"{code}"' for code in sorted(package.lint_ignored))
-    return f"\n[tool.ruff.lint]\n# The notebook's own style, kept as it is.\n{reasons}extend-ignore = [{codes}]\n"
+    """The exceptions: a fixed few, and under each file the habits of the notebook that its code keeps."""
+    lines = [_excepted(path, codes) for path, codes in LINT_EXCEPTIONS.items()]
+    if package.lint_ignored:
+        lines.append("# The notebook's own habits, kept as they are.\n")
+        lines += [_excepted(path, codes) for path, codes in sorted(package.lint_ignored.items())]
+    return "".join(lines)
+
+
+def _excepted(path: str, codes: Mapping[str, str]) -> str:
+    return f"{_text(path)} = [\n" + "".join(f'    "{code}",  # {why}\n' for code, why in sorted(codes.items())) + "]\n"
+
+
+def _types(package: Package) -> str:
+    """How mypy is to look at the package."""
+    text = """[tool.mypy]
+files = ["src", "tests"]
+"""
+    if package.untyped:
+        text += f"""
+[[tool.mypy.overrides]]
+# Libraries without type information.
+module = [{_listed(f"{name}.*" for name in package.untyped)}]
+ignore_missing_imports = true
+"""
+    modules = sorted(path[4:-3].replace("/", ".") for path in package.modules if _holds_cells(path))
+    return f"""{text}
+[[tool.mypy.overrides]]
+# The notebook's own statements were not written for a type checker. What passes between steps is checked in full.
+module = [{_listed(modules)}]
+disable_error_code = [{_listed(_LOOSE_TYPES)}]
+"""
+
+
+def _holds_cells(path: str) -> bool:
+    return path.endswith(("/steps.py", "/functions.py")) or "/vendor/" in path
+
+
+def _listed(texts: Iterable[str]) -> str:
+    return ", ".join(_text(text) for text in texts)
 
 
 def lock(package: Package) -> str:
