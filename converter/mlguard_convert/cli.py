@@ -76,8 +76,10 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _notebook_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("notebook", type=Path, metavar="NOTEBOOK.ipynb")
-    parser.add_argument("--name", metavar="PKG", help="the package's name (default: from the notebook's file name)")
+    parser.add_argument("notebooks", type=Path, nargs="+", metavar="NOTEBOOK.ipynb")
+    parser.add_argument(
+        "--name", metavar="PKG", help="the package's name (default: from the notebook's file name, or their folder's)"
+    )
     parser.add_argument(
         "--outputs",
         metavar="all|NAME,...",
@@ -121,22 +123,48 @@ def _options(given: argparse.Namespace) -> ExportOptions:
 
 
 def _export(given: argparse.Namespace) -> int:
+    """Convert one notebook, or several into one package; to check several is to check each by itself."""
     teller: messages.Teller = messages.JsonTeller() if given.json else messages.TextTeller()
-    notebook: Path = given.notebook
+    notebooks: list[Path] = given.notebooks
+    groups = [[one] for one in notebooks] if given.check else [notebooks]
+    findings: list[tuple[str, Sequence[Any]]] = []
+    status = max(_convert(given, group, teller, findings) for group in groups)
+    if given.sarif is not None:
+        from mlguard_convert.sarif import sarif
+
+        try:
+            given.sarif.write_text(sarif(findings), encoding="utf-8")
+        except OSError as error:
+            teller.failed(_one_line(error))
+            return CANNOT
+    return status
+
+
+def _convert(
+    given: argparse.Namespace, notebooks: list[Path], teller: messages.Teller, findings: list[tuple[str, Sequence[Any]]]
+) -> int:
+    """The exit status for the one package of `notebooks`; `findings` takes what was found in each."""
+    shown = ", ".join(map(str, notebooks))
+    output: Path | None = getattr(given, "output", None)
     try:
         _need_extras(verify=bool(getattr(given, "verify", False)))
-        from mlguard_convert import exporting
+        if len(notebooks) > 1:
+            from mlguard_convert.several import export_several
 
-        output: Path | None = getattr(given, "output", None)
-        result = exporting.export(notebook, output, options=_options(given), progress=teller.progress)
+            result = export_several(notebooks, output, options=_options(given), progress=teller.progress)
+        else:
+            from mlguard_convert.exporting import export
+
+            result = export(notebooks[0], output, options=_options(given), progress=teller.progress)
     except ConversionError as error:
-        _sarif(given, notebook, error.diagnostics)
-        teller.refused(str(notebook), error)
+        findings.append((error.notebook, error.diagnostics))
+        teller.refused(shown, error)
         return DIFFERS if given.check and all(one.cell is not None for one in error.diagnostics) else CANNOT
     except (GuardError, OSError) as error:
         teller.failed(_one_line(error))
         return CANNOT
-    _sarif(given, notebook, result.diagnostics)
+    parts = result.parts or (result,)
+    findings += [(str(path), part.diagnostics) for path, part in zip(notebooks, parts, strict=True)]
     teller.result(result)
     failed = any(one.severity == "error" for one in result.diagnostics)
     return DIFFERS if failed or (result.verification is not None and not result.verification.ok) else DONE
@@ -150,13 +178,6 @@ def _need_extras(*, verify: bool) -> None:
         raise MissingExtra("mlguard-nb export", "convert")
     if verify and any(find_spec(module) is None for module in ("nbclient", "ipykernel")):
         raise MissingExtra("mlguard-nb export --verify", "lab,convert")
-
-
-def _sarif(given: argparse.Namespace, notebook: Path, diagnostics: Sequence[Any]) -> None:
-    if given.sarif is not None:
-        from mlguard_convert.sarif import sarif
-
-        given.sarif.write_text(sarif(str(notebook), diagnostics), encoding="utf-8")
 
 
 def _report(given: argparse.Namespace) -> int:

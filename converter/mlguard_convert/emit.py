@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from mlguard_convert.plan import Plan
 from mlguard_nb.errors import MissingExtra
 
-__all__ = ["emit_modules"]
+__all__ = ["emit_modules", "shared_module"]
 
 
 def emit_modules(plan: Plan, types: Mapping[str, str] | None = None) -> dict[str, str]:
@@ -34,5 +34,14 @@ def emit_modules(plan: Plan, types: Mapping[str, str] | None = None) -> dict[str
         **{file.path: file.source for file in plan.vendor},
     }
     optional = ("functions.py", "params.py", "schemas.py")
-    folder = f"src/{plan.package}"
+    folder = f"src/{plan.package.replace('.', '/')}"
     return {f"{folder}/{path}": text for path, text in found.items() if text or path not in optional}
+
+
+def shared_module(plan: Plan | None, types: Mapping[str, str] | None = None) -> str:
+    """The text of shared.py, the functions that several notebooks define alike; "" without a plan of them."""
+    if plan is None:
+        return ""
+    from mlguard_convert.emitting import steps
+
+    return steps.functions_module(plan, types).replace("The notebook's", "What the notebooks share:", 1)

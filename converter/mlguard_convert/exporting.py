@@ -9,7 +9,7 @@ from pathlib import Path
 
 from mlguard_convert import assembling, tidying
 from mlguard_convert.notebook_run import NotebookRun
-from mlguard_convert.package import Package, StepRow
+from mlguard_convert.package import Package, StepRow, command_of
 from mlguard_convert.package_writer import check_target, package_files, place, staged
 from mlguard_convert.plan import Plan, PlanOptions, make_plan
 from mlguard_convert.reader import read_notebook
@@ -18,7 +18,9 @@ from mlguard_convert.verify import Verification, observe, verify
 from mlguard_nb.errors import Diagnostic
 from mlguard_nb.pipeline.recording import recorded_text
 
-__all__ = ["ExportResult", "export"]
+__all__ = [
+    "ExportResult", "export", "learned", "plan_options", "planned", "rewrite", "tidied", "verified", "with_values",
+]  # fmt: skip
 
 Progress = Callable[[str, int, int], None]
 
@@ -27,7 +29,8 @@ Progress = Callable[[str, int, int], None]
 class ExportResult:
     """What came of an export. `folder` is None when nothing was written (check); `kept` are files that were changed
     by hand and stay, the new text beside them as NAME.new; `cells` counts code cells; `notes` say in sentences what
-    became of cells that are no steps; `run` is the command that runs the package.
+    became of cells that are no steps; `run` is the command that runs the package. `parts` are the results of the
+    single notebooks where several went into one package; steps and findings of the whole name their notebook then.
     """
 
     package: str
@@ -42,6 +45,7 @@ class ExportResult:
     diagnostics: tuple[Diagnostic, ...] = ()
     verification: Verification | None = None
     run: str = ""
+    parts: tuple[ExportResult, ...] = ()
 
 
 def export(
@@ -66,22 +70,13 @@ def export(
     wanted = replace(wanted, name=name or wanted.name, verify=wanted.verify if verify is None else verify)
     tell = progress or (lambda text, done, of: None)
     tell("reading the notebook", 0, 1)
-    plan = make_plan(read_notebook(notebook), _plan_options(wanted))
+    plan = make_plan(read_notebook(notebook), plan_options(wanted))
     first: NotebookRun | None = None
     if wanted.verify and not wanted.check:
         target = _target(output, output_root, plan)
         check_target(target, str(notebook), force=wanted.force)
-        plan, first = _learned(plan, wanted, tell)
-    result = ExportResult(
-        package=plan.package,
-        notebook=plan.notebook.path.name,
-        cells=len(plan.notebook.cells),
-        steps=assembling.step_rows(plan),
-        parameters=tuple(param.name for param in plan.params),
-        notes=assembling.notes(plan),
-        diagnostics=plan.diagnostics,
-        run=f"{plan.package.replace('_', '-')} run",
-    )
+        plan, first = learned(plan, wanted, tell)
+    result = planned(plan)
     if wanted.check:
         return result
     target = _target(output, output_root, plan)
@@ -89,11 +84,27 @@ def export(
     return _write(plan, result, target, wanted, tell, first)
 
 
+def planned(plan: Plan) -> ExportResult:
+    """What the plan alone says; nothing is written yet."""
+    return ExportResult(
+        package=plan.package,
+        notebook=plan.notebook.path.name,
+        cells=len(plan.notebook.cells),
+        steps=assembling.step_rows(plan),
+        parameters=tuple(param.name for param in plan.params),
+        notes=assembling.notes(plan),
+        diagnostics=plan.diagnostics,
+        run=f"{command_of(plan.package)} run",
+    )
+
+
 def _target(output: str | Path | None, output_root: Path | None, plan: Plan) -> Path:
     return (Path(output) if output is not None else (output_root or Path.cwd()) / plan.package).absolute()
 
 
-def _learned(plan: Plan, wanted: ExportOptions, tell: Progress) -> tuple[Plan, NotebookRun | None]:
+def learned(
+    plan: Plan, wanted: ExportOptions, tell: Progress, inside: str | None = None
+) -> tuple[Plan, NotebookRun | None]:
     """The plan again after a run of the notebook, where it learns schemas whose outputs were cleared."""
     cells = plan.notebook.cells
     if not any("%guard schema" in cell.source and not cell.views for cell in cells):
@@ -108,7 +119,7 @@ def _learned(plan: Plan, wanted: ExportOptions, tell: Progress) -> tuple[Plan, N
         executed.write_text(run.executed, encoding="utf-8")
         seen = read_notebook(executed)
     known = [replace(cell, views=new.views) for cell, new in zip(cells, seen.cells, strict=True)]
-    return make_plan(replace(plan.notebook, cells=tuple(known)), _plan_options(wanted)), run
+    return make_plan(replace(plan.notebook, cells=tuple(known)), plan_options(wanted, inside)), run
 
 
 def _write(
@@ -119,25 +130,16 @@ def _write(
     tell("writing the package", 0, 1)
     package, findings = assembling.package_of(plan, emit_modules(plan), wanted)
     with staged(package_files(package), target) as folder:
-        package = _tidy(folder, package)
+        package = tidied(folder, package)
         tell("importing the package", 0, 1)
         findings = [*findings, *tidying.import_check(folder, package.name)]
         verification: Verification | None = None
         if wanted.verify:
-            verification = verify(
-                plan.notebook.path,
-                folder,
-                python=wanted.python,
-                progress=tell,
-                skip=plan.skipped,
-                order=plan.order or None,
-                timeout=wanted.timeout,
-                first=first,
-            )
-            package, more = _with_values(plan, package, verification, wanted)
+            verification = verified(plan, folder, wanted, tell, first)
+            package, more = with_values(plan, package, verification, wanted)
             findings = [*findings, *more]
-            _rewrite(folder, package)
-            package = _tidy(folder, package)
+            rewrite(folder, package)
+            package = tidied(folder, package)
         tell("moving the package into place", 0, 1)
         origin = {"notebook": package.notebook, "sha256": package.notebook_sha256}
         written = place(folder, target, origin, force=wanted.force)
@@ -151,7 +153,24 @@ def _write(
     )
 
 
-def _with_values(
+def verified(
+    plan: Plan, folder: Path, wanted: ExportOptions, tell: Progress, first: NotebookRun | None
+) -> Verification:
+    """The notebook's run beside that of its package in the staged `folder`."""
+    return verify(
+        plan.notebook.path,
+        folder,
+        python=wanted.python,
+        progress=tell,
+        skip=plan.skipped,
+        order=plan.order or None,
+        timeout=wanted.timeout,
+        first=first,
+        module=plan.package,
+    )
+
+
+def with_values(
     plan: Plan, package: Package, verification: Verification, wanted: ExportOptions
 ) -> tuple[Package, list[Diagnostic]]:
     """The package again, with what the two runs showed: types, recorded values, the files and engines it uses."""
@@ -164,12 +183,15 @@ def _with_values(
     again, findings = assembling.package_of(plan, emit_modules(plan, types=types), wanted, seen=verification)
     returned = {name: verification.values[name] for name in plan.results if name in verification.values}
     recorded = recorded_text(
-        returned, notebook=package.notebook, own=("__main__", package.name), unstable=verification.unstable
+        returned,
+        notebook=package.notebook,
+        own=("__main__", package.name.partition(".")[0]),
+        unstable=verification.unstable,
     )
     return replace(again, recorded=recorded), findings
 
 
-def _tidy(folder: Path, package: Package) -> Package:
+def tidied(folder: Path, package: Package) -> Package:
     """Format the code, and say in pyproject.toml which of the notebook's habits the linter has to bear."""
     ignored = tidying.tidy(folder, package.name)
     if ignored == package.lint_ignored:
@@ -179,17 +201,20 @@ def _tidy(folder: Path, package: Package) -> Package:
     return package
 
 
-def _rewrite(folder: Path, package: Package) -> None:
+def rewrite(folder: Path, package: Package) -> None:
+    """The package's files again, over those in the staged `folder`."""
     for path, data in package_files(package).items():
         file = folder / path
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(data)
 
 
-def _plan_options(wanted: ExportOptions) -> PlanOptions:
+def plan_options(wanted: ExportOptions, inside: str | None = None) -> PlanOptions:
+    """The part of the options that the plan depends on; `inside` is the package of several notebooks."""
     outputs = "auto" if wanted.outputs == "assigned" else wanted.outputs
     return PlanOptions(
-        name=wanted.name,
+        name=wanted.name if inside is None else None,
+        inside=inside,
         outputs=outputs,  # type: ignore[arg-type]
         order="executed" if wanted.order == "executed" else "file",
         keep_displays=wanted.keep_displays,

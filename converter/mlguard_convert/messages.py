@@ -103,8 +103,9 @@ class TextTeller:
     def result(self, result: ExportResult) -> None:
         """Findings, steps when nothing was written, the folder, what was kept, and the comparison."""
         self._clear()
+        place = f"{result.notebook}: " if result.folder is None else ""
         for one in result.diagnostics:
-            self.errors.write(f"{one.severity:<8} {one}\n")
+            self.errors.write(f"{one.severity:<8} {place}{one}\n")
         if result.folder is None:
             self.stream.write(_plan(result))
             return
@@ -152,7 +153,9 @@ def _finding(one: Diagnostic) -> dict[str, Any]:
 def _plan(result: ExportResult) -> str:
     cells, steps = result.cells, len(result.steps)
     becomes = "cell becomes" if cells == 1 else "cells become"
-    lines = [f"{cells} {becomes} {steps} {'step' if steps == 1 else 'steps'}; nothing was run or written"]
+    lines = [
+        f"{result.notebook}: {cells} {becomes} {steps} {'step' if steps == 1 else 'steps'}; nothing was run or written"
+    ]
     for step in result.steps:
         reads, gives = ", ".join(step.reads) or "-", ", ".join(step.gives) or "-"
         guards = f"  [{'; '.join(step.guards)}]" if step.guards else ""

@@ -12,7 +12,12 @@ if TYPE_CHECKING:
     from mlguard_convert.dependencies import Requirement
     from mlguard_convert.plan import Change
 
-__all__ = ["Package", "StepRow"]
+__all__ = ["Package", "StepRow", "command_of"]
+
+
+def command_of(package: str) -> str:
+    """The command that runs the package: `churn`, or `reports-churn` for one notebook of several."""
+    return package.replace("_", "-").replace(".", "-")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +40,8 @@ class Package:
     `recorded` is the text of the recorded values, None when the notebook was not run. `example_option` and
     `example_result` are what the README shows. `lint_ignored` maps files to the rules of ruff that the notebook's code
     in them breaks, and what ruff calls these; `untyped` are the libraries that tell a type checker nothing.
+    `parts` are the packages of the single notebooks where there are several: inside this one, each with its own
+    steps, changes and recorded values, while modules, requirements and data are those of all.
     """
 
     name: str
@@ -57,3 +64,9 @@ class Package:
     untyped: tuple[str, ...] = ()
     python: tuple[int, int] = (sys.version_info.major, sys.version_info.minor)
     kubernetes: bool = False
+    parts: tuple[Package, ...] = ()
+
+    @property
+    def command(self) -> str:
+        """The command that runs it."""
+        return command_of(self.name)

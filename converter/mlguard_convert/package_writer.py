@@ -45,11 +45,12 @@ def package_files(package: Package) -> dict[str, bytes]:
         ".dockerignore": project.dockerignore(),
         "wheels/.gitkeep": "",
         f"src/{package.name}/py.typed": "",
-        f"tests/test_{package.name}.py": checks.test_module(package),
         **package.modules,
     }
-    if package.recorded is not None:
-        texts["tests/recorded.json"] = package.recorded
+    for part in package.parts or (package,):
+        texts[checks.test_path(part)] = checks.test_module(part, package)
+        if part.recorded is not None:
+            texts[checks.recorded_path(part)] = part.recorded
     if package.kubernetes:
         texts["kubernetes/job.yaml"] = project.job_manifest(package)
     files = {path: text.encode("utf-8", "backslashreplace") for path, text in texts.items()}

@@ -29,11 +29,13 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlanOptions:
-    """What a caller may choose. `outputs`: "auto" (what is bound by assignment and lives to the end), "all", or the
-    names to return. `name` None: from the file's name. `skip_bad_cells` leaves out cells that cannot be converted.
+    """What a caller may choose. `inside` is the package of several notebooks to which this one's belongs. `outputs`:
+    "auto" (what is bound by assignment and lives to the end), "all", or the names to return. `name` None: from the
+    file's name. `skip_bad_cells` leaves out cells that cannot be converted.
     """
 
     name: str | None = None
+    inside: str | None = None
     outputs: Literal["auto", "all"] | tuple[str, ...] = "auto"
     order: Literal["file", "executed"] = "file"
     keep_displays: bool = False
@@ -178,7 +180,8 @@ class Plan:
     `results` are the names `run()` returns, in the order the notebook first binds them; `names` all names that it
     uses. `modules` are the top-level modules that are imported, without those copied to vendor/; `optional` the part
     of them whose absence the notebook handles; `requirements` what pip lines asked for; `data_files` the literal
-    relative paths of files that exist beside it.
+    relative paths of files that exist beside it. `shared` are functions and constants that live in a module outside
+    `package`, by name and module: those that several notebooks define alike.
     """
 
     package: str
@@ -206,6 +209,7 @@ class Plan:
     order: tuple[int, ...] = ()
     is_async: bool = False
     allow_shell: bool = False
+    shared: tuple[tuple[str, str], ...] = ()
 
     @property
     def folder(self) -> Path:

@@ -16,9 +16,12 @@ __all__ = ["sarif"]
 _LEVELS = {"error": "error", "warning": "warning", "info": "note"}
 
 
-def sarif(notebook: str, diagnostics: Sequence[Diagnostic]) -> str:
-    """A SARIF 2.1.0 log. A notebook has no lines of its own, so the cell is a logical location."""
-    rules = sorted({one.code for one in diagnostics})
+def sarif(found: Sequence[tuple[str, Sequence[Diagnostic]]]) -> str:
+    """A SARIF 2.1.0 log of what was `found`: notebooks with their findings.
+
+    A notebook has no lines of its own, so the cell is a logical location.
+    """
+    rules = sorted({one.code for _, diagnostics in found for one in diagnostics})
     run = {
         "tool": {
             "driver": {
@@ -28,7 +31,9 @@ def sarif(notebook: str, diagnostics: Sequence[Diagnostic]) -> str:
             }
         },
         "columnKind": "unicodeCodePoints",
-        "results": [_result(notebook, one, rules.index(one.code)) for one in diagnostics],
+        "results": [
+            _result(notebook, one, rules.index(one.code)) for notebook, diagnostics in found for one in diagnostics
+        ],
     }
     schema = "https://json.schemastore.org/sarif-2.1.0.json"
     return json.dumps({"$schema": schema, "version": "2.1.0", "runs": [run]}, indent=2) + "\n"

@@ -87,6 +87,7 @@ def verify(
     order: Sequence[int] | None = None,
     timeout: float | None = None,
     first: NotebookRun | None = None,
+    module: str | None = None,
 ) -> Verification:
     """Run the notebook in a fresh kernel of this interpreter and the package's `run()` in another process; compare.
 
@@ -95,11 +96,12 @@ def verify(
     (None: the notebook's folder). Both work on fresh copies of it, so neither sees what the other wrote; a folder
     that is too large, or a notebook that leaves it by `../`, is used in place. `timeout` is of one cell in seconds;
     the package as a whole gets so much beyond three times what the notebook took. None: neither has a limit.
-    `first` is a run that `observe` has made before.
+    `first` is a run that `observe` has made before. `module` is the importable name of the package (None: the only
+    one below src/).
     """
     path, package = Path(notebook).absolute(), Path(package_folder).absolute()
     source = Path(base_dir).absolute() if base_dir is not None else path.parent
-    own = tuple(file.stem for file in package.glob("src/*/vendor/**/*.py"))
+    own = tuple(file.stem for file in package.glob("src/**/vendor/**/*.py"))
     tell = progress or (lambda text, done, of: None)
     with tempfile.TemporaryDirectory(prefix="mlguard-verify-") as scratch, _workplace(source, path, scratch) as fresh:
 
@@ -113,7 +115,7 @@ def verify(
         tell("running the package", 0, 1)
         started = monotonic()
         limit = None if timeout is None else timeout + 3 * first.seconds + _STARTING_SECONDS
-        found = _run_package(package, fresh(), Path(scratch), python, limit)
+        found = _run_package(package, fresh(), Path(scratch), python, module, limit)
         seconds = monotonic() - started
         if isinstance(found, str):
             return Verification(
@@ -188,11 +190,11 @@ def _can_copy(source: Path, notebook: Path) -> bool:
 
 
 def _run_package(
-    package: Path, work: Path, scratch: Path, python: str | None, limit: float | None
+    package: Path, work: Path, scratch: Path, python: str | None, module: str | None, limit: float | None
 ) -> dict[str, Any] | str:
     """What the package's steps ended with, or one line that says why it did not run within `limit` seconds."""
     sources = package / "src"
-    names = [folder.name for folder in sources.iterdir() if (folder / "__init__.py").is_file()]
+    names = [module] if module else [one.name for one in sources.iterdir() if (one / "__init__.py").is_file()]
     if not names:
         return f"{package} holds no package below src/"
     out, elsewhere = scratch / "package.pickle", scratch / "elsewhere"
@@ -216,7 +218,9 @@ def _run_package(
         return f"the package runs longer than {limit:.0f} s, so it was stopped"
     if done.returncode != 0 or not out.exists():
         lines = done.stderr.strip().splitlines() or [f"it ended with status {done.returncode}"]
-        where = next((line.strip() for line in reversed(lines) if f"{os.sep}{names[0]}{os.sep}" in line), "")
+        where = next(
+            (line.strip() for line in reversed(lines) if f"{os.sep}{names[0].replace('.', os.sep)}{os.sep}" in line), ""
+        )
         return f"the package fails: {lines[-1].strip()}{f' ({_place(where)})' if where else ''}"
     found: dict[str, Any] = pickle.loads(out.read_bytes())
     return found

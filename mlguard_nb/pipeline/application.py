@@ -62,7 +62,7 @@ def application(title: str, served: Sequence[Served], *, version: str = "0", abo
         from fastapi import FastAPI
         from fastapi.responses import JSONResponse, Response
     except ImportError as error:
-        raise MissingExtra("serve", "serve", distribution=title.replace("_", "-")) from error
+        raise MissingExtra("serve", "serve", distribution=title.partition(".")[0].replace("_", "-")) from error
 
     from mlguard_nb.telemetry import bus, sinks
 

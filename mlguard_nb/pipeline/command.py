@@ -38,7 +38,7 @@ def command_line(run: Callable[..., Any], params_model: type[Any] | None = None,
     command's name, None: the package's. Values that the notebook prints go to standard output, everything else to
     standard error.
     """
-    package = name or run.__module__.partition(".")[0]
+    package = name or run.__module__.rpartition(".")[0] or run.__module__
 
     def main(arguments: Sequence[str] | None = None) -> int:
         parser = _parser(package, run, params_model)

@@ -41,7 +41,7 @@ def replay(package: str, base_dir: str | None) -> dict[str, Any]:
     that were loaded at its end.
     """
     module = importlib.import_module(package)
-    own = ("__main__", package)
+    own = ("__main__", package.partition(".")[0])
     types: dict[str, type | None] = {}
     with step_locals(_step_codes(package), types) as seen, files_read(base_dir) as files:
         found = module.run(base_dir=base_dir)
@@ -174,14 +174,17 @@ def _monitor(watcher: _Watcher) -> Callable[[], None]:
 def _step_codes(package: str) -> dict[CodeType, Step]:
     """The code of every step and of every plain function, below all of its decorators."""
     codes: dict[CodeType, Step] = {}
+    above = package.rpartition(".")[0]
+    homes = (f"{package}.functions", f"{above}.shared")
     for name, module in list(sys.modules.items()):
-        if name != package and not name.startswith(f"{package}."):
+        shared = bool(above) and name == f"{above}.shared"
+        if not shared and name != package and not name.startswith(f"{package}."):
             continue
         for value in vars(module).values():
             facts = getattr(value, "__mlguard_step__", None)
             if isinstance(facts, Step):
                 codes[inspect.unwrap(value).__code__] = facts
-            elif inspect.isfunction(value) and name == f"{package}.functions" == value.__module__:
+            elif inspect.isfunction(value) and value.__module__ == name in homes:
                 code = inspect.unwrap(value).__code__
                 if not code.co_flags & _SUSPENDED:
                     codes[code] = Step(value.__name__, (), ("return",))
@@ -191,8 +194,9 @@ def _step_codes(package: str) -> dict[CodeType, Step]:
 def _constants(package: str) -> dict[str, Any]:
     """The module-level names of the package's functions and steps: the notebook's literals that were bound once."""
     found: dict[str, Any] = {}
-    for part in ("functions", "steps", "pipeline"):
-        module: ModuleType | None = sys.modules.get(f"{package}.{part}")
+    above = package.rpartition(".")[0]
+    for part in (f"{above}.shared", f"{package}.functions", f"{package}.steps", f"{package}.pipeline"):
+        module: ModuleType | None = sys.modules.get(part)
         found.update(vars(module) if module is not None else {})
     return found
 

@@ -23,14 +23,13 @@ def serve(package: str, source: Path | None, names: Sequence[str] | None, host: 
     `source` is a folder that `run --save` wrote, None where no function needs a value of a run. ResultsError when
     values are missing, OSError when nobody may listen there, MissingExtra without FastAPI and uvicorn.
     """
-    module = _functions_module(package)
-    served = served_functions(module, source, names)
+    served = served_functions(_homes(package), source, names)
     top = importlib.import_module(package)
     app = application(package, served, version=_version(package), about=inspect.getdoc(top) or "")
     try:
         import uvicorn
     except ImportError as error:
-        raise MissingExtra("serve", "serve", distribution=package.replace("_", "-")) from error
+        raise MissingExtra("serve", "serve", distribution=package.partition(".")[0].replace("_", "-")) from error
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.create_server((host, port), family=family) as listening:
         shown = f"[{host}]" if ":" in host else host
@@ -45,22 +44,24 @@ def serve(package: str, source: Path | None, names: Sequence[str] | None, host: 
     return 0
 
 
-def served_functions(module: Any, source: Path | None, names: Sequence[str] | None) -> list[Served]:
-    """The functions of `module` (None: all that can be served), their keyword-only parameters filled from `source`.
+def served_functions(modules: Sequence[Any], source: Path | None, names: Sequence[str] | None) -> list[Served]:
+    """The functions of `modules` (`names` None: all), their keyword-only parameters filled from `source`.
 
     Only the results that these functions need are loaded. Without `names`, functions whose values were not saved
     are left out; a function that was named and cannot be bound is a ResultsError.
     """
     public = {
         name: value
+        for module in modules
         for name, value in vars(module).items()
         if inspect.isroutine(value) and not name.startswith("_") and value.__module__ == module.__name__
     }
+    place = modules[0].__name__
     found: list[Served] = []
     lacking: list[str] = []
     for name in public if names is None else dict.fromkeys(names):
         if name not in public:
-            raise ResultsError(module.__name__, f"there is no function {name!r}; there are {', '.join(public)}")
+            raise ResultsError(place, f"there is no function {name!r}; there are {', '.join(public)}")
         needed = _needed(public[name])
         try:
             found.append(Served(name, public[name], _saved(source, needed, name) if needed else {}))
@@ -69,7 +70,7 @@ def served_functions(module: Any, source: Path | None, names: Sequence[str] | No
                 raise
             lacking.append(str(error))
     if not found:
-        raise ResultsError(module.__name__, lacking[0] if lacking else "there is no function to serve")
+        raise ResultsError(place, lacking[0] if lacking else "there is no function to serve")
     return found
 
 
@@ -84,19 +85,25 @@ def _saved(source: Path | None, needed: list[str], name: str) -> dict[str, Any]:
     return load_results(source, needed)
 
 
-def _functions_module(package: str) -> Any:
-    try:
-        return importlib.import_module(f"{package}.functions")
-    except ModuleNotFoundError as error:
-        if error.name != f"{package}.functions":
-            raise
-        raise ResultsError(package, "there is nothing to serve: the notebook defines no function of its own") from None
+def _homes(package: str) -> list[Any]:
+    """The modules that hold the notebook's functions: its own, and what it shares with other notebooks."""
+    above = package.rpartition(".")[0]
+    found: list[Any] = []
+    for name in (f"{package}.functions", *([f"{above}.shared"] if above else [])):
+        try:
+            found.append(importlib.import_module(name))
+        except ModuleNotFoundError as error:
+            if error.name != name:
+                raise
+    if not found:
+        raise ResultsError(package, "there is nothing to serve: the notebook defines no function of its own")
+    return found
 
 
 def _version(package: str) -> str:
     from importlib import metadata
 
     try:
-        return metadata.version(package)
+        return metadata.version(package.partition(".")[0])
     except metadata.PackageNotFoundError:
         return "0"

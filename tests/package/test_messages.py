@@ -35,7 +35,7 @@ def test_a_plan_in_text_names_steps_and_findings() -> None:
     TextTeller(out, errors).result(result())  # type: ignore[arg-type]
     assert "8 cells become 1 step; nothing was run or written" in out.getvalue()
     assert "table -> model  [3 attempts]" in out.getvalue()
-    assert errors.getvalue().startswith("info     cell 6, line 2: cell 6 was run before cell 5")
+    assert errors.getvalue().startswith("info     churn.ipynb: cell 6, line 2: cell 6 was run before cell 5")
 
 
 def test_a_comparison_in_text_goes_name_by_name() -> None:
@@ -70,7 +70,7 @@ def test_a_result_is_plain_data() -> None:
 
 def test_sarif_has_what_code_hosts_read() -> None:
     """Rule, level, file, and the cell as a logical place."""
-    log = json.loads(sarif("a dir/n.ipynb", [FINDING, Diagnostic("x", "error", None, None, "bad")]))
+    log = json.loads(sarif([("a dir/n.ipynb", [FINDING, Diagnostic("x", "error", None, None, "bad")])]))
     assert log["version"] == "2.1.0"
     first, second = log["runs"][0]["results"]
     assert (first["ruleId"], first["level"]) == ("order", "note")

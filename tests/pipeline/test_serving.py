@@ -214,19 +214,19 @@ def module_of(source: str) -> types.ModuleType:
 def test_only_functions_whose_values_were_saved_are_served(tmp_path: Path) -> None:
     module = module_of("def score(batch, *, model): ...\ndef other(*, lost): ...\ndef free(x): ...\ndef _own(): ...\n")
     save_results({"model": 3}, tmp_path)
-    assert {one.name: dict(one.filled) for one in served_functions(module, tmp_path, None)} == {
+    assert {one.name: dict(one.filled) for one in served_functions([module], tmp_path, None)} == {
         "score": {"model": 3},
         "free": {},
     }
-    assert [one.name for one in served_functions(module, None, None)] == ["free"]
+    assert [one.name for one in served_functions([module], None, None)] == ["free"]
     with pytest.raises(ResultsError, match="'lost' was not saved"):
-        served_functions(module, tmp_path, ["other"])
+        served_functions([module], tmp_path, ["other"])
     with pytest.raises(ResultsError, match="it needs model of a run: `run --save DIR`, then `serve --from DIR`"):
-        served_functions(module, None, ["score"])
+        served_functions([module], None, ["score"])
     with pytest.raises(ResultsError, match="there is no function 'nothing'; there are score"):
-        served_functions(module, None, ["nothing"])
+        served_functions([module], None, ["nothing"])
     with pytest.raises(ResultsError, match="there is no function to serve"):
-        served_functions(module_of("x = 1"), None, None)
+        served_functions([module_of("x = 1")], None, None)
 
 
 @pytest.mark.skipif(os.name == "nt", reason="signals")

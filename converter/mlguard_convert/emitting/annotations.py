@@ -23,6 +23,7 @@ class Types:
         self._bound = {name for step in plan.steps for name in (*step.outputs, *step.inputs)}
         self._bound.update([one.name for one in plan.functions], [one.name for one in plan.constants])
         self._bound.update([one.name for one in plan.params], [one.name for one in plan.imports])
+        self._shared = {name for name, _ in plan.shared}
         self._imports = {one.module: one.name for one in plan.imports if one.attribute is None}
         self._classes = {(one.module, one.attribute): one.name for one in plan.imports if one.attribute}
 
@@ -80,7 +81,7 @@ class Types:
             )
         if module in ("", "builtins"):
             known = hasattr(builtins, name) and name not in self._bound
-            own = any(one.name == name and one.is_class for one in self._plan.functions)
+            own = any(one.name == name and one.is_class for one in self._plan.functions) or name in self._shared
             return name if known or own else None
         if not name.isidentifier() or "<" in full:
             return None

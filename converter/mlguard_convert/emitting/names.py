@@ -86,6 +86,9 @@ def import_lines(
     for name, module in home.items():
         if name in read:
             found[f"from {plan.package}.{module} import {name}"] = ""
+    for name, module in plan.shared:
+        if name in read:
+            found[f"from {module} import {name}"] = ""
     text = "".join(f"from __future__ import {name}\n" for name in plan.futures if not _is_gone(name))
     groups: dict[int, list[str]] = {0: [], 1: [], 2: []}
     for source, mark in _merged(found):
@@ -110,7 +113,7 @@ def _merged(found: dict[str, str]) -> Iterable[tuple[str, str]]:
 
 def _group(source: str, package: str) -> int:
     top = source.split()[1].partition(".")[0]
-    return 0 if top in sys.stdlib_module_names else 2 if top == package else 1
+    return 0 if top in sys.stdlib_module_names else 2 if top == package.partition(".")[0] else 1
 
 
 def _order(source: str) -> tuple[bool, str]:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from mlguard_convert.emitting.annotations import Types
 from mlguard_convert.emitting.names import Introduced, import_lines
 from mlguard_convert.emitting.steps import PIPELINE, constants_home
+from mlguard_convert.package import command_of
 from mlguard_convert.plan import Plan
 
 __all__ = ["init_module", "main_module", "params_module", "pipeline_module", "schemas_module"]
@@ -49,6 +50,7 @@ def pipeline_module(plan: Plan, seen: Mapping[str, str] | None) -> str:
     lines.append(f"    with {introduced.name('working_directory', PIPELINE)}(base_dir):")
     lines += [f"        {line}" for line in _calls(plan, steps, given, introduced)] or ["        pass"]
     bound = {name for step in plan.steps for name in step.outputs}
+    bound |= {name for name, _ in plan.shared}
     values = [(name, name if name in bound else f"{holder}.{name}") for name in plan.results]
     if results:
         lines.append(f"    return Results({', '.join(f'{name}={value}' for name, value in values)})")
@@ -138,7 +140,7 @@ def main_module(plan: Plan) -> str:
     imports = f"from {plan.package}.params import Params\n" if plan.params else ""
     call = "run, Params" if plan.params else "run"
     options = ", with one option for each parameter" if plan.params else ""
-    command = plan.package.replace("_", "-")
+    command = command_of(plan.package)
     return (
         f'"""`{command}`, or `python -m {plan.package}`: `run` the pipeline{options}."""\n\n'
         f"from {PIPELINE} import command_line\n\n"

@@ -92,19 +92,20 @@ def _plain_cells(notebook: Notebook, options: PlanOptions, findings: Findings) -
 
 def _package(draft: Draft) -> str:
     imported = {one.module.partition(".")[0] for unit in draft.units for one in unit.facts.imports}
-    return package_name(draft.options.name, draft.notebook.path.stem, imported | {"mlguard_nb"})
+    name = package_name(draft.options.name, draft.notebook.path.stem, imported | {"mlguard_nb"})
+    return name if draft.options.inside is None else f"{draft.options.inside}.{name}"
 
 
 def _plan(draft: Draft, steps: list[Step], results: list[str]) -> Plan:
     notebook = draft.notebook
-    title = notebook.title or draft.package.replace("_", " ").capitalize()
+    title = notebook.title or draft.package.rpartition(".")[2].replace("_", " ").capitalize()
     first = re.split(r"(?<=[.!?])\s", plain_text(notebook.prose).replace("\n", " "))[0]
     description = sentence(f"{title}: {first[0].lower()}{first[1:]}" if first and len(first) < 120 else title)
     nodes = {one.module.partition(".")[0] for one in draft.imports.values()}
     for unit in draft.units:
         if unit.fate in ("step", "function", "block"):
             nodes |= _inner_imports(unit.node)
-    modules = sorted(nodes - {draft.package, ""} - set(sys.stdlib_module_names))
+    modules = sorted(nodes - {draft.package.partition(".")[0], ""} - set(sys.stdlib_module_names))
     optional = {name for unit in draft.of_fate("block") for name in _inner_imports(unit.node)}
     optional -= {one.module.partition(".")[0] for one in draft.imports.values()}
     loose = [unit for unit in draft.units if unit.fate == "step"]

@@ -6,7 +6,18 @@ from pathlib import PurePosixPath
 
 from mlguard_convert.package import Package
 
-__all__ = ["data_folder", "test_module"]
+__all__ = ["data_folder", "recorded_path", "test_module", "test_path"]
+
+
+def test_path(part: Package) -> str:
+    """Where the tests of one notebook's package lie."""
+    return f"tests/test_{part.name.rpartition('.')[2]}.py"
+
+
+def recorded_path(part: Package) -> str:
+    """Where its recorded values lie."""
+    _, dot, last = part.name.rpartition(".")
+    return f"tests/recorded_{last}.json" if dot else "tests/recorded.json"
 
 
 def data_folder(package: Package) -> str:
@@ -15,16 +26,19 @@ def data_folder(package: Package) -> str:
     return "tests" if below and package.data else "tests/data"
 
 
-def test_module(package: Package) -> str:
-    """tests/test_PACKAGE.py. The run works on a copy of the data, so what it writes stays out of the package."""
+def test_module(package: Package, whole: Package) -> str:
+    """tests/test_PACKAGE.py, for the one notebook of `whole` whose package is `package`.
+
+    The run works on a copy of the data, so what it writes stays out of the package.
+    """
     recorded = package.recorded is not None
     call = "asyncio.run(run(base_dir=tmp_path))" if package.is_async else "run(base_dir=tmp_path)"
     copy = 'shutil.copytree(HERE / "data", tmp_path, dirs_exist_ok=True)'
-    if data_folder(package) == "tests":
+    if data_folder(whole) == "tests":
         copy = 'shutil.copytree(HERE / "data", tmp_path / "data")'
     lines = ['"""The package does what the notebook did."""', ""]
     lines += ["import asyncio"] if package.is_async else []
-    lines += ["import shutil"] if package.data else []
+    lines += ["import shutil"] if whole.data else []
     lines += ["import subprocess", "import sys", "from pathlib import Path"]
     lines += ["", "from mlguard_nb.testing import assert_recorded"] if recorded else []
     lines += ["", f"from {package.name} import {'run' if recorded else 'Results, run'}"]
@@ -37,10 +51,10 @@ def test_module(package: Package) -> str:
         lines += [
             '    """The notebook was not run at export: its values are not recorded, only their names are known."""'
         ]
-    lines += [f"    {copy}"] if package.data else []
-    lines += [f'    assert_recorded({call}, HERE / "recorded.json")'] if recorded else []
+    lines += [f"    {copy}"] if whole.data else []
+    lines += [f'    assert_recorded({call}, HERE / "{recorded_path(package)[6:]}")'] if recorded else []
     lines += [] if recorded else [f"    assert set({call}) == set(Results.__annotations__)"]
-    if not recorded and not package.data:
+    if not recorded and not whole.data:
         lines.remove("HERE = Path(__file__).parent")
     return "\n".join(lines) + "\n"
 

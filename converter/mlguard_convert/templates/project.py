@@ -34,7 +34,7 @@ def pyproject(package: Package) -> str:
     dependencies = "".join(f"    {_text(str(requirement))},\n" for requirement in package.requirements)
     major, minor = package.python
     return f"""[project]
-name = {_text(package.name.replace("_", "-"))}
+name = {_text(package.command)}
 version = "0.1.0"
 description = {_text(package.description)}
 readme = "README.md"
@@ -47,7 +47,7 @@ serve = ["fastapi>=0.110", "mlguard-nb[prometheus]", "uvicorn>=0.29"]
 test = ["pytest>=8"]
 
 [project.scripts]
-{package.name.replace("_", "-")} = "{package.name}.__main__:main"
+{_scripts(package)}
 
 [build-system]
 requires = ["hatchling"]
@@ -57,7 +57,7 @@ build-backend = "hatchling.build"
 packages = ["src/{package.name}"]
 
 [tool.mlguard]
-notebook = {_text(package.notebook)}
+{_origin(package)}
 
 [tool.ruff]
 line-length = 120
@@ -69,6 +69,16 @@ ignore = ["D203", "D213"]  # they exclude D211 and D212
 [tool.ruff.lint.per-file-ignores]
 {_lint(package)}
 {_types(package)}"""
+
+
+def _scripts(package: Package) -> str:
+    return "\n".join(f'{one.command} = "{one.name}.__main__:main"' for one in package.parts or (package,))
+
+
+def _origin(package: Package) -> str:
+    if not package.parts:
+        return f"notebook = {_text(package.notebook)}"
+    return f"notebooks = [{_listed(one.notebook for one in package.parts)}]"
 
 
 def _lint(package: Package) -> str:
@@ -106,7 +116,7 @@ disable_error_code = [{_listed(_LOOSE_TYPES)}]
 
 
 def _holds_cells(path: str) -> bool:
-    return path.endswith(("/steps.py", "/functions.py")) or "/vendor/" in path
+    return path.endswith(("/steps.py", "/functions.py", "/shared.py")) or "/vendor/" in path
 
 
 def _listed(texts: Iterable[str]) -> str:
@@ -121,6 +131,8 @@ def lock(package: Package) -> str:
 def dockerfile(package: Package) -> str:
     """An image that runs the command; `wheels/` holds what no index has."""
     major, minor = package.python
+    first = (package.parts or (package,))[0]
+    others = "".join(f"# docker run --entrypoint {one.command} runs {one.name}.\n" for one in package.parts[1:])
     return f"""FROM python:{major}.{minor}-slim
 WORKDIR /app
 COPY requirements.lock pyproject.toml README.md ./
@@ -128,7 +140,7 @@ COPY wheels/ wheels/
 COPY src/ src/
 RUN pip install --no-cache-dir --find-links wheels -r requirements.lock && pip install --no-cache-dir --no-deps .
 USER nobody
-ENTRYPOINT ["{package.name.replace("_", "-")}"]
+{others}ENTRYPOINT ["{first.command}"]
 CMD ["run", "--base-dir", "/data"]
 """
 
@@ -140,7 +152,7 @@ def dockerignore() -> str:
 
 def job_manifest(package: Package) -> str:
     """A Kubernetes job that runs the image once, its data on a volume."""
-    name = package.name.replace("_", "-")
+    name = package.command
     return f"""apiVersion: batch/v1
 kind: Job
 metadata:

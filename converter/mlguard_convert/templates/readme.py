@@ -14,6 +14,8 @@ __all__ = ["cells_text", "readme"]
 
 def readme(package: Package) -> str:
     """The whole text."""
+    if package.parts:
+        return _of_several(package)
     parts = [
         f"# {package.name}\n\n{package.description}\n\n{_origin(package)}\n",
         _steps(package.steps),
@@ -23,8 +25,17 @@ def readme(package: Package) -> str:
     return "\n".join(part for part in parts if part)
 
 
+def _of_several(package: Package) -> str:
+    commands = "".join(f"    {one.command} run --base-dir DIR    runs {one.notebook}\n" for one in package.parts)
+    texts = [f"# {package.name}\n\n{package.description}\n\n`pip install .`, then:\n\n{commands}"]
+    for one in package.parts:
+        texts.append(f"## {one.name}\n\n{one.description}\n\n{_origin(one)}\n")
+        texts += [_steps(one.steps), _changes(one.changes).replace("## ", "### ", 1)]
+    return "\n".join(text for text in [*texts, _tests(package)] if text)
+
+
 def _origin(package: Package) -> str:
-    command = package.name.replace("_", "-")
+    command = package.command
     option = f" {package.example_option}" if package.example_option else ""
     cells = f"{package.code_cells} code cell{'s' if package.code_cells != 1 else ''}"
     shown = f"run()[{package.example_result!r}]" if package.example_result else "run()"
@@ -74,13 +85,17 @@ def _tests(package: Package) -> str:
         )
     lines.append("")
     lines.append(
-        f"`docker build -t {package.name.replace('_', '-')} .` builds an image; `wheels/` takes what no index has, "
+        f"`docker build -t {package.command} .` builds an image; `wheels/` takes what no index has, "
         "such as a local wheel of mlguard-nb."
     )
     return "\n".join(lines) + "\n"
 
 
 def _recorded(package: Package) -> str:
+    if package.parts and all(one.recorded is not None for one in package.parts):
+        return (
+            "They run each pipeline and compare its results with what the notebook computed (`tests/recorded_*.json`)."
+        )
     if package.recorded is not None:
         return "They run the pipeline and compare each result with what the notebook computed (`tests/recorded.json`)."
     return (
