@@ -12,8 +12,8 @@ from mlguard_convert.notebook_run import NotebookRun
 from mlguard_convert.package import Package, command_of
 from mlguard_convert.package_writer import check_target, package_files, place, staged
 from mlguard_convert.plan import Plan, make_plan
-from mlguard_convert.planning.naming import package_name
 from mlguard_convert.planning.alike import share
+from mlguard_convert.planning.naming import package_name
 from mlguard_convert.reader import read_notebook
 from mlguard_convert.settings import ExportOptions
 from mlguard_convert.verify import Verification
