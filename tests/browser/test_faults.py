@@ -107,7 +107,7 @@ def test_a_kernel_that_dies_is_gone_from_the_ledger_and_the_rest_goes_on(lab: La
     expect(panel).not_to_contain_text("Last sample")
     button = page.locator(".jp-Dialog").get_by_role("button", name=re.compile("Ok|Restart"))
     button.first.click(timeout=30_000)
-    expect(row).to_contain_text("0.0", timeout=60_000)
+    expect(row).to_contain_text(re.compile(r"0\.[01]"), timeout=60_000)  # a kernel without the block
     assert kernels(lab)["dies.ipynb"]["pid"] != first
     keep(page, "panel-kernel-died")
 
