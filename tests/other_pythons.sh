@@ -16,7 +16,7 @@ for version in 3.10 3.11 3.12 3.13; do
     echo "Python $version"
     "$uv" venv --quiet --clear --python "$python" "$venv"
     MLGUARD_SKIP_LABEXT=1 "$uv" pip install --quiet --python "$venv/bin/python" -r pyproject.toml \
-        pytest pytest-timeout hypothesis cloudpickle anyio pandas polars redis prometheus-client opentelemetry-sdk
+        pytest pytest-timeout hypothesis cloudpickle anyio pandas polars redis prometheus-client opentelemetry-sdk fastapi httpx uvicorn
     PYTHONPATH=. "$venv/bin/python" -m pytest -q -p no:cacheprovider tests/policy tests/runtime tests/devices tests/telemetry \
         tests/dataflow tests/pipeline tests/test_units.py tests/test_errors.py
     ran=$((ran + 1))
