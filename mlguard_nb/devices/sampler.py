@@ -105,7 +105,10 @@ class Sampler:
     # The threads.
 
     def start(self) -> Sampler:
-        """Start sampling; again in a forked child. Starting twice does nothing."""
+        """Start sampling; again in a forked child. Starting twice does nothing.
+
+        Where no thread can be started (the interpreter is ending, or the process may have no more), it reads once.
+        """
         with self._starting:
             if not any(thread.is_alive() for thread in self._threads):
                 self._stop = threading.Event()
@@ -113,8 +116,12 @@ class Sampler:
                     threading.Thread(target=loop, args=(self._stop,), name=f"mlguard-{name}", daemon=True)
                     for name, loop in (("sampler", self._sample), ("devices", self._sample_gpus))
                 )
-                for thread in self._threads:
-                    thread.start()
+                try:
+                    for thread in self._threads:
+                        thread.start()
+                except RuntimeError:
+                    self.tick()
+                    return self
                 _RUNNING.add(self)
         return self
 

@@ -176,3 +176,16 @@ def test_an_installed_machine_is_what_everybody_reads() -> None:
         assert Sampler().latest.ram.used_bytes == 5
     finally:
         devices.install(before)
+
+
+def test_where_no_thread_can_start_it_reads_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """At the interpreter's end, from Python 3.12 on: what is told last still has a reading."""
+
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError("can't create new thread at interpreter shutdown")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    sampler = Sampler()
+    before = sampler.ticks
+    assert not sampler.start().is_running
+    assert sampler.ticks == before + 1
