@@ -21,6 +21,7 @@ if sys.platform != "win32":
 
 _AGAIN_SECONDS = 0.1
 _KILL_AFTER_SECONDS = 0.15
+_GONE_SECONDS = 2.0
 _PINNED_POLLS = 3
 _MOST_RAISES = 4
 _NEAR = 256 << 10
@@ -75,7 +76,7 @@ class Watch:
         self._born_before = set(children(pid))
         self.fired = self.raised = 0
         self._first = self._last = 0.0
-        self._killed = False
+        self._killed: set[int] = set()
         self._pinned = 0
 
     def poll(self) -> None:
@@ -106,16 +107,22 @@ class Watch:
             if self._slack and soft != resource.RLIM_INFINITY and soft > data + self._slack:
                 resource.prlimit(self.pid, resource.RLIMIT_DATA, (data + self._slack, hard))
         elif now - self._first > _KILL_AFTER_SECONDS and not self._killed:
-            self._killed = True
             self._kill_newborn()
         os.kill(self.pid, self._signal)
         self.fired += 1
         self._last = now
 
     def finish(self, *, failed: bool) -> str:
-        """The cell is over: what happened, as the answer to `off`. Children of a cell that failed for memory go too."""
+        """The cell is over: what happened, as the answer to `off`. Children of a cell that failed for memory go too.
+
+        The answer waits for their memory: a killed process gives it back in its own time, and until then the next
+        cell would find the machine as full as before.
+        """
         if self.fired and (failed or self._usage.is_over(self.stop)):
             self._kill_newborn()
+        ends = time.monotonic() + _GONE_SECONDS
+        while any(_holds_memory(child) for child in self._killed) and time.monotonic() < ends:
+            time.sleep(0.005)
         self._usage.close()
         return f"ok {self.fired} {self.raised}\n"
 
@@ -128,6 +135,7 @@ class Watch:
                 os.kill(child, signal.SIGKILL)
             except OSError:  # it ended by itself
                 continue
+            self._killed.add(child)
 
 
 def children(pid: int) -> list[int]:
@@ -145,6 +153,15 @@ def children(pid: int) -> list[int]:
         except OSError:
             continue
     return [child for child in found if child != os.getpid()]
+
+
+def _holds_memory(pid: int) -> bool:
+    """Whether a process that was killed has not yet given its memory back; a zombie has."""
+    try:
+        with open(f"/proc/{pid}/statm") as file:
+            return int(file.read().split()[0]) > 0
+    except (OSError, ValueError):
+        return False
 
 
 def _write(path: str, text: str) -> None:

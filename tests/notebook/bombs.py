@@ -19,6 +19,7 @@ import multiprocessing as mp
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 import numpy as np
 keep = np.arange(1_000_000)
+began = []
 EATER = "x = []\\nwhile True: x.append(bytearray(b'x' * 1_000_000))"
 def eat(_):
     x = []
@@ -104,7 +105,7 @@ class Calm:
     options: str = ""
 
 
-_FILE = "/tmp/mlguard-page-cache"  # larger than the container's limit, so that its cache fills the container
+_FILE = f"/var/tmp/mlguard-page-cache-{os.getpid()}"  # larger than the container's limit, so that its cache fills the container
 CALM = (
     Calm("a file written", f"with open('{_FILE}', 'wb') as f:\n    for _ in range(120): f.write(b'x' * (10 << 20))"),
     Calm("a file read", f"with open('{_FILE}', 'rb') as f:\n    while f.read(10 << 20): pass"),
@@ -178,8 +179,9 @@ def set_off(kernel: Kernel, bomb: Bomb, timeout: float = 60) -> str:
     try:
         if bomb.before:
             kernel.run(bomb.before)
-        answer = kernel.run(f"%%guard mem=0.6 {bomb.options}\n{bomb.source}", timeout=timeout)
+        answer = kernel.run(f"%%guard mem=0.6 {bomb.options}\nbegan.append(1)\n{bomb.source}", timeout=timeout)
         state = kernel.run("(int(keep.sum()), len(keep))", timeout=timeout).result
+        began = kernel.run("len(began), began.clear()", timeout=timeout).result
         kernel.run(
             "for _n in ('x', 'xs', 'y', 'h', 'm', 'reserved'): globals().pop(_n, None)\nOut.clear()", timeout=timeout
         )
@@ -190,4 +192,6 @@ def set_off(kernel: Kernel, bomb: Bomb, timeout: float = 60) -> str:
         return str(died).splitlines()[0]
     if answer.error != "MemoryPressure":
         return f"ended with {answer.error}, not with MemoryPressure: {answer.traceback[-300:]}"
+    if began != "(1, None)":
+        return f"the cell before it left too little memory for this one to begin: {answer.traceback[-300:]}"
     return "" if state == "(499999500000, 1000000)" else f"state changed: {state}"

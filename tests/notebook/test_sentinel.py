@@ -107,3 +107,33 @@ def test_children_are_found() -> None:
     finally:
         child.kill()
         child.wait()
+
+
+def test_a_killed_process_holds_memory_until_it_is_a_zombie(watched: subprocess.Popen[bytes]) -> None:
+    """A zombie has given its memory back, and a number that is nobody's holds none."""
+    assert sentinel._holds_memory(watched.pid)
+    watched.kill()
+    os.waitid(os.P_PID, watched.pid, os.WEXITED | os.WNOWAIT)
+    assert not sentinel._holds_memory(watched.pid)
+    watched.wait()
+    assert not sentinel._holds_memory(watched.pid)
+
+
+def test_the_answer_waits_for_the_memory_of_killed_children(tmp_path: Path) -> None:
+    """What a cell started is gone, memory and all, when the sentinel has answered that the cell is over."""
+    program = (
+        "import subprocess, sys\n"
+        "child = subprocess.Popen([sys.executable, '-c', 'import time; x = b\"x\" * (200 << 20); print(flush=True); time.sleep(60)'], stdout=-1)\n"
+        "child.stdout.readline(); print(child.pid, flush=True); sys.stdin.readline()\n"
+    )
+    parent = subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert parent.stdout is not None
+    usage, stat = _usage(tmp_path, 100, 3)
+    watch = sentinel.Watch(parent.pid, -1, ["50", "50", "0", "0", "1", "v2", str(usage), str(stat)])
+    watch._born_before = set()
+    watch.fired = 1
+    child = int(parent.stdout.readline())
+    assert sentinel._holds_memory(child)
+    assert watch.finish(failed=True) == "ok 1 0\n"
+    assert not sentinel._holds_memory(child)
+    parent.communicate(b"\n")
