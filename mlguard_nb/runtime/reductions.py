@@ -79,6 +79,8 @@ def _bit_pattern(numbers: Any, low: float, high: float, low_open: bool, high_ope
     with np.errstate(over="ignore"):
         edge = np.array(high, dtype=numbers.dtype)
     bits: Any = edge.view(f"u{numbers.itemsize}")[()]
+    if not bits:  # the nearest number of this dtype is 0, and no pattern is below that of 0
+        return None
     return bits - bits.dtype.type(1) if high_open or float(edge) > high else bits
 
 

@@ -43,6 +43,14 @@ def test_one_odd_value_in_the_last_piece_is_seen(dtype: str, value: float, fits:
     assert is_within(numbers.astype(numbers.dtype.newbyteorder()), 0, 1) == fits
 
 
+@pytest.mark.parametrize(("dtype", "high"), [("float16", 1e-20), ("float32", 1e-60), ("float64", 5e-324)])
+@pytest.mark.parametrize("value", [0.0, 1.0, math.nan])
+def test_an_open_bound_that_is_next_to_nothing_lets_nothing_else_in(dtype: str, high: float, value: float) -> None:
+    """Found by hypothesis: 1e-20 is 0 as float16, and no number of [0, 0) is below it."""
+    numbers = np.full(3, value, dtype)
+    assert is_within(numbers, 0.0, high, False, True) == (value == 0.0 and dtype == "float64")
+
+
 @pytest.mark.parametrize("dtype", ["float16", "float32"])
 def test_a_bound_means_the_nearest_number_of_the_dtype(dtype: str) -> None:
     for bound in (0.1, 0.7):
