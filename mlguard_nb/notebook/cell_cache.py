@@ -17,7 +17,7 @@ from mlguard_nb.notebook.cell_inputs import live_ins_of
 from mlguard_nb.notebook.facts import CacheFacts
 from mlguard_nb.notebook.recorder import Recorder, replay
 from mlguard_nb.policy.values import CachePolicy
-from mlguard_nb.runtime import fingerprint
+from mlguard_nb.runtime import fingerprint, reach
 from mlguard_nb.runtime.stores.entry import Entry, NotStorable
 from mlguard_nb.telemetry import bus, events
 
@@ -115,7 +115,7 @@ class CellCache:
         for name in self.inputs:
             value = self._namespace[name]
             parts.append(name.encode())
-            if isinstance(value, (types.FunctionType, type)):
+            if isinstance(value, (types.FunctionType, type)) and reach.is_users(value.__module__):
                 parts += _of_code(value)
             else:
                 parts.append(fingerprint.of(value, name=name, watch_files=True))
@@ -131,11 +131,9 @@ class CellCache:
 
 
 def _of_code(function: Any) -> list[bytes]:
-    from mlguard_nb.runtime.reach import reach_of
-
-    reach = reach_of(function)
-    data = sorted(reach.data, key=lambda read: read.name)
-    return [reach.digest, *(fingerprint.of(read.namespace.get(read.name), name=read.name) for read in data)]
+    found = reach.reach_of(function)
+    data = sorted(found.data, key=lambda read: read.name)
+    return [found.digest, *(fingerprint.of(read.namespace.get(read.name), name=read.name) for read in data)]
 
 
 def _results(facts: CellFacts) -> frozenset[str]:

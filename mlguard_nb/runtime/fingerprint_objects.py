@@ -45,7 +45,7 @@ def feeder_for(value: Any) -> Feeder | None:
         return _attributes
     if hasattr(type(value), "__attrs_attrs__"):
         return _attrs
-    return None
+    return _function if inspect.isroutine(value) else None  # a compiled one, such as Cython's
 
 
 # Python's own.

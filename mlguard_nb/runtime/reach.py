@@ -82,8 +82,8 @@ def is_users(module: str | None) -> bool:
     if module is None or module in ("__main__", "builtins"):
         return module != "builtins"
     root = module.partition(".")[0]
-    if root in sys.stdlib_module_names or root in ("mlguard_nb", "mlguard_convert"):
-        return False
+    if root in sys.stdlib_module_names or root in ("mlguard_nb", "mlguard_convert") or root.startswith("_cython_"):
+        return False  # Cython keeps the types of compiled functions in a module that has no file
     file = getattr(sys.modules.get(module), "__file__", None)
     if file is None:
         return module in sys.modules

@@ -246,6 +246,18 @@ def test_the_cache_sees_changed_inputs_and_functions(kernel: Kernel, change: str
     assert kernel.run(cell).view["outcome"] == "ok"
 
 
+def test_a_cached_cell_may_call_what_a_library_brings(kernel: Kernel) -> None:
+    """A library's functions and classes count by name and release; its own inside is not read (that of scikit-learn
+    leads to compiled functions, which have no content)."""
+    kernel.run("from sklearn.linear_model import Ridge\nfrom sklearn.model_selection import train_test_split")
+    cell = (
+        "%%guard cache=1h\nparts = train_test_split(np.arange(8.0), random_state=0)\n"
+        "model = Ridge().fit(parts[0][:, None], parts[0])"
+    )
+    assert kernel.run(cell).traceback == ""
+    assert kernel.run(cell).view["outcome"] == "cached"
+
+
 def test_refresh_runs_once_more(kernel: Kernel) -> None:
     """refresh runs the cell although there is a result."""
     kernel.run("%%guard cache=1h\nfresh_value = 1")

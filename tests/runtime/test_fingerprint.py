@@ -26,6 +26,7 @@ from pydantic import BaseModel
 
 from mlguard_nb.errors import PolicyError
 from mlguard_nb.runtime import fingerprint
+from mlguard_nb.runtime.reach import reach_of
 
 
 class Colour(enum.Enum):
@@ -296,3 +297,14 @@ def test_an_installed_package_is_followed_from_inside_itself(tmp_path: Path) -> 
         marks.append(done.stdout.split())
     assert marks[0][0] != marks[1][0]
     assert marks[0][1] == marks[1][1]
+
+
+def test_a_compiled_function_counts_by_name() -> None:
+    """Cython keeps the type of its functions in a module without a file, which is nobody's own code all the same."""
+    sparse = pytest.importorskip("sklearn.utils.sparsefuncs_fast")
+    one, other = sparse.csc_mean_variance_axis0, sparse.csr_mean_variance_axis0
+    assert type(one).__name__ == "cython_function_or_method"
+    assert fingerprint.of(one) == fingerprint.of(one) != fingerprint.of(other)
+    made = load("def f(x): return compiled(x)")
+    made["compiled"] = one
+    assert reach_of(made["f"]).data == ()
