@@ -17,7 +17,10 @@ SOURCES := $(shell find mlguard_nb converter jupyter-config labextension -type f
 	-not -path '*/node_modules/*' -not -path 'labextension/lib/*' -not -path 'mlguard_nb/labextension/*' \
 	-not -path '*/__pycache__/*' 2>/dev/null) pyproject.toml hatch_build.py
 
-.PHONY: help demo lab test lint accept bench soak gpu-check corpus clean test-pythons test-kernels test-frameworks
+# mkdocs-material prints an advertisement of its successor otherwise.
+export NO_MKDOCS_2_WARNING := 1
+
+.PHONY: help demo lab test docs lint accept bench soak gpu-check corpus clean test-pythons test-kernels test-frameworks
 
 help:  ## what each target does
 	@grep -hE '^[a-z-]+:.*  ## ' $(MAKEFILE_LIST) | awk -F':.*  ## ' '{printf "make %-16s %s\n", $$1, $$2}'
@@ -79,6 +82,11 @@ lint: $(TEST)/.stamp  ## ruff, mypy, pyright, import contracts, tsc
 	$(TEST)/bin/lint-imports
 	$(TEST)/bin/python -m pytest -q tests/test_contracts.py
 	$(TEST)/bin/python hatch_build.py typecheck
+
+docs: $(TEST)/.stamp  ## the documentation site, in build/site (DOCS=serve: while you write)
+	@$(UV) pip install --quiet --python $(TEST)/bin/python --group docs
+	@$(TEST)/bin/mkdocs $(or $(DOCS),build) --quiet
+	@echo "build/site/index.html"
 
 accept: $(TEST)/.stamp  ## write the golden files anew (then read the diff)
 	@MLGUARD_ACCEPT=1 $(TEST)/bin/python -m pytest -q tests/converter -k golden

@@ -5,8 +5,6 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import re
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +22,7 @@ from mlguard_nb import (
 )
 from mlguard_nb.policy.describe import options_table
 from mlguard_nb.testing import chaos
+from tests.doc_pages import LANGUAGES, blocks, run_page
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
@@ -38,14 +37,27 @@ def test_the_table_of_options_is_the_one_the_parser_reads() -> None:
     assert options_table() in (DOCS / "options.md").read_text()
 
 
+@pytest.mark.kernel
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
-def test_every_python_block_of_a_page_runs_in_order(page: Path, tmp_path: Path) -> None:
+def test_every_block_of_a_page_runs_in_order(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A reader who pastes the blocks of one page one after the other gets no error."""
-    blocks = re.findall(r"^```python\n(.*?)^```", page.read_text(), flags=re.MULTILINE | re.DOTALL)
-    script = tmp_path / "page.py"
-    script.write_text("\n".join(blocks))
-    done = subprocess.run([sys.executable, str(script)], cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    monkeypatch.setenv("MLGUARD_CACHE_DIR", str(tmp_path / ".cache"))
+    assert {language for language, _ in blocks(page.read_text())} <= set(LANGUAGES)
+    assert run_page(page.read_text(), tmp_path) == ""
+
+
+def test_a_block_that_fails_is_seen(tmp_path: Path) -> None:
+    """The runner itself: an error in each kind of block, and in a later one, is what comes back."""
+    for number, (language, source) in enumerate([("python", "1 / 0"), ("ipython", "1 / 0"), ("sh", "false; true")]):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        assert run_page(f"```python\nprint()\n```\n\n```{language}\n{source}\n```\n", folder) != ""
+
+
+def test_every_page_is_in_the_site_and_the_site_has_every_page() -> None:
+    """The navigation of mkdocs.yml names each page once."""
+    named = re.findall(r"([\w/]+\.md)$", (ROOT / "mkdocs.yml").read_text(), flags=re.MULTILINE)
+    assert sorted(named) == sorted(name_of(page) for page in PAGES)
 
 
 @pytest.mark.parametrize("page", [*PAGES, ROOT / "README.md"], ids=lambda page: page.name)
