@@ -3,8 +3,9 @@
 Run by itself (`python -I -S sentinel.py PID`), with the standard library only: it must stay small, and it must go on
 when the kernel's interpreter is held by one long C call. It sleeps on its input while no guarded cell runs.
 
-Its input is lines: `arm STOP HERTZ SLACK SIGNAL STEP KIND USAGE_FILE STAT_FILE` (KIND is v1, v2 or machine; sizes in
-bytes) and `off` (`off failed` where the cell ended with an error), which it answers with `ok FIRED RAISED`.
+Its input is lines: `arm STOP HERTZ SLACK SIGNAL STEP BORN KIND USAGE_FILE STAT_FILE` (KIND is v1, v2 or machine; sizes
+in bytes; BORN is when the cell began, in clock ticks since the machine did) and `off` (`off failed` where the
+cell ended with an error), which it answers with `ok FIRED RAISED`.
 """
 
 from __future__ import annotations
@@ -72,8 +73,8 @@ class Watch:
         self.pid, self._status = pid, status
         self.stop, self.period, self._slack = int(words[0]), 1 / float(words[1]), int(words[2])
         self._signal, self._step = int(words[3]), int(words[4])
-        self._usage = Usage(words[5], words[6], words[7])
-        self._born_before = set(children(pid))
+        self._born = int(words[5])
+        self._usage = Usage(words[6], words[7], words[8])
         self.fired = self.raised = 0
         self._first = self._last = 0.0
         self._killed: set[int] = set()
@@ -127,7 +128,9 @@ class Watch:
         return f"ok {self.fired} {self.raised}\n"
 
     def _newborn(self) -> list[int]:
-        return [child for child in children(self.pid) if child not in self._born_before]
+        """Processes of the cell: those that began with it or later. (The cell may have started them before this
+        process came to read that there is a cell, so who was there at that time says nothing.)"""
+        return [child for child in children(self.pid) if born(child) >= self._born]
 
     def _kill_newborn(self) -> None:
         for child in self._newborn():
@@ -136,6 +139,20 @@ class Watch:
             except OSError:  # it ended by itself
                 continue
             self._killed.add(child)
+
+
+def ticks() -> int:
+    """Now, as the system writes the beginning of a process: in clock ticks since the machine began."""
+    return int(time.clock_gettime(time.CLOCK_BOOTTIME) * os.sysconf("SC_CLK_TCK"))
+
+
+def born(pid: int) -> int:
+    """When a process began, in clock ticks since the machine did; -1 where it is gone."""
+    try:
+        with open(f"/proc/{pid}/stat") as file:
+            return int(file.read().rpartition(")")[2].split()[19])
+    except (OSError, ValueError, IndexError):
+        return -1
 
 
 def children(pid: int) -> list[int]:
@@ -156,12 +173,19 @@ def children(pid: int) -> list[int]:
 
 
 def _holds_memory(pid: int) -> bool:
-    """Whether a process that was killed has not yet given its memory back; a zombie has."""
+    """Whether a process that was killed has not yet given its memory back.
+
+    A thread is a zombie once it has let go of the memory. (Its size in statm is 0 before that: the process no longer
+    shows its memory while the system is still at work freeing it.)
+    """
     try:
-        with open(f"/proc/{pid}/statm") as file:
-            return int(file.read().split()[0]) > 0
-    except (OSError, ValueError):
+        for thread in os.listdir(f"/proc/{pid}/task"):
+            with open(f"/proc/{pid}/task/{thread}/stat") as file:
+                if file.read().rpartition(")")[2].split()[0] not in "ZX":
+                    return True
+    except (OSError, IndexError):
         return False
+    return False
 
 
 def _write(path: str, text: str) -> None:

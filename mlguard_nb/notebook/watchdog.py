@@ -26,6 +26,7 @@ from mlguard_nb.devices.cgroup import Group
 from mlguard_nb.devices.files import KeptFile
 from mlguard_nb.devices.readings import Ram, Unknown
 from mlguard_nb.errors import MemoryPressure, MemoryStop
+from mlguard_nb.notebook.sentinel import ticks
 
 __all__ = ["Plan", "Watchdog", "Watched", "is_supported", "plan_for"]
 
@@ -135,7 +136,7 @@ class Watchdog:
         hertz = _HERTZ_NEAR if plan.stop - plan.used < plan.limit // 10 else _HERTZ
         slack = 0 if plan.overcommit else max(1 << 20, (plan.wall - plan.stop) // 2)
         step = max(1 << 20, room // 16)
-        line = f"arm {plan.stop} {hertz} {slack} {self._signal} {step} {plan.kind} {plan.usage} {plan.stat}\n"
+        line = f"arm {plan.stop} {hertz} {slack} {self._signal} {step} {ticks()} {plan.kind} {plan.usage} {plan.stat}\n"
         assert sentinel.stdin is not None
         sentinel.stdin.write(line.encode())
         self._restore = (soft, hard)

@@ -62,7 +62,7 @@ def test_it_signals_at_the_stop(
 ) -> None:
     """Usage without the reclaimable cache reaches the stop: the signal comes, and `off` tells how often."""
     usage, stat = _usage(tmp_path, 2000, 500)
-    _say(watching, f"arm 1400 100 0 {int(signal.SIGUSR1)} 1048576 v2 {usage} {stat}")
+    _say(watching, f"arm 1400 100 0 {int(signal.SIGUSR1)} 1048576 0 v2 {usage} {stat}")
 
     assert watched.stdout is not None and watched.stdout.readline() == b"hit\n"
     _say(watching, "off")
@@ -126,14 +126,22 @@ def test_the_answer_waits_for_the_memory_of_killed_children(tmp_path: Path) -> N
         "child = subprocess.Popen([sys.executable, '-c', 'import time; x = b\"x\" * (200 << 20); print(flush=True); time.sleep(60)'], stdout=-1)\n"
         "child.stdout.readline(); print(child.pid, flush=True); sys.stdin.readline()\n"
     )
+    usage, stat = _usage(tmp_path, 100, 3)
+    armed = sentinel.ticks()
     parent = subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert parent.stdout is not None
-    usage, stat = _usage(tmp_path, 100, 3)
-    watch = sentinel.Watch(parent.pid, -1, ["50", "50", "0", "0", "1", "v2", str(usage), str(stat)])
-    watch._born_before = set()
-    watch.fired = 1
     child = int(parent.stdout.readline())
+    watch = sentinel.Watch(parent.pid, -1, ["50", "50", "0", "0", "1", str(armed), "v2", str(usage), str(stat)])
+    watch.fired = 1  # the child was there before the watch was: it counts all the same, since it began after the cell
     assert sentinel._holds_memory(child)
     assert watch.finish(failed=True) == "ok 1 0\n"
     assert not sentinel._holds_memory(child)
     parent.communicate(b"\n")
+
+
+def test_what_began_before_the_cell_is_not_its_child(watched: subprocess.Popen[bytes]) -> None:
+    """The beginnings that the system writes and our own clock are one scale; a number that is nobody's has none."""
+    assert 0 < sentinel.born(watched.pid) <= sentinel.ticks()
+    watched.kill()
+    watched.wait()
+    assert sentinel.born(watched.pid) == -1
