@@ -24,6 +24,7 @@ from mlguard_nb.runtime.options import decorate, policy_from
 from mlguard_nb.runtime.single_flight import Flight, Flights, TaskFlights
 from mlguard_nb.runtime.stores.choosing import backend_of, shelf_of
 from mlguard_nb.runtime.stores.entry import Entry
+from mlguard_nb.runtime.stores.leases import Lease, is_held_here, waits
 from mlguard_nb.runtime.stores.memory import FRESH, HAND, HITS, KEPT, Held, MemoryStore, size_of
 from mlguard_nb.runtime.surroundings import Surroundings
 from mlguard_nb.runtime.wrapping import Guard, Kind, guards_of, wrap
@@ -79,8 +80,9 @@ def cache_result(given: Any = None, /, *, name: str | None = None, **options: An
     globals they read; what a closure holds counts as it was at the first call. With `watch_files` every name of an
     existing file, among arguments, globals and in the code, counts with that file's size and time of change.
 
-    Concurrent callers of one key share one computation. Hits are read-only views of arrays and copies of what else
-    can be changed (`hand_out`). Of a method each object has its own results, and is not kept alive by them.
+    Concurrent callers of one key share one computation, on Redis those of all processes too. Hits are read-only views
+    of arrays and copies of what else can be changed (`hand_out`). Of a method each object has its own results, and is
+    not kept alive by them.
     The function gets `cache_info()`, `cache_clear()`, `invalidate(*args)` and `refresh(*args)`; of a method, the
     object is the first argument of the latter two. Generator functions are a PolicyError.
     """
@@ -279,46 +281,92 @@ class CacheGuard(Guard):
             bus.emit(CacheHit(function=self.label, stale=True))
         return _handed(held)
 
-    def _fill(self, key: tuple[Any, ...], args: tuple[Any, ...], kwargs: dict[str, Any], again: bool = False) -> Held:
-        """Read the backend, else call the function, and keep the result."""
+    def _fill(self, key: tuple[Any, ...], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Held:
+        """Read the backend, else call the function, and keep the result; where it can, in one process of many."""
         epoch = self._epoch
-        found = None if again else self._found_meanwhile(key, self._read_backend(key), epoch)
-        if found is not None:
+        if (found := self._found_meanwhile(key, self._read_backend(key), epoch)) is not None:
             return found
+        lease = self._lease(key)
+        if lease is None:
+            return self._compute(key, args, kwargs)
+        try:
+            for seconds in waits():
+                is_mine, stored = lease.ask()
+                if (found := self._found_meanwhile(key, stored, epoch)) is not None:
+                    return found
+                if is_mine:
+                    break
+                clock.current().sleep(seconds)
+            with lease.held():
+                return self._compute(key, args, kwargs, lease)
+        finally:
+            lease.release()
+
+    def _compute(
+        self, key: tuple[Any, ...], args: tuple[Any, ...], kwargs: dict[str, Any], lease: Lease | None = None
+    ) -> Held:
+        epoch = self._epoch
         self._count_miss()
         before = self.shelf.find(key)
         try:
             box = [self.function(*args, **kwargs)]
         except Exception as error:
-            return self._stale_or_raise(key, before, epoch, error)
+            return self._stale_or_raise(key, before, epoch, error, lease)
         held = self._keep(key, box, epoch)
-        if self.backend is not None and epoch == self._epoch:
-            self.backend.put(self._stored_key(key), _entry(held))
+        if epoch == self._epoch:
+            self._put(key, held, lease)
         return held
 
-    async def _fill_async(
-        self, key: tuple[Any, ...], args: tuple[Any, ...], kwargs: dict[str, Any], again: bool = False
-    ) -> Held:
-        stored, epoch = None, self._epoch
-        if self.backend is not None and not again:
-            import asyncio
+    async def _fill_async(self, key: tuple[Any, ...], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Held:
+        from asyncio import to_thread
 
-            stored = await asyncio.to_thread(self._read_backend, key)
-        found = None if again else self._found_meanwhile(key, stored, epoch)
-        if found is not None:
+        epoch = self._epoch
+        stored = None if self.backend is None else await to_thread(self._read_backend, key)
+        if (found := self._found_meanwhile(key, stored, epoch)) is not None:
             return found
+        lease = self._lease(key)
+        if lease is None:
+            return await self._compute_async(key, args, kwargs)
+        try:
+            for seconds in waits():
+                is_mine, stored = await to_thread(lease.ask)
+                if (found := self._found_meanwhile(key, stored, epoch)) is not None:
+                    return found
+                if is_mine:
+                    break
+                await clock.current().sleep_async(seconds)
+            with lease.held():
+                return await self._compute_async(key, args, kwargs, lease)
+        finally:
+            await to_thread(lease.release)
+
+    async def _compute_async(
+        self, key: tuple[Any, ...], args: tuple[Any, ...], kwargs: dict[str, Any], lease: Lease | None = None
+    ) -> Held:
+        epoch = self._epoch
         self._count_miss()
         before = self.shelf.find(key)
         try:
             box = [await self.function(*args, **kwargs)]
         except Exception as error:
-            return self._stale_or_raise(key, before, epoch, error)
+            return self._stale_or_raise(key, before, epoch, error, lease)
         held = self._keep(key, box, epoch)
         if self.backend is not None and epoch == self._epoch:
-            import asyncio
+            from asyncio import to_thread
 
-            await asyncio.to_thread(self.backend.put, self._stored_key(key), _entry(held))
+            await to_thread(self._put, key, held, lease)
         return held
+
+    def _lease(self, key: tuple[Any, ...]) -> Lease | None:
+        """The right to compute `key`, which processes share; None where the backend has none, or it is here already."""
+        if self.backend is None:
+            return None
+        stored_key = self._stored_key(key)
+        return None if is_held_here(stored_key) else self.backend.lease(stored_key)
+
+    def _put(self, key: tuple[Any, ...], held: Held, lease: Lease | None) -> None:
+        if self.backend is not None and not self.backend.put(self._stored_key(key), _entry(held)) and lease is not None:
+            lease.has_failed = True
 
     def _read_backend(self, key: tuple[Any, ...]) -> Entry | None:
         return None if self.backend is None else self.backend.get(self._stored_key(key))
@@ -361,11 +409,15 @@ class CacheGuard(Guard):
             self.shelf.drop(key)
         return held
 
-    def _stale_or_raise(self, key: tuple[Any, ...], held: Held | None, epoch: int, error: Exception) -> Held:
+    def _stale_or_raise(
+        self, key: tuple[Any, ...], held: Held | None, epoch: int, error: Exception, lease: Lease | None
+    ) -> Held:
         """The last result, found before the call: a call short of memory empties the caches before it fails."""
         until = None if held is None else held[FRESH] + self.policy.stale_if_error
         if held is None or until is None or clock.current().now() >= until or epoch != self._epoch:
             raise error
+        if lease is not None:
+            lease.has_failed = True
         if self.shelf.find(key) is None:
             self.shelf.put(key, held)
         self.stale_hits += 1
@@ -377,13 +429,11 @@ class CacheGuard(Guard):
     def _refresh_behind(self, key: tuple[Any, ...], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Compute anew on a thread of its own, once a key."""
         if not self._flights.is_under_way(key):
-            self.behind.on_thread(
-                self.label, lambda: self._flights.run(key, lambda: self._fill(key, args, kwargs, again=True))
-            )
+            self.behind.on_thread(self.label, lambda: self._flights.run(key, lambda: self._fill(key, args, kwargs)))
 
     def _refresh_behind_async(self, key: tuple[Any, ...], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         self.behind.in_task(
-            self.label, lambda: self._task_flights.run(key, lambda: self._fill_async(key, args, kwargs, again=True))
+            self.label, lambda: self._task_flights.run(key, lambda: self._fill_async(key, args, kwargs))
         )
 
     # What the function offers.
@@ -418,10 +468,10 @@ class CacheGuard(Guard):
         key = self._whole_key(self.keys.of_call(args, kwargs))
         if self.kind == "coroutine":
             return self._refreshed(key, args, kwargs)
-        return _handed(self._fill(key, args, kwargs, again=True))
+        return _handed(self._compute(key, args, kwargs))
 
     async def _refreshed(self, key: tuple[Any, ...], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        return _handed(await self._fill_async(key, args, kwargs, again=True))
+        return _handed(await self._compute_async(key, args, kwargs))
 
     # What is told.
 

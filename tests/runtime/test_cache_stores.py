@@ -7,7 +7,6 @@ import datetime as dt
 import json
 import logging
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -15,7 +14,6 @@ import sys
 import textwrap
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +32,7 @@ from mlguard_nb.runtime.stores.encoding import _HEAD, _MAGIC, _NODES, _checksum,
 from mlguard_nb.telemetry import bus
 from mlguard_nb.telemetry.events import CacheFailed
 from mlguard_nb.testing import no_wait
+from tests.runtime.redis_server import Server
 
 SECRET = b"a key of the user"
 
@@ -423,62 +422,6 @@ def test_the_user_s_key_is_made_once_and_is_private(tmp_path: Path, monkeypatch:
 # A real server.
 
 
-class Server:
-    """redis-server on a port of its own, to be killed and started again."""
-
-    def __init__(self, program: str, folder: Path) -> None:
-        self.program, self.folder = program, folder
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
-        self.process: subprocess.Popen[bytes] | None = None
-        self.start()
-
-    @property
-    def url(self) -> str:
-        return f"redis://127.0.0.1:{self.port}/0"
-
-    def start(self) -> None:
-        command = [
-            self.program,
-            "--port",
-            str(self.port),
-            "--save",
-            "",
-            "--appendonly",
-            "no",
-            "--dir",
-            str(self.folder),
-        ]
-        self.process = subprocess.Popen([*command, "--bind", "127.0.0.1"], stdout=subprocess.DEVNULL)
-        give_up = time.monotonic() + 30
-        while time.monotonic() < give_up:
-            try:
-                socket.create_connection(("127.0.0.1", self.port), 1).close()
-                return
-            except OSError:
-                if self.process.poll() is not None:
-                    break
-        pytest.fail("redis-server did not start")
-
-    def kill(self) -> None:
-        if self.process is not None:
-            self.process.kill()
-            self.process.wait()
-            self.process = None
-
-
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[Server]:
-    program = shutil.which("redis-server") or shutil.which("valkey-server")
-    if program is None:
-        pytest.skip("NOT TESTED: the Redis backend needs redis-server or valkey-server, and there is none")
-    pytest.importorskip("redis", reason="NOT TESTED: the Redis backend needs the redis package")
-    running = Server(program, tmp_path)
-    yield running
-    running.kill()
-
-
 @pytest.mark.parametrize("address", ["redis://user:secret@host:port/0", "redis://host/0?bogus=1", "redis://host:99999"])
 def test_an_address_that_cannot_be_is_refused_at_decoration_without_its_password(address: str) -> None:
     with pytest.raises(PolicyError, match="backend must be an address such as") as refused:
@@ -568,9 +511,10 @@ def test_objects_that_need_pickle_stay_out_of_redis_without_a_key(
         assert [function(n) for n in range(3)] == [Thing(0), Thing(1), Thing(2)]
     assert caplog.text.count("MLGUARD_CACHE_KEY") == 1
     client = redis.Redis(port=server.port)
-    assert client.dbsize() == 0
+    assert [key for key in client.scan_iter() if not key.endswith(b":lease")] == []
     assert function.cache_info().entries == 3
     monkeypatch.setenv("MLGUARD_CACHE_KEY", "a key that the user set")
+    client.flushdb()
     cache_result(backend=server.url)(Thing_of)(1)
     assert client.dbsize() == 1
     assert cache_result(backend=server.url)(Thing_of)(1) == Thing(1)

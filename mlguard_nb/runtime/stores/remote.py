@@ -16,6 +16,24 @@ __all__ = ["RedisStore"]
 _CONNECT_SECONDS = 0.5
 _ANSWER_SECONDS = 2.0
 
+# Hold the lease unless somebody does: (whether it is held by the asker now, who holds it, the value). The value is
+# sent only when the holder is not the one that the asker saw last: it has not been computed anew before that.
+_TAKE = """
+local taken = redis.call('set', KEYS[1], ARGV[1], 'nx', 'px', ARGV[2])
+local holder = redis.call('get', KEYS[1])
+if holder == ARGV[3] then return {0, holder, false} end
+return {taken and 1 or 0, holder, redis.call('get', KEYS[2])}
+"""
+# Only who holds a lease may change it: give it another holder for so many milliseconds, or with 0 let it go.
+_HAND_ON = """
+if redis.call('get', KEYS[1]) ~= ARGV[1] then return 0 end
+if ARGV[3] == '0' then return redis.call('del', KEYS[1]) end
+redis.call('set', KEYS[1], ARGV[2], 'px', ARGV[3])
+return 1
+"""
+_FAILED = b"failed"  # stands in the place of the holder, long enough for all who wait to see it
+_FAILED_SECONDS = 1.0
+
 
 class RedisStore:
     """The server at `url` (redis://, rediss://, valkey://, unix://); connected on first use.
@@ -53,7 +71,9 @@ class RedisStore:
 
     def get(self, key: bytes) -> Entry | None:
         """The entry; None where there is none, or where it is torn or signed by somebody else."""
-        raw = self._ask("get", _name(key))
+        return self._entry(self._ask("get", _name(key)))
+
+    def _entry(self, raw: bytes | None) -> Entry | None:
         entry = None if raw is None else decode(raw, self._secret)
         return entry if entry is not None and entry.kept_until > clock.current().wall() else None
 
@@ -65,8 +85,10 @@ class RedisStore:
         self._ask("set", _name(key), raw, **expires)
 
     def drop(self, key: bytes) -> bool:
-        """Forget `key`; whether it was there."""
-        return bool(self._ask("delete", _name(key)))
+        """Forget `key`, and that somebody is computing it; whether it was there."""
+        was_there = bool(self._ask("delete", _name(key)))
+        self._ask("delete", _lease(key))
+        return was_there
 
     def clear(self, prefix: bytes) -> None:
         """Forget every key that begins with `prefix`."""
@@ -77,6 +99,26 @@ class RedisStore:
         if found:
             self._ask("delete", *found)
 
+    # Leases.
+
+    def take(self, key: bytes, token: bytes, seconds: float, seen: bytes) -> tuple[bool, bytes, Entry | None]:
+        """Hold `key` for `seconds` unless somebody does: (whether to compute now, who holds it, the entry under it)."""
+        taken, holder, raw = self._ask("eval", _TAKE, 2, _lease(key), _name(key), token, int(seconds * 1000), seen)
+        return bool(taken) or holder == _FAILED, holder, self._entry(raw)
+
+    def renew(self, key: bytes, token: bytes, seconds: float) -> None:
+        """Hold it for `seconds` from now, where `token` holds it."""
+        self._ask("eval", _HAND_ON, 1, _lease(key), token, token, int(seconds * 1000))
+
+    def release(self, key: bytes, token: bytes, failed: bool) -> None:
+        """Let it go, where `token` holds it; `failed`: all who wait compute at once, not one after the other."""
+        milliseconds = int(_FAILED_SECONDS * 1000) if failed else 0
+        self._ask("eval", _HAND_ON, 1, _lease(key), token, _FAILED, milliseconds)
+
 
 def _name(key: bytes) -> str:
     return f"mlguard:{short(key[:16])}:{short(key[16:])}"
+
+
+def _lease(key: bytes) -> str:
+    return f"{_name(key)}:lease"

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import TypeVar
+from typing import TypeVar, cast
 
 from mlguard_nb import clock
 from mlguard_nb.runtime.stores.entry import Entry, NotStorable, Store
+from mlguard_nb.runtime.stores.leases import Lease, Leasing
 
 __all__ = ["TolerantStore"]
 
@@ -33,14 +34,16 @@ class TolerantStore:
         """The entry; None also where the store is down."""
         return self._ask(lambda: self._store.get(key), None)
 
-    def put(self, key: bytes, entry: Entry) -> None:
-        """Keep the entry, where the store is up and can."""
+    def put(self, key: bytes, entry: Entry) -> bool:
+        """Keep the entry, where the store is up and can; False where it never can."""
         try:
             self._ask(lambda: self._store.put(key, entry), None)
         except NotStorable as error:
             if str(error) not in self._unstorable:
                 self._unstorable.add(str(error))
                 _log.warning("cache %s: %s. It is kept in memory only.", self._name, error)
+            return False
+        return True
 
     def drop(self, key: bytes) -> bool:
         """Forget the key; False also where the store is down."""
@@ -49,6 +52,29 @@ class TolerantStore:
     def clear(self, prefix: bytes) -> None:
         """Forget everything under the prefix, where the store is up."""
         self._ask(lambda: self._store.clear(prefix), None)
+
+    # Leases: where the store is down, or keeps none, everybody may compute.
+
+    def lease(self, key: bytes) -> Lease | None:
+        """The lease of `key`; None where the store keeps none."""
+        return Lease(self, key) if hasattr(self._store, "take") else None
+
+    def take(self, key: bytes, token: bytes, seconds: float, seen: bytes) -> tuple[bool, bytes, Entry | None]:
+        """(whether to compute now, who holds the lease, the entry)."""
+        nobody: tuple[bool, bytes, Entry | None] = (True, b"", None)
+        return self._ask(lambda: self._leasing.take(key, token, seconds, seen), nobody)
+
+    def renew(self, key: bytes, token: bytes, seconds: float) -> None:
+        """Hold the lease for `seconds` more, where the store is up."""
+        self._ask(lambda: self._leasing.renew(key, token, seconds), None)
+
+    def release(self, key: bytes, token: bytes, failed: bool) -> None:
+        """Let it go, where the store is up; else it runs out by itself."""
+        self._ask(lambda: self._leasing.release(key, token, failed), None)
+
+    @property
+    def _leasing(self) -> Leasing:
+        return cast("Leasing", self._store)
 
     def _ask(self, question: Callable[[], T], otherwise: T) -> T:
         if clock.current().now() < self._again_at:
