@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from mlguard_nb.runtime.monitoring import monitor
     from mlguard_nb.runtime.reference import Reference
     from mlguard_nb.runtime.retrying import retry
+    from mlguard_nb.runtime.sharing import SharedCircuitBreaker, SharedRetryBudget
     from mlguard_nb.runtime.validation import validate_input
 
 __all__ = [
@@ -64,6 +65,8 @@ __all__ = [
     "Reference",
     "RetryBudget",
     "RetryPolicy",
+    "SharedCircuitBreaker",
+    "SharedRetryBudget",
     "UnboundName",
     "ValidatePolicy",
     "__version__",
@@ -92,6 +95,7 @@ _HOMES = {
     "runtime.monitoring": ("monitor",),
     "runtime.reference": ("Reference",),
     "runtime.retrying": ("retry",),
+    "runtime.sharing": ("SharedCircuitBreaker", "SharedRetryBudget"),
     "runtime.validation": ("validate_input",),
 }  # fmt: skip
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}

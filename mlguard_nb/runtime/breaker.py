@@ -27,6 +27,8 @@ class CircuitBreaker:
     functions that call the same service. PolicyError for values that cannot be.
     """
 
+    asks_server = False  # whether a method may wait for a server
+
     def __init__(
         self,
         failure_rate: float = 0.5,

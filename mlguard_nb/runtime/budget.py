@@ -22,6 +22,8 @@ class RetryBudget:
     shared by several functions that call the same service. PolicyError for a capacity below the cost.
     """
 
+    asks_server = False  # whether a method may wait for a server
+
     def __init__(self, capacity: int = 500, cost: int = 5) -> None:
         if capacity < cost or cost < 1:
             raise PolicyError(

@@ -188,7 +188,7 @@ class RetryGuard(Guard):
                         del result
                         clock.sleep(decision.seconds)
                         continue
-                wait = self._decide(attempts, failed)
+                wait = self._followed(attempts.failed(failed[-1]), failed)
                 args, kwargs = self._after_oom(wait, failed, args, kwargs)
                 release(failed)
                 clock.sleep(wait.seconds)
@@ -222,7 +222,7 @@ class RetryGuard(Guard):
         with deadline.limit(self.policy.deadline, clock):
             attempts = Attempts(self.policy, name=self.label, clock=clock)
             if failed and self.policy.breaker is not None:
-                self.policy.breaker.failed()
+                await _asked(self.policy.breaker, self.policy.breaker.failed)
             while True:
                 if not failed:
                     try:
@@ -232,7 +232,7 @@ class RetryGuard(Guard):
                     else:
                         if not self._is_unsatisfying(result):
                             return self._succeeded(result, attempts)
-                        decision = attempts.unsatisfying()
+                        decision = await _asked(self._budget(), attempts.unsatisfying)
                         if isinstance(decision, GaveUp):
                             self._tell_gave_up(decision, repr(result)[:200])
                             return result
@@ -240,7 +240,8 @@ class RetryGuard(Guard):
                         del result
                         await clock.sleep_async(decision.seconds)
                         continue
-                wait = self._decide(attempts, failed)
+                decision = await _asked(self._budget(), attempts.failed, failed[-1])
+                wait = self._followed(decision, failed)
                 args, kwargs = self._after_oom(wait, failed, args, kwargs)
                 release(failed)
                 await clock.sleep_async(wait.seconds)
@@ -248,20 +249,20 @@ class RetryGuard(Guard):
     async def _once_async(self, attempts: Attempts, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         breaker = self.policy.breaker
         if breaker is not None:
-            breaker.enter()
+            await _asked(breaker, breaker.enter)
         started = attempts.clock.now()
         try:
             result = await self._timed(attempts, args, kwargs)
         except Exception:
             if breaker is not None:
-                breaker.failed()
+                await _asked(breaker, breaker.failed)
             raise
         except BaseException:
             if breaker is not None:
-                breaker.given_up()
+                await _asked(breaker, breaker.given_up)
             raise
         if breaker is not None:
-            breaker.succeeded(attempts.clock.now() - started)
+            await _asked(breaker, breaker.succeeded, attempts.clock.now() - started)
         return result
 
     async def _timed(self, attempts: Attempts, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -353,9 +354,8 @@ class RetryGuard(Guard):
             budget.give_back()
         return result
 
-    def _decide(self, attempts: Attempts, failed: list[Exception]) -> Wait:
+    def _followed(self, decision: Wait | GaveUp, failed: list[Exception]) -> Wait:
         """How long to wait; raises the user's own exception, with a note, where there is no further attempt."""
-        decision = attempts.failed(failed[-1])
         if isinstance(decision, Wait):
             self._tell(decision, _told(failed[-1]))
             return decision
@@ -417,6 +417,15 @@ class RetryGuard(Guard):
                 del error
         bound.arguments[parameter] = value // 2 if isinstance(value, Integral) else value / 2
         return bound.args, bound.kwargs
+
+
+async def _asked(shared: Any, method: Callable[..., Any], *arguments: Any) -> Any:
+    """What a method of a breaker or budget answers; of one that asks a server on a thread: a loop must not wait."""
+    if not getattr(shared, "asks_server", False):
+        return method(*arguments)
+    from asyncio import to_thread
+
+    return await to_thread(method, *arguments)
 
 
 def _told(error: BaseException) -> str:

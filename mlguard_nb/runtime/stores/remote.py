@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import math
 import os
-from typing import Any
 
 from mlguard_nb import clock
-from mlguard_nb.errors import MissingExtra, PolicyError
+from mlguard_nb.runtime.redis_client import RedisClient
 from mlguard_nb.runtime.stores.encoding import decode, encode, short
 from mlguard_nb.runtime.stores.entry import Entry
 
 __all__ = ["RedisStore"]
-
-_CONNECT_SECONDS = 0.5
-_ANSWER_SECONDS = 2.0
 
 # Hold the lease unless somebody does: (whether it is held by the asker now, who holds it, the value). The value is
 # sent only when the holder is not the one that the asker saw last: it has not been computed anew before that.
@@ -43,35 +39,13 @@ class RedisStore:
     """
 
     def __init__(self, url: str, secret: bytes | None = None) -> None:
-        try:
-            import redis
-        except ImportError as error:
-            raise MissingExtra("the Redis cache", "redis") from error
         given = os.environ.get("MLGUARD_CACHE_KEY")
         self._secret = secret or (given.encode() if given else None)
-        self._errors = redis.RedisError
-        try:
-            self._client: Any = redis.Redis.from_url(
-                url.replace("valkey://", "redis://", 1),
-                socket_connect_timeout=_CONNECT_SECONDS,
-                socket_timeout=_ANSWER_SECONDS,
-            )
-            self._client.connection_pool.make_connection()  # made, not connected: knows every word of the address
-        except (ValueError, TypeError) as error:
-            shown = f"{url.partition('://')[0]}://{url.rpartition('@')[2].rpartition('://')[2]}"  # without a password
-            raise PolicyError(
-                f'cache: backend must be an address such as "redis://host:6379/0", got "{shown}": {error}'
-            ) from None
-
-    def _ask(self, command: str, *arguments: Any, **options: Any) -> Any:
-        try:
-            return getattr(self._client, command)(*arguments, **options)
-        except self._errors as error:
-            raise ConnectionError(f"the cache's server did not answer {command}: {error}") from error
+        self._server = RedisClient(url, "cache: backend")
 
     def get(self, key: bytes) -> Entry | None:
         """The entry; None where there is none, or where it is torn or signed by somebody else."""
-        return self._entry(self._ask("get", _name(key)))
+        return self._entry(self._server.ask("get", _name(key)))
 
     def _entry(self, raw: bytes | None) -> Entry | None:
         entry = None if raw is None else decode(raw, self._secret)
@@ -82,38 +56,37 @@ class RedisStore:
         raw = b"".join(encode(entry, self._secret))
         left = entry.kept_until - clock.current().wall()
         expires = {} if math.isinf(left) else {"px": max(1, int(left * 1000))}
-        self._ask("set", _name(key), raw, **expires)
+        self._server.ask("set", _name(key), raw, **expires)
 
     def drop(self, key: bytes) -> bool:
         """Forget `key`, and that somebody is computing it; whether it was there."""
-        was_there = bool(self._ask("delete", _name(key)))
-        self._ask("delete", _lease(key))
+        was_there = bool(self._server.ask("delete", _name(key)))
+        self._server.ask("delete", _lease(key))
         return was_there
 
     def clear(self, prefix: bytes) -> None:
         """Forget every key that begins with `prefix`."""
-        try:
-            found = list(self._client.scan_iter(f"mlguard:{short(prefix[:16])}:*", count=500))
-        except self._errors as error:
-            raise ConnectionError(f"the cache's server did not answer: {error}") from error
+        found = list(self._server.keys(f"mlguard:{short(prefix[:16])}:*"))
         if found:
-            self._ask("delete", *found)
+            self._server.ask("delete", *found)
 
     # Leases.
 
     def take(self, key: bytes, token: bytes, seconds: float, seen: bytes) -> tuple[bool, bytes, Entry | None]:
         """Hold `key` for `seconds` unless somebody does: (whether to compute now, who holds it, the entry under it)."""
-        taken, holder, raw = self._ask("eval", _TAKE, 2, _lease(key), _name(key), token, int(seconds * 1000), seen)
+        taken, holder, raw = self._server.ask(
+            "eval", _TAKE, 2, _lease(key), _name(key), token, int(seconds * 1000), seen
+        )
         return bool(taken) or holder == _FAILED, holder, self._entry(raw)
 
     def renew(self, key: bytes, token: bytes, seconds: float) -> None:
         """Hold it for `seconds` from now, where `token` holds it."""
-        self._ask("eval", _HAND_ON, 1, _lease(key), token, token, int(seconds * 1000))
+        self._server.ask("eval", _HAND_ON, 1, _lease(key), token, token, int(seconds * 1000))
 
     def release(self, key: bytes, token: bytes, failed: bool) -> None:
         """Let it go, where `token` holds it; `failed`: all who wait compute at once, not one after the other."""
         milliseconds = int(_FAILED_SECONDS * 1000) if failed else 0
-        self._ask("eval", _HAND_ON, 1, _lease(key), token, _FAILED, milliseconds)
+        self._server.ask("eval", _HAND_ON, 1, _lease(key), token, _FAILED, milliseconds)
 
 
 def _name(key: bytes) -> str:
