@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.doc_pages import LANGUAGES, blocks, run_page
+
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text()
 PYTHON = re.findall(r"^```python\n(.*?)^```", README, flags=re.MULTILINE | re.DOTALL)
@@ -23,6 +25,13 @@ def test_every_python_block_runs_in_order(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("101.5\n3\n")
     assert "score rejected its input" in done.stdout
+
+
+@pytest.mark.kernel
+def test_every_block_runs_in_order(tmp_path: Path) -> None:
+    """The cells, the exports and the package of the tour are real."""
+    assert {language for language, _ in blocks(README)} <= set(LANGUAGES)
+    assert run_page(README, tmp_path) == ""
 
 
 @pytest.mark.parametrize("target", sorted(set(re.findall(r"`?make ([a-z]+)", README))))
