@@ -125,8 +125,8 @@ def test_a_server_that_restarts_under_an_open_page_is_found_again(make_lab: Any,
     expect(panel).to_contain_text(
         re.compile(r"Last sample \d+ s ago .*The connection to the server was lost"), timeout=60_000
     )
-    expect(panel).to_have_class(re.compile("is-stale"))
-    expect(page.locator(".mlguard-Status")).to_contain_text("s ago")
+    expect(panel).to_have_class(re.compile("is-stale"), timeout=60_000)
+    expect(page.locator(".mlguard-Status")).to_contain_text("s ago", timeout=60_000)
     keep(page, "panel-server-gone")
     lab.launch()
     page.add_locator_handler(page.locator(".jp-Dialog"), lambda _: page.keyboard.press("Escape"))  # JupyterLab's own

@@ -49,8 +49,11 @@ def test_an_interrupt_held_back_is_raised_at_the_end() -> None:
             os.kill(os.getpid(), signal.SIGINT)
             done.append("all of it")
 
-    with pytest.raises(KeyboardInterrupt):
-        leave()
-
-    assert done == ["all of it"]
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a suite run in the background ignores it
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            leave()
+        assert done == ["all of it"]
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, before)
