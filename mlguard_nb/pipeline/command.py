@@ -133,9 +133,10 @@ def _execute(
     from contextlib import ExitStack
 
     from mlguard_nb.pipeline.figures import figures_in
-    from mlguard_nb.telemetry import otel_environment, tracing
+    from mlguard_nb.telemetry import otel_environment, sinks, tracing
 
     otel_environment.configure(package)
+    sinks.attach_configured()
     arguments = () if params is None else (params,)
     with ExitStack() as around:
         if save is not None:

@@ -20,7 +20,7 @@ from mlguard_nb.runtime.budget import RetryBudget
 from mlguard_nb.runtime.dead_frames import clear_frames, release
 from mlguard_nb.runtime.options import decorate, policy_from
 from mlguard_nb.runtime.wrapping import Guard, Kind
-from mlguard_nb.telemetry import bus
+from mlguard_nb.telemetry import bus, tracing
 
 if TYPE_CHECKING:
     import asyncio
@@ -146,14 +146,16 @@ class RetryGuard(Guard):
         if self._budget() is not None:
             refill = "if not _mlguard_budget.is_full:\n        _mlguard_budget.give_back()"
             plain = plain.replace("else:\n", f"else:\n    {refill}\n")
+        goes_slow = "_mlguard_tracing.on"
         if self.policy.breaker is not None:
             plain = plain.replace("else:\n", f"else:\n{_COUNT_SUCCESS}")
-            plain = f"if not _mlguard_breaker.is_closed:\n    {whole}{plain}"
-        return plain
+            goes_slow += " or not _mlguard_breaker.is_closed"
+        return f"if {goes_slow}:\n    {whole}{plain}"
 
     def objects(self, kind: Kind) -> Mapping[str, Any]:
-        """The budget and the breaker, read on every call."""
-        return {"_mlguard_budget": self._budget(), "_mlguard_breaker": self.policy.breaker}
+        """The budget, the breaker, and whether spans are made, read on every call."""
+        budget, breaker = self._budget(), self.policy.breaker
+        return {"_mlguard_budget": budget, "_mlguard_breaker": breaker, "_mlguard_tracing": tracing.SWITCH}
 
     def _budget(self) -> RetryBudget | None:
         return budget_of(self.policy, self.label)
@@ -166,6 +168,7 @@ class RetryGuard(Guard):
 
     def run(self, failed: list[Exception], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """All attempts; where `failed` holds an error, the first one has been made."""
+        tracing.look()
         clock = clocks.current()
         with deadline.limit(self.policy.deadline, clock):
             attempts = Attempts(self.policy, name=self.label, clock=clock)
@@ -174,7 +177,7 @@ class RetryGuard(Guard):
             while True:
                 if not failed:
                     try:
-                        result = self._once(args, kwargs)
+                        result = self._once(attempts, args, kwargs)
                     except Exception as error:
                         failed.append(error)
                     else:
@@ -193,22 +196,29 @@ class RetryGuard(Guard):
                 release(failed)
                 clock.sleep(wait.seconds)
 
-    def _once(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def _once(self, attempts: Attempts, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         breaker = self.policy.breaker
-        if breaker is None:
-            return self.function(*args, **kwargs)
-        breaker.enter()
-        started = clocks.current().now()
+        if breaker is not None:
+            breaker.enter()
+        started = attempts.clock.now()
         try:
-            result = self.function(*args, **kwargs)
+            with self._span(attempts):
+                result = self.function(*args, **kwargs)
         except Exception:
-            breaker.failed()
+            if breaker is not None:
+                breaker.failed()
             raise
         except BaseException:
-            breaker.given_up()
+            if breaker is not None:
+                breaker.given_up()
             raise
-        breaker.succeeded(clocks.current().now() - started)
+        if breaker is not None:
+            breaker.succeeded(attempts.clock.now() - started)
         return result
+
+    def _span(self, attempts: Attempts) -> Any:
+        """A span for the attempt under way, where spans are made: the last stage of a trace."""
+        return tracing.span_if_on(f"{self.label} attempt", {"mlguard.attempt": attempts.number})
 
     # Async: the same, awaiting.
 
@@ -218,6 +228,7 @@ class RetryGuard(Guard):
 
     async def run_async(self, failed: list[Exception], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """All attempts; where `failed` holds an error, the first one has been made."""
+        tracing.look()
         clock = clocks.current()
         with deadline.limit(self.policy.deadline, clock):
             attempts = Attempts(self.policy, name=self.label, clock=clock)
@@ -252,7 +263,8 @@ class RetryGuard(Guard):
             await _asked(breaker, breaker.enter)
         started = attempts.clock.now()
         try:
-            result = await self._timed(attempts, args, kwargs)
+            with self._span(attempts):
+                result = await self._timed(attempts, args, kwargs)
         except Exception:
             if breaker is not None:
                 await _asked(breaker, breaker.failed)

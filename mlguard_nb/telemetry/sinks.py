@@ -1,6 +1,7 @@
 """Attaches the sinks that the program or its environment asks for, without importing a library that it does not use.
 
-prometheus_client: attached once the program has imported it. OpenTelemetry: once it has set a meter provider of the
+prometheus_client: attached once the program has imported it, and where PROMETHEUS_MULTIPROC_DIR names the folder from
+which another process serves the metrics. OpenTelemetry: once it has set a meter provider of the
 SDK. DogStatsD: where DD_AGENT_HOST or DD_DOGSTATSD_PORT is set, as Datadog's own libraries do. JSON lines: where
 MLGUARD_LOG names a file. `install` in each sink's module attaches it by hand, with settings.
 """
@@ -45,7 +46,7 @@ def _nothing() -> None:
 
 
 def _has_prometheus() -> bool:
-    return loaded("prometheus_client") is not None
+    return loaded("prometheus_client") is not None or bool(os.environ.get("PROMETHEUS_MULTIPROC_DIR"))
 
 
 def _prometheus() -> Remove:

@@ -32,14 +32,14 @@ def look() -> None:
     SWITCH.on = trace is not None and sdk is not None and isinstance(trace.get_tracer_provider(), sdk.TracerProvider)
 
 
-def span(name: str, attributes: Mapping[str, str]) -> Any:
+def span(name: str, attributes: Mapping[str, str | int]) -> Any:
     """A context manager: the current span of the call, which records an error that leaves it."""
     from opentelemetry import trace
 
     return trace.get_tracer("mlguard_nb").start_as_current_span(name, attributes=dict(attributes))
 
 
-def span_if_on(name: str, attributes: Mapping[str, str]) -> Any:
+def span_if_on(name: str, attributes: Mapping[str, str | int]) -> Any:
     """The same where spans are made; else a context manager that does nothing."""
     return span(name, attributes) if SWITCH.on else nullcontext()
 
@@ -70,7 +70,7 @@ def continued(carrier: Mapping[str, str]) -> Iterator[None]:
         context.detach(token)
 
 
-def begin(name: str, attributes: Mapping[str, str]) -> Any:
+def begin(name: str, attributes: Mapping[str, str | int]) -> Any:
     """A span below the current one that does not become the current one; `end` ends it."""
     from opentelemetry import trace
 

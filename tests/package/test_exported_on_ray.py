@@ -25,6 +25,7 @@ class Ran:
         self.folder = folder
         self.story = ""
         self.heard: Received
+        self.counted: Path  # where prometheus_client leaves what other processes serve
 
     def run(self, engine: str, **variables: str) -> str:
         command = [sys.executable, "-m", "messy_research", "run", "--base-dir", str(EXAMPLES), "--engine", engine]
@@ -48,7 +49,10 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Ran:
     export(EXAMPLES / "messy_research.ipynb", ran.folder / "package")
     ran.run("local")
     with receiver() as ran.heard:
-        ran.story = ran.run("ray", OTEL_EXPORTER_OTLP_ENDPOINT=ran.heard.endpoint)
+        ran.counted = ran.folder / "counted"
+        ran.counted.mkdir()
+        variables = {"PROMETHEUS_MULTIPROC_DIR": str(ran.counted)}
+        ran.story = ran.run("ray", OTEL_EXPORTER_OTLP_ENDPOINT=ran.heard.endpoint, **variables)
     return ran
 
 
@@ -71,14 +75,28 @@ def test_figures_lie_where_they_were_asked_for(ran: Ran) -> None:
 
 
 def test_one_trace_leads_from_the_run_into_the_workers(ran: Ran) -> None:
-    """run > step > monitored call, sent by different processes to a collector."""
+    """run > step > monitored call, and run > step > attempt, sent by different processes to a collector."""
     assert len({span.trace_id for span in ran.heard.spans}) == 1
     assert ran.heard.paths_to("read_data") == [["messy_research run", "read_data"]]
     step, call = ["messy_research run", "fit"], ["messy_research run", "fit", "fit"]
     assert sorted(ran.heard.paths_to("fit")) == [step, call], "the step, and the call that monitor watches inside it"
+    attempt = ["messy_research run", "read_counts", "read_counts attempt"]
+    assert ran.heard.paths_to("read_counts attempt") == [attempt]
 
 
 def test_metrics_of_the_workers_are_counted_once(ran: Ran) -> None:
     """The guards' events come back with the step; the driver tells them."""
     calls: Any = ran.heard.metrics["mlguard_calls"]
     assert [point.as_int for point in calls.sum.data_points] == [1]
+
+
+def test_prometheus_finds_the_workers_calls_in_the_driver_s_files(ran: Ran) -> None:
+    """Once: the workers hand their events over and write no metrics of ours."""
+    client = pytest.importorskip("prometheus_client")
+    from prometheus_client.multiprocess import MultiProcessCollector
+
+    registry = client.CollectorRegistry()
+    MultiProcessCollector(registry, str(ran.counted))
+    assert registry.get_sample_value("mlguard_calls_total", {"function": "fit", "outcome": "ok"}) == 1
+    ours = [path for path in ran.counted.glob("*.db") if b"mlguard_" in path.read_bytes()]
+    assert len({path.stem.rpartition("_")[2] for path in ours}) == 1, "the others are of Ray's own processes"

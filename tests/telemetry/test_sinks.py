@@ -193,6 +193,64 @@ def test_opentelemetry_spans_nest_and_record_errors() -> None:
     assert done.stdout == "inner ERROR risk True outer\n", done.stderr
 
 
+ATTEMPT_SPANS = (
+    SPANS[: SPANS.index("from mlguard_nb")]
+    + """
+from mlguard_nb import CircuitBreaker, monitor, retry
+from mlguard_nb.pipeline import step
+from mlguard_nb.telemetry import tracing
+tracing.look()
+fails = [ConnectionError("once")]
+@step
+@monitor(name="fetch")
+@retry(wait_initial=0.001, name="fetch", breaker=CircuitBreaker())
+def load(url):
+    if fails: raise fails.pop()
+    return url
+@step
+@monitor(name="fetch later")
+@retry(wait_initial=0.001, timeout=60)
+async def load_later(url):
+    return load(url)
+@retry(wait_initial=0.001)
+def rows():
+    yield 1
+load("a")
+asyncio.run(load_later("b"))
+next(rows())
+by_id = {span.context.span_id: span for span in spans.get_finished_spans()}
+for span in by_id.values():
+    path = []
+    while span:
+        path.insert(0, span.name)
+        inner, span = span, span.parent and by_id[span.parent.span_id]
+        if len(path) == 1:
+            end = inner.attributes.get("mlguard.attempt"), inner.status.status_code.name
+    print(" > ".join(path), *(end if end[0] else ()))
+"""
+)
+
+
+def test_every_attempt_has_a_span_below_its_call_and_its_step() -> None:
+    """One trace from the step to the attempt, whichever way the function is called."""
+    pytest.importorskip("opentelemetry.sdk.trace")
+    done = subprocess.run([sys.executable, "-c", ATTEMPT_SPANS], capture_output=True, text=True, check=False)
+    inner = "load_later > fetch later > fetch later attempt > load"
+    assert done.stdout.splitlines() == [
+        "load > fetch > fetch attempt 1 ERROR",
+        "load > fetch > fetch attempt 2 UNSET",
+        "load > fetch",
+        "load",
+        f"{inner} > fetch > fetch attempt 1 UNSET",
+        f"{inner} > fetch",
+        inner,
+        "load_later > fetch later > fetch later attempt 1 UNSET",
+        "load_later > fetch later",
+        "load_later",
+        "rows attempt 1 UNSET",
+    ], done.stderr
+
+
 GENERATOR_SPANS = (
     SPANS[: SPANS.index("@monitor")]
     + """
