@@ -54,6 +54,7 @@ class Account:
     seconds: float = 0.0
     events: Counter[str] = field(default_factory=Counter)
     guarded: list[tuple[str, str, str]] = field(default_factory=list)  # cell name, its line, what the view says
+    again: str = ""  # the line of the cell that was run a second time, for its cache
 
 
 def say(text: str = "") -> None:
@@ -84,6 +85,7 @@ def run_notebook(name: str, folder: Path) -> Account:
         if again is not None:
             progress(f"  {name}: a cached cell once more")
             client.execute_cell(notebook.cells[again], again)
+            account.again = first_line(notebook.cells[again]).removeprefix("%%guard").strip()
         account.events.update(evaluate(client, "", TELL))
     progress("")
     account.seconds = time.monotonic() - started
@@ -176,7 +178,7 @@ def tell(account: Account) -> None:
     say(f"  {account.name}.ipynb, {account.seconds:.1f} s")
     for name, line, sentence in account.guarded:
         say(f"    {name}: %%guard {line}")
-        say(f"      {sentence}")
+        say(f"      {'run twice; the second time: ' if line == account.again else ''}{sentence}")
 
 
 def main() -> int:
