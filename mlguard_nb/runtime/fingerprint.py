@@ -25,7 +25,8 @@ Feeder = Callable[[Any, Any], None]
 def of(
     value: Any, *, name: str = "value", watch_files: bool = False, number: Callable[[Any], int] | None = None
 ) -> bytes:
-    """16 bytes that are equal exactly where the content is. An object of a user's class counts with that class's code.
+    """16 bytes that are equal exactly where the content is. An object of a user's class counts by its attributes and
+    with that class's code.
 
     PolicyError names the part of `value` (which is called `name` in the message) that has no content to read. With
     `watch_files` every str or Path that names an existing file counts with that file's size and time of change. Where
@@ -147,21 +148,42 @@ class _Feed:
             feeder(self, value, name)
 
     def _without_content(self, value: Any, name: str) -> None:
+        """An object of a class that is written in Python: its class, the class's code and its attributes.
+
+        PolicyError where part of the object lies elsewhere, in C, unless objects are told apart by number.
+        """
+        from mlguard_nb.runtime.reach import code_of_class, is_users
+
         kind = type(value)
-        if self.number is None:
+        if self.number is not None:
+            self.tag(f"object {self.number(value)}")
+        elif kind is not object and all(is_users(base.__module__) for base in kind.__mro__[:-1]):
+            self.tag(f"object of {kind.__module__}.{kind.__qualname__}")
+        else:
             shown = f"{kind.__module__}.{kind.__qualname__}".removeprefix("builtins.")
             raise PolicyError(
                 f"cache: {name} is a {shown}, which has no content to recognise it by "
                 f"(its id would change from run to run). Next: {_NEXT}"
             )
-        from mlguard_nb.runtime.reach import code_of_class
-
-        self.tag(f"object {self.number(value)}")
-        if (code := code_of_class(kind)) and hasattr(value, "__dict__"):
+        if code := code_of_class(kind):
             self.update(code)
-            for attribute, item in vars(value).items():
+            for attribute, item in _attributes_of(value):
                 self.tag(attribute)
                 self.value(item, f"{name}.{attribute}")
+
+
+def _attributes_of(value: Any) -> list[tuple[str, Any]]:
+    """What an object holds, in its dictionary and in the slots of its classes, by name."""
+    found = dict(getattr(value, "__dict__", {}))
+    for kind in type(value).__mro__:
+        slots = vars(kind).get("__slots__", ())
+        for name in (slots,) if isinstance(slots, str) else slots:
+            private = (
+                f"_{kind.__name__.lstrip('_')}{name}" if name.startswith("__") and not name.endswith("__") else name
+            )
+            if name not in ("__dict__", "__weakref__") and hasattr(value, private):
+                found[private] = getattr(value, private)
+    return sorted(found.items())
 
 
 _NEXT = "name the arguments that count with key=, or leave it out with ignore="

@@ -308,3 +308,37 @@ def test_a_compiled_function_counts_by_name() -> None:
     made = load("def f(x): return compiled(x)")
     made["compiled"] = one
     assert reach_of(made["f"]).data == ()
+
+
+PLAIN = """
+class Base:
+    __slots__ = ("a", "__b")
+    def __init__(self, a, b): self.a, self.__b = a, b
+class Model(Base):
+    def __init__(self, a, b, c): super().__init__(a, b); self.c = c
+    def score(self, x): return x {change}
+"""
+
+
+def test_an_object_of_a_users_class_counts_by_what_it_holds() -> None:
+    """Its dictionary, its slots (those of its bases and private ones too) and the code of its class."""
+
+    def mark(*content: Any, change: str = "") -> bytes:
+        return fingerprint.of(load(PLAIN.format(change=change))["Model"](*content))
+
+    same = mark(1, [2], 3)
+    assert same == mark(1, [2], 3)
+    assert len({same, mark(9, [2], 3), mark(1, [9], 3), mark(1, [2], 9), mark(1, [2], 3, change="+ 1")}) == 5
+
+
+def test_an_object_with_something_opaque_inside_names_it() -> None:
+    model = load(PLAIN.format(change=""))["Model"](1, 2, threading.Lock())
+    with pytest.raises(PolicyError, match=r"model\.c is a _thread\.lock"):
+        fingerprint.of(model, name="model")
+
+
+def test_an_object_that_lies_partly_in_c_has_no_content() -> None:
+    """A user's subclass of an iterator of the standard library: its position is in no attribute."""
+    walk = load("import itertools\nclass Walk(itertools.count): pass")["Walk"]()
+    with pytest.raises(PolicyError, match="which has no content"):
+        fingerprint.of(walk)
