@@ -9,10 +9,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from mlguard_convert.diagnostics import Findings
+from mlguard_convert.guard_lines import GuardLines
 from mlguard_convert.magics import Action, cell_magic, is_block, line_magic, shell_action
 from mlguard_convert.reader import Cell
 from mlguard_nb.errors import DirectiveError, MissingExtra
-from mlguard_nb.policy.directive import Directive, parse
+from mlguard_nb.policy.directive import Directive
 
 __all__ = ["PlainCell", "edited", "plain_cell"]
 
@@ -82,19 +83,22 @@ class _Draft:
         )
 
 
-def plain_cell(cell: Cell, findings: Findings) -> PlainCell | None:
+def plain_cell(cell: Cell, findings: Findings, lines: GuardLines | None = None) -> PlainCell | None:
     """The cell as plain Python; None when it cannot be converted, which `findings` then says.
 
     A cell tagged raises-exception that does not parse becomes an empty one: in the notebook it did nothing either.
+    `lines` knows what the `%guard` lines of the cells before it have said, and learns those of this one.
     """
     draft = _Draft(cell, cell.source, findings)
-    directive = None
+    lines = lines or GuardLines()
+    marked = cell.source.lstrip().startswith("%%guard")
+    directive = None if marked else _directive(draft, lines)
     while match := _CELL_MAGIC.match(draft.source.lstrip("\n")):
         lead = len(draft.source) - len(draft.source.lstrip("\n"))
         body = draft.source[lead + match.end() :]
         draft.first_line += lead + 1
         if match[1] == "guard":
-            directive = _directive(draft, match[2])
+            directive = _directive(draft, lines, match[2].strip())
             draft.source = body
             continue
         block = _indented(body) if is_block(match[1]) else None
@@ -112,12 +116,17 @@ def plain_cell(cell: Cell, findings: Findings) -> PlainCell | None:
     return PlainCell(cell, draft.source, tree, directive, tuple(draft.changes), tuple(draft.needs), tuple(draft.shells))
 
 
-def _directive(draft: _Draft, text: str) -> Directive | None:
+def _directive(draft: _Draft, lines: GuardLines, text: str | None = None) -> Directive | None:
+    """What guards the cell: the line `text`, None: the one of `%guard on`."""
     try:
-        return parse(text.strip())
+        found = lines.for_unmarked(draft.source) if text is None else lines.read(text)
     except DirectiveError as error:
-        draft.refuse("guard-line", f"%%guard {text.strip()}: {error.message}", 0, error.hint)
+        draft.refuse("guard-line", f"%%guard {text}: {error.message}", 0, error.hint)
         return None
+    for number, error in lines.learn(draft.cell.source):
+        shown = draft.cell.source.split("\n")[number - 1].strip()
+        draft.refuse("guard-line", f"{shown}: {error.message}", number - draft.first_line, error.hint)
+    return found
 
 
 def _parsed(draft: _Draft) -> ast.Module | None:

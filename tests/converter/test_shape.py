@@ -82,6 +82,31 @@ def test_guards_become_decorators(tmp_path: Path) -> None:
     assert 'return given["y"]' in made["steps"]
 
 
+def test_profiles_and_the_line_for_all_cells_guard_as_in_the_notebook(tmp_path: Path) -> None:
+    """`%guard set` and `%guard on` are read from the cells: no cell has to have been run. A cell's own line wins."""
+    made = sources(
+        tmp_path,
+        "%load_ext mlguard_nb\n%guard set careful retry=5 mem=0.9",
+        "%%guard careful retry=2\na = [1]",
+        "b = [2]",
+        "%guard on retry=4",
+        "c = [3]",
+        "def last(x):\n    return x[-1]",
+        "%%guard monitor\nd = [last(c)]",
+        "%guard off\ne = [5]",
+        "f = [6]",
+    )["steps"]
+    steps = {one.name: ast.unparse(one) for one in ast.parse(made).body if isinstance(one, ast.FunctionDef)}
+    assert "@memory_guard(ram=0.9)\n@retry(attempts=2)" in steps["make_a"]
+    assert "@retry(attempts=4)" in steps["make_c"]
+    assert "@monitor" in steps["make_d"] and "@retry" not in steps["make_d"]
+    assert all("@retry" not in text for name, text in steps.items() if name not in ("make_a", "make_c"))
+    assert (
+        "@retry(attempts=4)\ndef last("
+        in sources(tmp_path, "%guard on retry=4", "def last(x):\n    return x")["functions"]
+    )
+
+
 def test_a_guarded_function_that_stays_inside_keeps_its_guard(tmp_path: Path) -> None:
     """It reads a variable and is handed on, so it cannot move; its decorator goes with it."""
     made = sources(tmp_path, "k = int('2')", "%%guard retry=2\ndef f(x):\n    return x * k", "ys = list(map(f, [1]))")
@@ -125,6 +150,8 @@ REFUSED = {
     "%%R\nx <- 1": (1, 1, "%%R"),
     "%undefined_magic 3": (1, 1, "%undefined_magic"),
     "%%guard rety=3\nx = 1": (1, 1, "rety"),
+    "%load_ext mlguard_nb\n%guard set fast rety=3": (1, 2, "rety"),
+    "x = 1\n%guard on mem=80": (1, 2, "mem"),
     "x = 'unterminated": (1, 1, "not valid Python"),
     "h = get_ipython().history_manager": (1, 1, "get_ipython"),
 }

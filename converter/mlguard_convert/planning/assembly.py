@@ -6,6 +6,7 @@ import re
 import sys
 
 from mlguard_convert.diagnostics import Findings
+from mlguard_convert.guard_lines import GuardLines
 from mlguard_convert.ipython_syntax import PlainCell, plain_cell
 from mlguard_convert.plan import Change, Plan, PlanOptions, Step
 from mlguard_convert.planning.binders import bind_known_names
@@ -73,9 +74,10 @@ def _plain_cells(notebook: Notebook, options: PlanOptions, findings: Findings) -
         order.sort(key=lambda cell: (cell.execution_count is None, cell.execution_count or 0, cell.number))
     cells: list[PlainCell] = []
     skipped: list[int] = []
+    lines = GuardLines()
     for cell in order:
         own = Findings()
-        plain = plain_cell(cell, own)
+        plain = plain_cell(cell, own, lines)
         errors = [one for one in own.all() if one.severity == "error"]
         if plain is not None and not errors:
             cells.append(plain)
