@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from mlguard_convert.dependencies import locked, requirements, untyped
 from mlguard_convert.package import Package, StepRow
 from mlguard_convert.templates.readme import cells_text
+from mlguard_convert.workloads import workload_of
 from mlguard_nb.errors import Diagnostic
 from mlguard_nb.policy.describe import phrases
 
@@ -61,7 +62,7 @@ def package_of(
         data=data,
         too_large=too_large,
         is_async=plan.is_async,
-        kubernetes=wanted.k8s,
+        kubernetes=workload_of(plan) if wanted.k8s else None,
         untyped=untyped(plan.modules),
     )
     return package, findings

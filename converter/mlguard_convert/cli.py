@@ -101,7 +101,7 @@ def _export_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--timeout", type=float, metavar="SECONDS", help="longest time of one cell under --verify")
     parser.add_argument("--force", action="store_true", help="overwrite files that were changed by hand")
     parser.add_argument("--pack-data", action="store_true", help="let data of any size travel in tests/data")
-    parser.add_argument("--k8s", action="store_true", help="add a Kubernetes job")
+    parser.add_argument("--k8s", action="store_true", help="add Kubernetes manifests: a job, and a service")
 
 
 def _options(given: argparse.Namespace) -> ExportOptions:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from mlguard_convert.dependencies import Requirement
     from mlguard_convert.plan import Change
+    from mlguard_convert.workloads import Workload
 
 __all__ = ["Package", "StepRow", "command_of"]
 
@@ -40,6 +41,7 @@ class Package:
     `recorded` is the text of the recorded values, None when the notebook was not run. `example_option` and
     `example_result` are what the README shows. `lint_ignored` maps files to the rules of ruff that the notebook's code
     in them breaks, and what ruff calls these; `untyped` are the libraries that tell a type checker nothing.
+    `kubernetes` is what it asks of a cluster, None where no manifest is wanted.
     `parts` are the packages of the single notebooks where there are several: inside this one, each with its own
     steps, changes and recorded values, while modules, requirements and data are those of all.
     """
@@ -63,7 +65,7 @@ class Package:
     lint_ignored: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     untyped: tuple[str, ...] = ()
     python: tuple[int, int] = (sys.version_info.major, sys.version_info.minor)
-    kubernetes: bool = False
+    kubernetes: Workload | None = None
     parts: tuple[Package, ...] = ()
 
     @property

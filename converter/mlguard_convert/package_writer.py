@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mlguard_convert.package import Package
-from mlguard_convert.templates import checks, project, readme
+from mlguard_convert.templates import checks, kubernetes, project, readme
 from mlguard_nb.errors import ConversionError, Diagnostic
 from mlguard_nb.version import __version__
 
@@ -51,8 +51,9 @@ def package_files(package: Package) -> dict[str, bytes]:
         texts[checks.test_path(part)] = checks.test_module(part, package)
         if part.recorded is not None:
             texts[checks.recorded_path(part)] = part.recorded
-    if package.kubernetes:
-        texts["kubernetes/job.yaml"] = project.job_manifest(package)
+    for path, text in (("job", kubernetes.jobs(package)), ("serve", kubernetes.services(package))):
+        if text:
+            texts[f"kubernetes/{path}.yaml"] = text
     files = {path: text.encode("utf-8", "backslashreplace") for path, text in texts.items()}
     folder = checks.data_folder(package)
     for path, source in package.data:

@@ -334,7 +334,7 @@ def test_a_schema_is_learned_when_the_outputs_were_cleared(
 def test_kubernetes_and_names(tally: Path) -> None:
     result = export(tally, Path("out/deep"), name="counting_rows", options=ExportOptions(k8s=True))
     assert result.folder == Path.cwd() / "out" / "deep"
-    assert "name: counting-rows" in (result.folder / "kubernetes" / "job.yaml").read_text()
+    assert 'name: "counting-rows"' in (result.folder / "kubernetes" / "job.yaml").read_text()
     assert result.run == "counting-rows run"
 
 

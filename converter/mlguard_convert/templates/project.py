@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 
 from mlguard_convert.package import Package
 
-__all__ = ["LINT_EXCEPTIONS", "dockerfile", "dockerignore", "job_manifest", "lock", "pyproject"]
+__all__ = ["LINT_EXCEPTIONS", "dockerfile", "dockerignore", "lock", "pyproject"]
 
 # Per-file, since `ruff check --select ALL` on the command line would override any other exception.
 LINT_EXCEPTIONS = {
@@ -132,13 +132,15 @@ def dockerfile(package: Package) -> str:
     """An image that runs the command; `wheels/` holds what no index has."""
     major, minor = package.python
     first = (package.parts or (package,))[0]
+    served = any(part.kubernetes and part.kubernetes.serve for part in package.parts or (package,))
+    install = "--find-links wheels '.[serve]'" if served else "--no-deps ."
     others = "".join(f"# docker run --entrypoint {one.command} runs {one.name}.\n" for one in package.parts[1:])
     return f"""FROM python:{major}.{minor}-slim
 WORKDIR /app
 COPY requirements.lock pyproject.toml README.md ./
 COPY wheels/ wheels/
 COPY src/ src/
-RUN pip install --no-cache-dir --find-links wheels -r requirements.lock && pip install --no-cache-dir --no-deps .
+RUN pip install --no-cache-dir --find-links wheels -r requirements.lock && pip install --no-cache-dir {install}
 USER nobody
 {others}ENTRYPOINT ["{first.command}"]
 CMD ["run", "--base-dir", "/data"]
@@ -148,35 +150,6 @@ CMD ["run", "--base-dir", "/data"]
 def dockerignore() -> str:
     """Everything but what the image needs."""
     return "*\n!pyproject.toml\n!README.md\n!requirements.lock\n!src\n!wheels\n"
-
-
-def job_manifest(package: Package) -> str:
-    """A Kubernetes job that runs the image once, its data on a volume."""
-    name = package.command
-    return f"""apiVersion: batch/v1
-kind: Job
-metadata:
-  name: {name}
-spec:
-  backoffLimit: 0  # the steps that may be tried again say so themselves
-  template:
-    spec:
-      restartPolicy: Never
-      containers:
-        - name: {name}
-          image: {name}:0.1.0
-          args: ["run", "--base-dir", "/data", "--json-logs"]
-          env:
-            - {{name: MLGUARD_ENV, value: production}}
-          resources:
-            requests: {{cpu: "1", memory: 2Gi}}
-            limits: {{memory: 4Gi}}
-          volumeMounts:
-            - {{name: data, mountPath: /data}}
-      volumes:
-        - name: data
-          persistentVolumeClaim: {{claimName: {name}-data}}
-"""
 
 
 def _text(value: str) -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from mlguard_convert.templates.kubernetes import name_of, services
+
 if TYPE_CHECKING:
     from mlguard_convert.package import Package, StepRow
     from mlguard_convert.plan import Change
@@ -88,6 +90,15 @@ def _tests(package: Package) -> str:
         f"`docker build -t {package.command} .` builds an image; `wheels/` takes what no index has, "
         "such as a local wheel of mlguard-nb."
     )
+    if package.kubernetes is not None:
+        claim = f"{name_of(package.command)}-data"
+        lines.append(
+            f"`kubectl apply -f kubernetes/job.yaml` runs it once, without rights, on the volume claim `{claim}`."
+        )
+        if services(package):
+            lines.append(
+                "`kubernetes/serve.yaml` serves its functions, and takes no requests while memory is short (`/ready`)."
+            )
     return "\n".join(lines) + "\n"
 
 
