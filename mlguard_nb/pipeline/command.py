@@ -6,7 +6,8 @@ import argparse
 import asyncio
 import inspect
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -142,6 +143,7 @@ def _execute(
         if save is not None:
             around.enter_context(figures_in(save / "figures"))
         around.callback(otel_environment.send)
+        around.enter_context(_measured(package))
         around.enter_context(tracing.span_if_on(f"{package} run", {}))
         extra = {"address": given.address, "requests": read_requests(package)} if given.engine == "ray" else {}
         gather = around.enter_context(engines.engine(given.engine, **extra))
@@ -151,6 +153,24 @@ def _execute(
         found = run(*arguments, **keywords)
         results: Mapping[str, Any] = asyncio.run(found) if inspect.iscoroutine(found) else found
         return gather(results or {})
+
+
+@contextmanager
+def _measured(package: str) -> Iterator[None]:
+    """Tell the sinks how the run ended, and after how long."""
+    from mlguard_nb.telemetry import bus
+    from mlguard_nb.telemetry.events import RunEnded
+
+    started, outcome = clock.current().now(), "cancelled"
+    try:
+        yield
+        outcome = "ok"
+    except Exception:
+        outcome = "error"
+        raise
+    finally:
+        seconds = clock.current().now() - started
+        bus.emit(RunEnded(function=package, outcome=outcome, duration_seconds=seconds))
 
 
 def _save(results: Mapping[str, Any], folder: Path, package: str, output: Output) -> None:

@@ -13,7 +13,7 @@ from typing import Any, Protocol, TextIO
 from mlguard_nb import clock
 from mlguard_nb.pipeline.progress import Remark, Report, StepFinished, watch
 from mlguard_nb.telemetry import bus
-from mlguard_nb.telemetry.events import CallFinished, Event, MemoryRefused, RetryScheduled
+from mlguard_nb.telemetry.events import CallFinished, Event, MemoryRefused, RetryScheduled, RunEnded, StepEnded
 from mlguard_nb.telemetry.json_sink import as_line
 
 __all__ = ["JsonOutput", "Output", "TextOutput", "chosen_output"]
@@ -142,6 +142,8 @@ class JsonOutput(_Output):
             self.write(kind, **asdict(event))
 
     def _event(self, event: Event) -> None:
+        if isinstance(event, (StepEnded, RunEnded)):
+            return  # told as step_finished and run_finished, with more facts
         if not self.quiet or (isinstance(event, CallFinished) and event.outcome != "ok"):
             self.stream.write(as_line(event) + "\n")
             self.stream.flush()

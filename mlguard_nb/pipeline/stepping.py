@@ -13,7 +13,7 @@ from mlguard_nb import clock
 from mlguard_nb.errors import PolicyError
 from mlguard_nb.pipeline import engines, figures
 from mlguard_nb.pipeline.progress import StepFinished, StepStarted, report
-from mlguard_nb.telemetry import tracing
+from mlguard_nb.telemetry import bus, tracing
 
 __all__ = ["Step", "cell_numbers", "step"]
 
@@ -125,12 +125,19 @@ def _reported(facts: Step) -> Iterator[None]:
     report(StepStarted(facts.name, facts.cells))
     started = watch.now()
     error: str | None = None
+    outcome = "ok"
     try:
         span = tracing.span_if_on(facts.name, {"mlguard.cells": ", ".join(map(str, facts.cells))})
         with span, figures.of_step(facts.name):
             yield
     except BaseException as raised:
         error = type(raised).__name__
+        outcome = "error" if isinstance(raised, Exception) else "cancelled"
         raise
     finally:
-        report(StepFinished(facts.name, facts.cells, watch.now() - started, error))
+        seconds = watch.now() - started
+        report(StepFinished(facts.name, facts.cells, seconds, error))
+        if bus.is_heard():
+            from mlguard_nb.telemetry.events import StepEnded
+
+            bus.emit(StepEnded(function=facts.name, outcome=outcome, duration_seconds=seconds))

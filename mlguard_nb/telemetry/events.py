@@ -32,6 +32,8 @@ __all__ = [
     "ResourcesMeasured",
     "RetriesExhausted",
     "RetryScheduled",
+    "RunEnded",
+    "StepEnded",
 ]
 
 
@@ -206,3 +208,19 @@ class MemoryRefused(Event):
     used_bytes: int | None = None
     limit_bytes: int | None = None
     needed_bytes: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepEnded(Event):
+    """A step of an exported package has ended; `function` is its name. `outcome` is that of CallFinished."""
+
+    outcome: str
+    duration_seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunEnded(Event):
+    """A run of an exported package has ended, with all its steps; `function` is the package."""
+
+    outcome: str
+    duration_seconds: float

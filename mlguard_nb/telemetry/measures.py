@@ -44,6 +44,10 @@ METRICS: dict[str, Metric] = {
             "mlguard_gpu_used_bytes", "gauge", ("function", "device"), "Memory in use on a device at the last call."
         ),
         Metric("mlguard_breaker_state", "gauge", ("function",), "0 closed, 1 half-open, 2 open."),
+        Metric("mlguard_steps_total", "counter", ("function", "outcome"), "Steps of a package that ended."),
+        Metric("mlguard_step_seconds", "gauge", ("function",), "Duration of the step when it ran last."),
+        Metric("mlguard_runs_total", "counter", ("function", "outcome"), "Runs of a package that ended."),
+        Metric("mlguard_run_seconds", "gauge", ("function",), "Duration of the package's last run."),
     )
 }
 
@@ -65,6 +69,10 @@ def changes(event: e.Event) -> Iterator[Change]:
     if isinstance(event, e.CallFinished):
         yield Change("mlguard_calls_total", (f, event.outcome), 1)
         yield Change("mlguard_duration_seconds", (f,), event.duration_seconds)
+    elif isinstance(event, (e.StepEnded, e.RunEnded)):
+        what = "step" if isinstance(event, e.StepEnded) else "run"
+        yield Change(f"mlguard_{what}s_total", (f, event.outcome), 1)
+        yield Change(f"mlguard_{what}_seconds", (f,), event.duration_seconds)
     elif isinstance(event, e.CallsInFlight):
         yield Change("mlguard_in_flight", (f,), event.calls)
     elif isinstance(event, e.CallsLost):

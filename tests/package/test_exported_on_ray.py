@@ -98,5 +98,8 @@ def test_prometheus_finds_the_workers_calls_in_the_driver_s_files(ran: Ran) -> N
     registry = client.CollectorRegistry()
     MultiProcessCollector(registry, str(ran.counted))
     assert registry.get_sample_value("mlguard_calls_total", {"function": "fit", "outcome": "ok"}) == 1
+    step, run = {"function": "fit", "outcome": "ok"}, {"function": "messy_research", "outcome": "ok"}
+    assert registry.get_sample_value("mlguard_steps_total", step) == 1
+    assert registry.get_sample_value("mlguard_runs_total", run) == 1
     ours = [path for path in ran.counted.glob("*.db") if b"mlguard_" in path.read_bytes()]
     assert len({path.stem.rpartition("_")[2] for path in ours}) == 1, "the others are of Ray's own processes"

@@ -12,6 +12,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from mlguard_nb.errors import CircuitOpen
 from mlguard_nb.pipeline import command_line, load_results, step, working_directory
+from mlguard_nb.telemetry import bus
+from mlguard_nb.telemetry.events import RunEnded, StepEnded
+from mlguard_nb.telemetry.measures import changes
 
 
 class Params(BaseModel):
@@ -177,3 +180,34 @@ def test_ray_that_is_not_installed_says_what_installs_it(capsys: pytest.CaptureF
         assert "mlguard-nb[ray]" in capsys.readouterr().err
     else:
         pytest.skip("ray is installed here")
+
+
+@pytest.mark.parametrize(
+    ("error", "outcome"), [(None, "ok"), (ValueError("no"), "error"), (KeyboardInterrupt(), "cancelled")]
+)
+def test_a_run_and_its_steps_are_told_to_the_sinks(
+    error: BaseException | None, outcome: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """How they ended and how long they took, for the metrics; the JSON log has its own lines for that."""
+
+    @step
+    def fit() -> None:
+        if error is not None:
+            raise error
+
+    def fails(base_dir: str | Path | None = None) -> dict[str, Any]:
+        fit()
+        return {}
+
+    heard: list[Any] = []
+    end = bus.subscribe(heard.append)
+    try:
+        command_line(fails, name="churn")(["run", "--json-logs"])
+    finally:
+        end()
+    told = [(type(event), event.function, event.outcome) for event in heard if isinstance(event, (StepEnded, RunEnded))]
+    assert told == [(StepEnded, "fit", outcome), (RunEnded, "churn", outcome)]
+    assert "step_ended" not in capsys.readouterr().err
+    assert {change.metric for event in heard for change in changes(event)} == {
+        "mlguard_steps_total", "mlguard_step_seconds", "mlguard_runs_total", "mlguard_run_seconds",
+    }  # fmt: skip
