@@ -15,7 +15,7 @@ from mlguard_nb.errors import Diagnostic
 from mlguard_nb.policy.describe import phrases
 
 if TYPE_CHECKING:
-    from mlguard_convert.plan import Plan
+    from mlguard_convert.plan import Plan, Step
     from mlguard_convert.settings import ExportOptions
     from mlguard_convert.verify import Verification
 
@@ -75,13 +75,21 @@ def step_rows(plan: Plan) -> tuple[StepRow, ...]:
             name=step.name,
             cells=step.cells,
             title=step.title,
-            guards=phrases(step.policy) if step.policy is not None else (),
+            guards=_guards(step),
             reads=step.inputs,
             gives=step.outputs,
             figures=(f"figures/{step.figures}.png",) if step.figures else (),
         )
         for step in plan.steps
     )
+
+
+def _guards(step: Step) -> tuple[str, ...]:
+    """The guards of a step; those that are about a part of it say which."""
+    whole = phrases(step.policy) if step.policy is not None else ()
+    cells = (f"cell {one.cell}: {', '.join(phrases(one.policy))}" for one in step.inner)
+    functions = (f"`{name}`: {', '.join(phrases(policy))}" for _, name, policy in step.guarded)
+    return (*whole, *cells, *functions)
 
 
 def notes(plan: Plan) -> tuple[str, ...]:

@@ -14,6 +14,7 @@ __all__ = [
     "Change",
     "Constant",
     "Function",
+    "GuardedCell",
     "Import",
     "ImportBlock",
     "Param",
@@ -130,6 +131,29 @@ class Function:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class GuardedCell:
+    """A cell with guards of its own that shares a step with other cells: a function inside the step.
+
+    `inputs` are the step's variables that it takes, `outputs` what it returns and the step assigns. `shared` are
+    variables of the step that it binds where functions beside it see them; of these a failed attempt takes the
+    `restored` ones back. `initial` get None first, because no path before has bound them; `known` have a value when
+    the cell begins. `is_async`: the cell awaits.
+    """
+
+    cell: int
+    name: str
+    policy: GuardPolicy
+    inputs: tuple[str, ...] = ()
+    outputs: tuple[str, ...] = ()
+    shared: tuple[str, ...] = ()
+    restored: tuple[str, ...] = ()
+    initial: tuple[str, ...] = ()
+    known: frozenset[str] = frozenset()
+    fallback: str | None = None
+    is_async: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
     """One step. `pieces` in order; `inputs` in the order of first reading; `outputs` what it returns.
 
@@ -137,9 +161,10 @@ class Step:
     reads and shadows; `tolerated` cells may raise; `dead` names are bound and read by nobody; `nonlocals` are
     notebook variables that functions inside it bind; `deletes` leave the namespace for good; `fallback` is the
     notebook's function of a policy with fallback=; `shares` says that it depends on state outside its arguments;
-    `guarded` are functions inside it with guards of their own; `figures` the name plt.show() saves under, None where
-    it draws nothing; `state` marks the one step of a notebook that runs code as text: its names are globals of a
-    module.
+    `guarded` are functions inside it with guards of their own, by cell and name; `inner` its cells with guards of
+    their own, where it has several cells (then it has no `policy`); `figures` the name plt.show() saves under, None
+    where it draws nothing; `state` marks the one step of a notebook that runs code as text: its names are globals of
+    a module.
     """
 
     name: str
@@ -159,7 +184,8 @@ class Step:
     tolerated: tuple[int, ...] = ()
     policy: GuardPolicy | None = None
     fallback: str | None = None
-    guarded: tuple[tuple[str, GuardPolicy], ...] = ()
+    guarded: tuple[tuple[int, str, GuardPolicy], ...] = ()
+    inner: tuple[GuardedCell, ...] = ()
     figures: str | None = None
     is_async: bool = False
     state: bool = False

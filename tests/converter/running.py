@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import ast
 import asyncio
+import contextlib
 import importlib
 import inspect
+import io
 import itertools
 import json
 import sys
@@ -17,8 +19,17 @@ from mlguard_convert.emit import emit_modules
 from mlguard_convert.plan import Plan, PlanOptions, make_plan
 from mlguard_convert.reader import read_notebook
 from mlguard_nb.dataflow import cell_facts
+from mlguard_nb.testing import no_wait
 
-__all__ = ["convert", "make_notebook", "notebook_values", "package_values", "sources", "surely_assigned"]
+__all__ = [
+    "convert",
+    "guarded_values",
+    "make_notebook",
+    "notebook_values",
+    "package_values",
+    "sources",
+    "surely_assigned",
+]
 
 _count = itertools.count()
 
@@ -71,11 +82,41 @@ def notebook_values(*cells: Any) -> dict[str, Any]:
     return namespace
 
 
+def guarded_values(*cells: Any) -> dict[str, Any]:
+    """What cells with %%guard lines leave behind in a real IPython with the extension; no wait takes time.
+
+    Raises what a cell raised, unless it is tagged raises-exception.
+    """
+    from IPython.core.interactiveshell import InteractiveShell
+
+    from mlguard_nb.notebook.extension import load, unload
+
+    shell = InteractiveShell()
+    load(shell)
+    try:
+        for cell in cells:
+            source, tags = cell if isinstance(cell, tuple) else (cell, [])
+            if source == "markdown":
+                continue
+            with no_wait(), contextlib.redirect_stdout(io.StringIO()):
+                done = shell.run_cell(source)
+            if "raises-exception" not in tags:
+                done.raise_error()
+        return dict(shell.user_ns)
+    finally:
+        unload(shell)
+        shell.history_manager.end_session()
+
+
 def package_values(folder: Path, *cells: Any, base_dir: Path | None = None, **options: Any) -> dict[str, Any]:
     """What `run()` of the converted notebook returns."""
-    path = make_notebook(folder, *cells, name=f"nb_{next(_count)}")
+    return values_of(make_notebook(folder, *cells, name=f"nb_{next(_count)}"), base_dir=base_dir, **options)
+
+
+def values_of(path: Path, base_dir: Path | None = None, **options: Any) -> dict[str, Any]:
+    """What `run()` of this notebook's package returns; a second call runs the same package again."""
     plan, modules = convert(path, **options)
-    root = folder / "package"
+    root = path.parent / "package"
     for name, text in modules.items():
         target = root / name
         target.parent.mkdir(parents=True, exist_ok=True)

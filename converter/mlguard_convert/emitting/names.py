@@ -21,6 +21,7 @@ class Introduced:
         self._plan = plan
         self._own = {(one.name, one.module, one.attribute) for one in plan.imports}
         self._taken = set(plan.names) | {step.name for step in plan.steps}
+        self._taken |= {one.name for step in plan.steps for one in step.inner}
         self.imports: dict[str, Import] = {}
 
     def name(self, wanted: str, module: str) -> str:

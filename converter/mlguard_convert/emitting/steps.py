@@ -5,12 +5,15 @@ from __future__ import annotations
 import ast
 import builtins
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import replace
 
 import libcst as cst
 
 from mlguard_convert.emitting.annotations import Types
+from mlguard_convert.emitting.guarded_cells import fallback_name, fallback_of, guarded_cell
 from mlguard_convert.emitting.names import Introduced, import_lines
+from mlguard_convert.emitting.returning import returned_at_once
 from mlguard_convert.magics import CAPTURE, SHELL
 from mlguard_convert.plan import Import, Piece, Plan, Step
 from mlguard_convert.rewriting.annotating import AnnotateFunctions
@@ -19,7 +22,7 @@ from mlguard_convert.rewriting.dead_stores import DropDeadStores
 from mlguard_convert.rewriting.definitions import AddGuards, TakeVariables
 from mlguard_convert.rewriting.namespaces import GlobalToNonlocal, ModuleNamespace
 from mlguard_convert.rewriting.notebook_calls import NameHelper, PrintDisplays, RunShell, SaveFigures
-from mlguard_convert.rewriting.statements import Body, code_of, function_of, joined, kept
+from mlguard_convert.rewriting.statements import Body, code_of, function_of, joined, kept, lines_of
 from mlguard_convert.rewriting.unread_locals import DropUnreadLocals
 from mlguard_nb.policy.render import DECORATOR_OF, decorators
 from mlguard_nb.policy.values import GuardPolicy, NameRef
@@ -66,10 +69,14 @@ class Writer:
             passes += [DropUnreadLocals(), DropUnreadLocals()]  # what only a dropped store read is unread then
         return kept(piece).rewritten(*passes)
 
-    def guards(self, policy: GuardPolicy | None) -> list[str]:
-        """The decorators of a policy, under names that the notebook does not use."""
+    def guards(self, policy: GuardPolicy | None, falls_back: str | None = None) -> list[str]:
+        """The decorators of a policy, under names that the notebook does not use. `falls_back`: the function whose
+        fallback is written beside it.
+        """
         if policy is None:
             return []
+        if falls_back is not None and policy.memory is not None:
+            policy = replace(policy, memory=replace(policy.memory, fallback=NameRef(fallback_name(falls_back))))
         found = []
         for one in decorators(policy):
             wanted = DECORATOR_OF[one.part]
@@ -125,7 +132,7 @@ def steps_module(plan: Plan, seen: Mapping[str, str] | None) -> str:
     parts = _constants(plan, writer) if constants_home(plan) == "steps" else []
     for step in plan.steps:
         if step.fallback is not None:
-            parts.append(_fallback(plan, step))
+            parts.append(fallback_of(plan, step.name, step.fallback, step.inputs, step.outputs, step.inputs))
         parts.append(_step(writer, step))
     code = "\n\n\n".join(part.strip("\n") for part in parts) + "\n"
     home = {one.name: "schemas" for one in plan.schemas}
@@ -151,19 +158,25 @@ def _step(writer: Writer, step: Step) -> str:
         body = writer.body(piece, step.figures)
         if step.dead or "except" in piece.source:
             body = body.rewritten(DropDeadStores(step.dead, _unread_handlers(piece)))
-        if step.guarded:
-            body = body.rewritten(AddGuards({name: writer.guards(policy) for name, policy in step.guarded}))
+        guarded = {name: writer.guards(policy) for cell, name, policy in step.guarded if cell == piece.cell}
+        if guarded:
+            body = body.rewritten(AddGuards(guarded))
         if step.nonlocals:
             body = body.rewritten(GlobalToNonlocal(step.nonlocals))
         if step.state:
             body = body.rewritten(ModuleNamespace())
+        inner = next((one for one in step.inner if one.cell == piece.cell), None)
+        before = Body([], [])
+        if inner is not None:
+            before, body = guarded_cell(writer, step, inner, body)
         if piece.cell in step.tolerated and step.policy is None:
             body = _tolerated(body, piece.cell, writer)
         if step.figures is not None and at and body.statements and len(step.pieces) > 1:
-            bodies.append(_line(f"{writer.introduced.name('save_figures', PIPELINE)}()"))
-        bodies.append(body)
+            bodies.append(lines_of(f"{writer.introduced.name('save_figures', PIPELINE)}()"))
+        bodies += [before, body]
     body = joined([_preamble(writer, step), *bodies, *_ending(step)])
-    return function_of(_header(writer, step), _tidy_return(body, step))
+    keeps = step.state or step.initial or step.nonlocals or step.tolerated
+    return function_of(_header(writer, step), body if keeps else returned_at_once(body, step.outputs))
 
 
 def _header(writer: Writer, step: Step) -> str:
@@ -177,12 +190,7 @@ def _header(writer: Writer, step: Step) -> str:
     if step.shares:
         arguments.append("shares=True")
     lines = [f"@{writer.introduced.name('step', PIPELINE)}({', '.join(arguments)})"]
-    policy = step.policy
-    if policy is not None and step.fallback is not None and policy.memory is not None:
-        from dataclasses import replace
-
-        policy = replace(policy, memory=replace(policy.memory, fallback=NameRef(_fallback_name(step))))
-    lines += [f"@{source}" for source in writer.guards(policy)]
+    lines += [f"@{source}" for source in writer.guards(step.policy, step.name if step.fallback else None)]
     params = []
     for name in step.inputs:
         annotation = writer.types.taken(step, name)
@@ -215,7 +223,7 @@ def _preamble(writer: Writer, step: Step) -> Body:
     if step.state:
         bound = sorted(_state_names(writer.plan, step) | set(step.outputs))
         lines = [*([f"global {', '.join(bound)}"] if bound else []), *lines]
-    return _line(*lines)
+    return lines_of(*lines)
 
 
 def _state_names(plan: Plan, step: Step) -> set[str]:
@@ -233,42 +241,7 @@ def _state_names(plan: Plan, step: Step) -> set[str]:
 
 
 def _ending(step: Step) -> list[Body]:
-    return [_line(f"return {', '.join(step.outputs)}")] if step.outputs else []
-
-
-def _tidy_return(body: Body, step: Step) -> Body:
-    """A step's last assignment of its only output is its return."""
-    if len(step.outputs) != 1 or len(body.statements) < 2 or step.state or step.initial or step.nonlocals:
-        return body
-    last = body.statements[-2]
-    if not isinstance(last, cst.SimpleStatementLine) or not isinstance(last.body[0], cst.Assign):
-        return body
-    assign = last.body[0]
-    target = assign.targets[0].target
-    if len(assign.targets) != 1 or not isinstance(target, cst.Name) or target.value != step.outputs[0]:
-        return body
-    value = assign.value
-    if not _may_fold(body.statements[:-2], step) or _is_stored_before(body, target.value, value):
-        return body
-    spaced = (
-        value.with_changes(lpar=[cst.LeftParen()], rpar=[cst.RightParen()])
-        if isinstance(value, cst.Tuple) and not value.lpar
-        else value
-    )
-    returned = last.with_changes(body=[cst.Return(spaced)])
-    return Body([*body.statements[:-2], returned], body.footer)
-
-
-def _is_stored_before(body: Body, name: str, value: cst.BaseExpression) -> bool:
-    """Whether an earlier store would lose its only reader, the return."""
-    earlier = cst.Module(body=body.statements[:-2]).code
-    stored = re.search(rf"\b{re.escape(name)}\b", earlier) is not None
-    return stored and re.search(rf"\b{re.escape(name)}\b", cst.Module([]).code_for_node(value)) is None
-
-
-def _may_fold(before: Sequence[object], step: Step) -> bool:
-    """A function inside the step may be closed over the name: then it must stay a variable."""
-    return not any(isinstance(one, (cst.FunctionDef, cst.ClassDef)) for one in before) and not step.tolerated
+    return [lines_of(f"return {', '.join(step.outputs)}")] if step.outputs else []
 
 
 def _tolerated(body: Body, cell: int, writer: Writer) -> Body:
@@ -295,35 +268,3 @@ def _unread_handlers(piece: Piece) -> set[str]:
             handlers.add(node.name)
             read |= {one.id for part in node.body for one in ast.walk(part) if isinstance(one, ast.Name)}
     return handlers - read
-
-
-def _line(*texts: str) -> Body:
-    module = cst.parse_module("".join(f"{text}\n" for text in texts))
-    return Body(list(module.body), [])
-
-
-def _fallback_name(step: Step) -> str:
-    return f"{step.name}_on_pressure"
-
-
-def _fallback(plan: Plan, step: Step) -> str:
-    """The notebook's fallback returns a mapping of names; the step's must return what the step returns."""
-    function = next(one for one in plan.functions if one.name == step.fallback)
-    tree = ast.parse(function.piece.source).body[function.piece.keep[0]]
-    assert isinstance(tree, (ast.FunctionDef, ast.AsyncFunctionDef))
-    asked = [one.arg for one in (*tree.args.posonlyargs, *tree.args.args, *tree.args.kwonlyargs)]
-    fixed = {one.name for one in plan.constants} | {one.name for one in plan.imports}
-    passed = [f"{name}={name}" for name in (*asked, *function.takes) if name in step.inputs or name in fixed]
-    call = f"{step.fallback}({', '.join(passed)})"
-    lines = [
-        f"def {_fallback_name(step)}({', '.join(step.inputs)}):",
-        f'    """What `{step.name}` gives when memory is short."""',
-    ]
-    if not step.outputs:
-        lines.append(f"    {call}")
-    else:
-        values = [
-            f'given.get("{name}", {name})' if name in step.inputs else f'given["{name}"]' for name in step.outputs
-        ]
-        lines += [f"    given = {call}", f"    return {', '.join(values)}"]
-    return "\n".join(lines) + "\n"

@@ -118,7 +118,7 @@ def _same(held: Sequence[tuple[Plan, Function]]) -> bool:
         and (one.policy is None or not (one.policy.references() or one.policy.validate))
         and _dump(one.piece) == _dump(first.piece)
         and plan.futures == held[0][0].futures
-        and not any(step.fallback == name for step in plan.steps)
+        and not any(name in (step.fallback, *(cell.fallback for cell in step.inner)) for step in plan.steps)
         for plan, one in held
     )
 

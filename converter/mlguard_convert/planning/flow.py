@@ -11,8 +11,10 @@ from mlguard_convert.plan import Piece, Step
 from mlguard_convert.planning.draft import Draft, Unit
 from mlguard_convert.planning.fragile import fragile_names
 from mlguard_convert.planning.grouping import Group, group_cells
-from mlguard_convert.planning.guarding import inner_policies, step_policy
+from mlguard_convert.planning.guarded_cells import guarded_cells
+from mlguard_convert.planning.guarding import check_all_guarded, inner_policies, names_step, step_policy
 from mlguard_convert.planning.naming import free_name, slug, step_name
+from mlguard_convert.planning.ordering import binding_order, reading_order
 from mlguard_convert.planning.prose import docstring
 from mlguard_convert.planning.purity import is_shown
 from mlguard_convert.planning.regions import cell_facts_of, find_regions
@@ -89,6 +91,7 @@ def build_steps(draft: Draft) -> tuple[list[Step], list[str]]:
         if not step.outputs and not _does_anything(group):
             continue
         steps.append(step)
+    check_all_guarded(draft, steps)
     chosen = draft.options.outputs
     constants = [
         one.name
@@ -148,7 +151,7 @@ def _step(draft: Draft, group: Group, after: _After, known: set[str], fixed: fro
     outputs |= {name for name in kept if name not in gone}
     maybe = {name for name in outputs if name not in one.definite}
     reads = one.reads | one.late_reads | maybe | one.written_globals | (one.bound & known & one.late_reads)
-    inputs = [name for name in _reading_order(group, reads) if name in known and name not in fixed]
+    inputs = [name for name in reading_order(group, reads) if name in known and name not in fixed]
     initial = {name for name in maybe if name not in inputs and name not in after.certain}
     initial |= {name for name in one.written_globals & local if name not in inputs and name not in one.definite}
     restored = sorted(
@@ -156,7 +159,7 @@ def _step(draft: Draft, group: Group, after: _After, known: set[str], fixed: fro
     )
     if "__name__" in one.uses:
         restored.append("__name__")
-    order = [name for name in _binding_order(group) if name in outputs]
+    order = [name for name in binding_order(group) if name in outputs]
     cell = group.first.cell
     directive = cell.directive
     wanted = step_name(
@@ -167,7 +170,7 @@ def _step(draft: Draft, group: Group, after: _After, known: set[str], fixed: fro
         used=used,
         cell=cell.number,
     )
-    if directive is not None and directive.policy.name:
+    if directive is not None and directive.policy.name and names_step(group):
         wanted = slug(directive.policy.name) or wanted
     used.add(wanted)
     taken = draft.names | (used - {wanted}) | fixed | set(dir(builtins)) | {"step", "steps", "run"}
@@ -194,6 +197,9 @@ def _step(draft: Draft, group: Group, after: _After, known: set[str], fixed: fro
         is_async=one.is_async,
         state=draft.is_dynamic,
     )
+    if len(group.cells) > 1:  # a guard is about its own cell
+        inner = guarded_cells(draft, group, step, used)
+        return replace(step, inner=inner, guarded=inner_policies(draft, group))
     policy, fallback = step_policy(draft, group, step)
     return replace(step, policy=policy, fallback=fallback, guarded=inner_policies(draft, group))
 
@@ -237,36 +243,3 @@ def _pieces(group: Group) -> tuple[Piece, ...]:
         places.setdefault(unit.number, []).append(unit.place)
         sources[unit.number] = unit.cell.source
     return tuple(Piece(number, sources[number], tuple(keep)) for number, keep in places.items())
-
-
-def _binding_order(group: Group) -> list[str]:
-    """The names that the group binds, in the order of the text."""
-    found: dict[str, None] = {}
-    for unit in group.units:
-        bound = unit.facts.bound
-        if len(bound) > 1:
-            places = {
-                node.id: (node.lineno, node.col_offset)
-                for node in ast.walk(unit.node)
-                if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store) and node.id in bound
-            }
-            found.update(dict.fromkeys(sorted(bound, key=lambda name: (places.get(name, (10**9, 0)), name))))
-        else:
-            found.update(dict.fromkeys(bound))
-    return list(found)
-
-
-def _reading_order(group: Group, names: frozenset[str] | set[str]) -> list[str]:
-    """`names` in the order in which the text first mentions them."""
-    found: dict[str, None] = {}
-    for unit in group.units:
-        own = names & (unit.facts.reads | unit.facts.uses | unit.facts.late_reads | unit.facts.bound)
-        if len(own - found.keys()) > 1:
-            places: dict[str, tuple[int, int]] = {}
-            for node in ast.walk(unit.node):
-                if isinstance(node, ast.Name) and node.id in own:
-                    places[node.id] = min(places.get(node.id, (10**9, 0)), (node.lineno, node.col_offset))
-            found.update(dict.fromkeys(sorted(own, key=lambda name: (places.get(name, (10**9, 0)), name))))
-        else:
-            found.update(dict.fromkeys(own))
-    return [*found, *sorted(names - found.keys())]

@@ -94,7 +94,8 @@ def scope_is_defs(unit: Unit) -> bool:
     kinds = (*_Def, ast.Import, ast.ImportFrom, ast.Pass)
     body = unit.cell.tree.body
     texts = [one for one in body if isinstance(one, ast.Expr) and isinstance(one.value, ast.Constant)]
-    return any(isinstance(one, _Def) for one in body) and all(isinstance(one, kinds) or one in texts for one in body)
+    defines = any(isinstance(one, (ast.FunctionDef, ast.AsyncFunctionDef)) for one in body)
+    return defines and all(isinstance(one, kinds) or one in texts for one in body)
 
 
 def _needs(draft: Draft, unit: Unit) -> frozenset[str]:

@@ -61,27 +61,25 @@ def _used_after(units: list[list[Unit]], position: int, name: str, first: int) -
     here = [unit for unit in units[position] if name in unit.facts.late_reads]
     if any(not unit.facts.bound for unit in here):
         return True
+    names = _callers(units, here, name)
+    return any(names & (unit.facts.uses | unit.facts.late_reads) for cell in units[first:] for unit in cell)
+
+
+def _callers(units: list[list[Unit]], here: list[Unit], name: str) -> set[str]:
+    """What the statements `here` bind, but for `name`, and whatever is built from that: each may call it."""
     names = {bound for unit in here for bound in unit.facts.bound} - {name}
     everything = [unit for cell in units for unit in cell]
     fresh = set(names)
-    while fresh:  # whoever is built from one of them may call it
-        fresh = (
-            {
-                bound
-                for unit in everything
-                if fresh & (unit.facts.late_reads | unit.facts.uses)
-                for bound in unit.facts.bound
-            }
-            - names
-            - {name}
-        )
+    while fresh:
+        built = [unit for unit in everything if fresh & (unit.facts.late_reads | unit.facts.uses)]
+        fresh = {bound for unit in built for bound in unit.facts.bound} - names - {name}
         names |= fresh
-    return any(names & (unit.facts.uses | unit.facts.late_reads) for cell in units[first:] for unit in cell)
+    return names
 
 
 def _last_use(units: list[list[Unit]], facts: list[CellFacts], position: int, name: str, later: list[int]) -> int:
     """The last cell that binds `name` anew while a function of cell `position` that reads it may still be called."""
-    names = {bound for unit in units[position] if name in unit.facts.late_reads for bound in unit.facts.bound}
+    names = _callers(units, [unit for unit in units[position] if name in unit.facts.late_reads], name)
     uses = [other for other in range(position, len(facts)) if names & (facts[other].uses | facts[other].late_reads)]
     last = max(uses, default=position)
     if not names:

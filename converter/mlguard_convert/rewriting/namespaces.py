@@ -6,7 +6,7 @@ from collections.abc import Collection
 
 import libcst as cst
 
-__all__ = ["GlobalToNonlocal", "ModuleNamespace"]
+__all__ = ["DropAnnotations", "GlobalToNonlocal", "ModuleNamespace"]
 
 
 class GlobalToNonlocal(cst.CSTTransformer):
@@ -70,3 +70,30 @@ class ModuleNamespace(cst.CSTTransformer):
         if name == "dir" and count == 0 and self._depth == 0:
             return cst.parse_expression("sorted(globals())")
         return updated_node
+
+
+class DropAnnotations(cst.CSTTransformer):
+    """`count: int = 3` becomes `count = 3`: a variable of an outer scope takes no annotation."""
+
+    def __init__(self, names: Collection[str]) -> None:
+        super().__init__()
+        self.names = names
+
+    def visit_FunctionDef(self, node: cst.FunctionDef) -> bool:
+        """Its names are its own."""
+        return False
+
+    def visit_ClassDef(self, node: cst.ClassDef) -> bool:
+        """Its names are its own."""
+        return False
+
+    def leave_AnnAssign(
+        self, original_node: cst.AnnAssign, updated_node: cst.AnnAssign
+    ) -> cst.AnnAssign | cst.Assign | cst.Pass:
+        """One without a value says nothing else."""
+        target = updated_node.target
+        if not isinstance(target, cst.Name) or target.value not in self.names:
+            return updated_node
+        if updated_node.value is None:
+            return cst.Pass()
+        return cst.Assign([cst.AssignTarget(target)], updated_node.value)

@@ -12,7 +12,7 @@ import libcst as cst
 
 from mlguard_convert.plan import Piece
 
-__all__ = ["Body", "Statement", "code_of", "function_of", "joined", "kept"]
+__all__ = ["Body", "Statement", "code_of", "function_of", "joined", "kept", "lines_of"]
 
 Statement = cst.SimpleStatementLine | cst.BaseCompoundStatement
 _MOVED = (cst.Import, cst.ImportFrom)
@@ -71,6 +71,12 @@ def joined(bodies: Iterable[Body]) -> Body:
             lines.pop(0)
         found[0] = _with_lines(found[0], lines)
     return Body(found, waiting)
+
+
+def lines_of(*texts: str) -> Body:
+    """Statements given as text."""
+    module = cst.parse_module("".join(f"{text}\n" for text in texts))
+    return Body(list(module.body), [])
 
 
 def _is_import(statement: Statement) -> bool:
