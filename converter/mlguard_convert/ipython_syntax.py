@@ -123,9 +123,9 @@ def _directive(draft: _Draft, lines: GuardLines, text: str | None = None) -> Dir
     except DirectiveError as error:
         draft.refuse("guard-line", f"%%guard {text}: {error.message}", 0, error.hint)
         return None
-    for number, error in lines.learn(draft.cell.source):
+    for number, wrong in lines.learn(draft.cell.source):
         shown = draft.cell.source.split("\n")[number - 1].strip()
-        draft.refuse("guard-line", f"{shown}: {error.message}", number - draft.first_line, error.hint)
+        draft.refuse("guard-line", f"{shown}: {wrong.message}", number - draft.first_line, wrong.hint)
     return found
 
 
