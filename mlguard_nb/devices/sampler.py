@@ -24,13 +24,15 @@ _NEAR = 0.1  # less than this share of the limit is left: sample faster
 _FASTER = 5.0
 _NO_ANSWER_SECONDS = 3.0
 _NOT_READ = Unknown("the devices have not been read yet")
+_NO_ANSWER = Unknown("the driver does not answer; if nvidia-smi hangs too, reset the GPU")
 
 
 class Sampler:
     """Reads `machine` every `period` seconds (five times as often near a limit) from a daemon thread.
 
     `latest` is always a reading, the first one taken when the sampler is made. Devices are read by a second thread,
-    so a driver that hangs cannot hide what happens to host memory; after three seconds its devices are Unknown.
+    so a driver that hangs cannot hide what happens to host memory, nor hold up who asks `devices_now`; after three
+    seconds its devices are Unknown.
     In a forked child the threads start again by themselves.
     """
 
@@ -43,9 +45,8 @@ class Sampler:
         self._stop = threading.Event()
         self._threads: tuple[threading.Thread, ...] = ()
         self._gpus: tuple[Gpu, ...] | Unknown = _NOT_READ
-        self._gpus_read = threading.Event()
         self._gpus_asked: float | None = None
-        self._watch_gpus = True
+        self._looking = _Looking()
         self._starting = threading.Lock()
         self._read_from: Machine = self._source()
         self.latest: Reading = Reading(self._wall(), self._read_from.ram(), self._gpus)
@@ -78,29 +79,39 @@ class Sampler:
         return reading
 
     def tick_gpus(self) -> tuple[Gpu, ...] | Unknown:
-        """Read the devices now; the next `tick` publishes them."""
+        """Read the devices now, however long that takes; the next `tick` publishes them."""
+        look = self._looking.begin()
         self._gpus_asked = time.monotonic()
         self._gpus = self._source().gpus()
         self._gpus_asked = None
-        self._gpus_read.set()
+        self._looking.end(look)
         return self._gpus
+
+    def devices_now(self, seconds: float = _NO_ANSWER_SECONDS) -> tuple[Gpu, ...] | Unknown:
+        """The devices by a look that begins after this call; Unknown where the driver has not answered in `seconds`.
+
+        Three seconds at most, and no time at all where the driver owes an answer for longer than that.
+        """
+        if not self.is_running:
+            return self.tick_gpus()
+        patience = min(seconds, _NO_ANSWER_SECONDS - self._silent_seconds())
+        if patience > 0 and self._looking.awaited(patience):
+            return self._gpus
+        return _NO_ANSWER
 
     def with_devices(self) -> Reading:
         """`latest`, once the devices were read for the first time: that is awaited for three seconds at most."""
         if self.latest.gpus is not _NOT_READ:
             return self.latest
-        if self.is_running:
-            self._gpus_read.wait(_NO_ANSWER_SECONDS)
-        else:
-            self.tick_gpus()
+        self.devices_now()
         return self.tick()
 
-    def _fresh_gpus(self) -> tuple[Gpu, ...] | Unknown:
+    def _silent_seconds(self) -> float:
         asked = self._gpus_asked
-        waiting = 0.0 if asked is None else time.monotonic() - asked
-        if waiting <= _NO_ANSWER_SECONDS:
-            return self._gpus
-        return Unknown(f"the driver has not answered for {waiting:.0f} s; if nvidia-smi hangs too, reset the GPU")
+        return 0.0 if asked is None else time.monotonic() - asked
+
+    def _fresh_gpus(self) -> tuple[Gpu, ...] | Unknown:
+        return self._gpus if self._silent_seconds() <= _NO_ANSWER_SECONDS else _NO_ANSWER
 
     # The threads.
 
@@ -128,6 +139,7 @@ class Sampler:
     def stop(self) -> None:
         """End both threads; `latest` stays what it was."""
         self._stop.set()
+        self._looking.wanted.set()
         _RUNNING.discard(self)
 
     @property
@@ -143,7 +155,7 @@ class Sampler:
         while not stop.is_set():
             gpus = self.tick_gpus()
             # No driver, or none of its devices: look again now and then, since one may come.
-            stop.wait(max(1.0, self.period) if isinstance(gpus, Unknown) or not gpus else self.period)
+            self._looking.pause(max(1.0, self.period) if isinstance(gpus, Unknown) or not gpus else self.period)
 
     # Who is told.
 
@@ -158,10 +170,41 @@ class Sampler:
 
     def _restart(self) -> None:
         self._starting = threading.Lock()
-        self._gpus_read = threading.Event()
+        self._looking = _Looking()
         self._threads = ()
         self._gpus_asked = None
         self.start()
+
+
+class _Looking:
+    """The turns of the thread that reads the devices, for those who wait for its next look."""
+
+    def __init__(self) -> None:
+        self.wanted = threading.Event()
+        self._turn = threading.Condition()
+        self._begun = self._ended = 0
+
+    def begin(self) -> int:
+        with self._turn:
+            self._begun += 1
+            return self._begun
+
+    def end(self, look: int) -> None:
+        with self._turn:
+            self._ended = max(self._ended, look)
+            self._turn.notify_all()
+
+    def pause(self, seconds: float) -> None:
+        """Until somebody wants the next look, `seconds` at most."""
+        self.wanted.wait(seconds)
+        self.wanted.clear()
+
+    def awaited(self, seconds: float) -> bool:
+        """Whether a look that began after this call ended within `seconds`."""
+        with self._turn:
+            next_look = self._begun + 1
+            self.wanted.set()
+            return self._turn.wait_for(lambda: self._ended >= next_look, seconds)
 
 
 def wait_after(ram: Ram, period: float) -> float:

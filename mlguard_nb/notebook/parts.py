@@ -229,7 +229,7 @@ class CellParts:
             self._run.namespace[name] = before
         self._halved = {}
         for device, need in self._promised:
-            LEDGER.release(device, need, self._session.sampler().latest)
+            LEDGER.release(device, need)
         self._promised = []
         bus.flush()
         self._unsubscribe()

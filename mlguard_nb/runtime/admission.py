@@ -13,13 +13,21 @@ __all__ = ["LEDGER", "Ledger"]
 
 
 class _Promises:
-    """What is promised on one device, and how much of it has been taken since."""
+    """What is promised on one device, and how much of it has been taken since.
 
-    def __init__(self, used: int) -> None:
-        self.total, self.baseline = 0, used
+    `baseline` is the use that growth is counted from; None until the next reading that knows it.
+    """
 
-    def outstanding(self, used: int) -> int:
-        """Promised bytes that are not yet in use. Growth since the first promise counts as taken."""
+    def __init__(self) -> None:
+        self.total = 0
+        self.baseline: int | None = None
+
+    def outstanding(self, used: int | None) -> int:
+        """Promised bytes that are not yet in use. What nobody can see being taken counts in full."""
+        if used is None:
+            return self.total
+        if self.baseline is None:
+            self.baseline = used
         return max(0, self.total - max(0, used - self.baseline))
 
 
@@ -42,16 +50,17 @@ class Ledger:
         with self._lock:
             short = check(self._outstanding(reading))
             if short is None and need:
-                promises = self._promises.setdefault(device, _Promises(_used(reading, device)))
+                promises = self._promises.setdefault(device, _Promises())
                 promises.total += need
+                promises.outstanding(_used(reading, device))  # growth is counted from here
             return short
 
     def force(self, device: str, need: int, reading: Reading) -> None:
         """Promise it whether there is room or not: the policy only warns."""
         self.promise(device, need, reading, lambda _outstanding: None)
 
-    def release(self, device: str, need: int, reading: Reading) -> None:
-        """The call is over. What the others have taken so far is not known, so they count in full again."""
+    def release(self, device: str, need: int) -> None:
+        """The call is over. What the others have taken is not known: from the next reading on they count in full."""
         if not need:
             return
         with self._lock:
@@ -59,7 +68,7 @@ class Ledger:
             if promises is None:  # a child forked during the call: the promise is its parent's
                 return
             promises.total -= need
-            promises.baseline = _used(reading, device)
+            promises.baseline = None
             if promises.total <= 0:
                 del self._promises[device]
 
@@ -72,11 +81,11 @@ class Ledger:
         self._promises = {}
 
 
-def _used(reading: Reading, device: str) -> int:
+def _used(reading: Reading, device: str) -> int | None:
     if device == "RAM":
-        return known(reading.ram.used_bytes) or 0
+        return known(reading.ram.used_bytes)
     gpus = known(reading.gpus) or ()
-    return next((known(gpu.used_bytes) or 0 for gpu in gpus if gpu.uuid == device), 0)
+    return next((known(gpu.used_bytes) for gpu in gpus if gpu.uuid == device), None)
 
 
 LEDGER = Ledger()

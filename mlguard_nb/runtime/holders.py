@@ -15,30 +15,46 @@ __all__ = ["gpu_name", "holders_of"]
 
 _MOST = 3
 _GOOD_SECONDS = 2.0
+_PATIENCE_SECONDS = 2.0
 _lock = threading.Lock()
 # By device: the machine that was asked, when, and what it said.
 _said: dict[str, tuple[devices.Machine, float, tuple[Holder, ...]]] = {}
+_looks: dict[str, threading.Thread] = {}
 
 
 def holders_of(device: str) -> tuple[Holder, ...]:
     """The processes that hold most of `device` ("RAM", or a device's name as the reading gives it), this one first.
 
     The answer may be two seconds old: a service that is short of memory refuses many calls, and must not spend its
-    time on looking at every process for each of them. While one caller looks, the others take the old answer.
+    time on looking at every process for each of them. While one caller looks, two seconds at most, the others take
+    the old answer, or none.
     """
+    before = _answer(device)
+    if before is not None and clock.SYSTEM.now() - before[0] < _GOOD_SECONDS:
+        return before[1]
+    with _lock:
+        under_way = _looks.get(device)
+        if under_way is not None and under_way.is_alive():
+            return () if before is None else before[1]
+        look = _looks[device] = threading.Thread(target=_look, args=(device,), name="mlguard-holders", daemon=True)
+        with contextlib.suppress(RuntimeError):  # the interpreter is ending, or the process may have no more threads
+            look.start()
+    if look.ident is not None:
+        look.join(_PATIENCE_SECONDS)
+    now = _answer(device)
+    return () if now is None else now[1]
+
+
+def _answer(device: str) -> tuple[float, tuple[Holder, ...]] | None:
+    """When this machine last answered, and what."""
+    said = _said.get(device)
+    return said[1:] if said is not None and said[0] is devices.current() else None
+
+
+def _look(device: str) -> None:
     machine = devices.current()
-    before = _said.get(device)
-    is_same = before is not None and before[0] is machine
-    if before is not None and is_same and clock.SYSTEM.now() - before[1] < _GOOD_SECONDS:
-        return before[2]
-    if not _lock.acquire(blocking=False):
-        return before[2] if before is not None and is_same else ()
-    try:
-        found = _of_ram() if device == "RAM" else _of_gpu(device)
-        _said[device] = machine, clock.SYSTEM.now(), found
-        return found
-    finally:
-        _lock.release()
+    found = _of_ram() if device == "RAM" else _of_gpu(device)
+    _said[device] = machine, clock.SYSTEM.now(), found
 
 
 def _of_ram() -> tuple[Holder, ...]:
@@ -92,6 +108,7 @@ def _after_fork() -> None:
     global _lock
     _lock = threading.Lock()
     _said.clear()
+    _looks.clear()
 
 
 if hasattr(os, "register_at_fork"):

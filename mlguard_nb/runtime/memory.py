@@ -7,9 +7,10 @@ import logging
 import os
 import threading
 import weakref
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, TypeVar, overload
+from functools import partial
+from typing import Any, TypeVar, cast, overload
 
 from mlguard_nb import clock, devices
 from mlguard_nb.devices.readings import Reading
@@ -29,7 +30,10 @@ __all__ = ["MemoryGuard", "admit", "memory_guard", "pressure"]
 
 _log = logging.getLogger("mlguard.memory")
 F = TypeVar("F", bound=Callable[..., Any])
+T = TypeVar("T")
 _LOOK_SECONDS = 0.1
+_DRIVER_SECONDS = 1.0
+_Steps = Generator[float | Callable[[], Any], Any, T]
 
 
 @overload
@@ -57,7 +61,8 @@ def memory_guard(given: Any = None, /, *, name: str | None = None, **options: An
     `actions` is climbed first. Then `on_pressure` decides: "stop" raises MemoryPressure, "wait" waits up to
     `wait_timeout` seconds and then stops, "warn" calls all the same, "skip" returns None (no items, of a generator).
     With `fallback` that function is called instead of stopping. A limit nobody can read lets calls through, and is
-    warned about once.
+    warned about once; so does a driver that gives no answer within `wait_timeout` (or three seconds, whichever is
+    less; one at least).
     """
     is_function = callable(given) or isinstance(given, (staticmethod, classmethod))
     policy = policy_from(MemoryPolicy, None if is_function else given, options, "memory_guard")
@@ -117,11 +122,9 @@ class Stay:
 
     def leave(self) -> None:
         """The call is over."""
-        if self._promised:
-            reading = _read(any(device != RAM for device, _need in self._promised))
-            for device, need in self._promised:
-                LEDGER.release(device, need, reading)
-            self._promised = ()
+        for device, need in self._promised:
+            LEDGER.release(device, need)
+        self._promised = ()
 
     async def answer(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
         """What the fallback returns, sync or async."""
@@ -139,12 +142,6 @@ class Stay:
         else:
             for item in result or ():
                 yield item
-
-
-def _read(with_gpus: bool) -> Reading:
-    """The machine now. The driver is asked only where a device matters: that costs a thousand times more."""
-    machine = devices.current()
-    return machine.read() if with_gpus else Reading(clock.current().wall(), machine.ram(), ())
 
 
 def _nothing(*_args: Any, **_kwargs: Any) -> None:
@@ -196,37 +193,46 @@ class MemoryGuard(Guard):
 
     def enter(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Stay:
         """Let the call in, or say what to do instead; MemoryPressure where the policy stops."""
-        need = self._need(args, kwargs)
-        short = self._admit(need)
-        if isinstance(short, Stay):
-            return short
-        if self.policy.on_pressure == "wait":
-            started = clock.current().now()
-            for seconds in self._waits(started):
-                clock.current().sleep(seconds)
-                again = self._admit(need)
-                if isinstance(again, Stay):
-                    return self._waited(short, started, again)
-                short = again
-            self._waited(short, started, None)
-        return self._refused(short, need)
+        steps, answer = self._entering(args, kwargs), None
+        while True:
+            try:
+                step = steps.send(answer)
+            except StopIteration as done:
+                return cast("Stay", done.value)
+            if callable(step):
+                answer = step()
+            else:
+                clock.current().sleep(step)
 
     async def enter_async(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Stay:
-        """The same, letting other tasks run while it waits."""
+        """The same, letting other tasks run while it waits, also for an answer of the driver or the system."""
+        import asyncio  # half of the time that `from mlguard_nb import memory_guard` would take
+
+        steps, answer = self._entering(args, kwargs), None
+        while True:
+            try:
+                step = steps.send(answer)
+            except StopIteration as done:
+                return cast("Stay", done.value)
+            if callable(step):
+                answer = await asyncio.to_thread(step)
+            else:
+                await clock.current().sleep_async(step)
+
+    def _entering(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> _Steps[Stay]:
+        """What happens at the gate: yields waits in seconds and slow questions, is sent answers, returns the stay."""
         need = self._need(args, kwargs)
-        short = self._admit(need)
-        if isinstance(short, Stay):
-            return short
-        if self.policy.on_pressure == "wait":
-            started = clock.current().now()
+        self._watch()
+        found = yield from self._admit(need)
+        if isinstance(found, MemoryPressure) and self.policy.on_pressure == "wait":
+            first, started = found, clock.current().now()
             for seconds in self._waits(started):
-                await clock.current().sleep_async(seconds)
-                again = self._admit(need)
-                if isinstance(again, Stay):
-                    return self._waited(short, started, again)
-                short = again
-            self._waited(short, started, None)
-        return self._refused(short, need)
+                yield seconds
+                found = yield from self._admit(need)
+                if isinstance(found, Stay):
+                    break
+            self._tell_wait(first, started)
+        return found if isinstance(found, Stay) else (yield from self._refused(found, need))
 
     def _need(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> int:
         need = self.policy.need
@@ -239,20 +245,31 @@ class MemoryGuard(Guard):
             raise PolicyError(f"memory: need= of {self.label} must return bytes as a whole number, got {asked!r}")
         return asked
 
-    def _admit(self, need: int) -> Stay | MemoryPressure:
+    def _admit(self, need: int) -> _Steps[Stay | MemoryPressure]:
         """Look now; where it is short climb the ladder and look again."""
-        self._watch()
-        found = self._promise(need, self._reading())
+        found = self._promise(need, (yield from self._reading()))
         if isinstance(found, Stay):
             return found
-        reclaimed = ladder(self.policy.actions, lambda: self._is_short(need), self.label)
-        return self._promise(need, self._reading()) if reclaimed else found
+        climb = partial(ladder, self.policy.actions, lambda: self._is_short(need), self.label)
+        reclaimed = (yield climb) if self._asks_devices else climb()
+        return self._promise(need, (yield from self._reading())) if reclaimed else found
 
-    def _reading(self) -> Reading:
-        return _read(self.policy.gpu is not None or self.policy.device is not None)
+    @property
+    def _asks_devices(self) -> bool:
+        return self.policy.gpu is not None or self.policy.device is not None
+
+    def _reading(self) -> _Steps[Reading]:
+        """The machine now. The driver is asked only where a device matters: that costs a thousand times more."""
+        return cast("Reading", (yield self._read)) if self._asks_devices else self._read()
+
+    def _read(self) -> Reading:
+        gpus: tuple[devices.Gpu, ...] | devices.Unknown = ()
+        if self._asks_devices:
+            gpus = devices.shared().devices_now(max(_DRIVER_SECONDS, self.policy.wait_timeout))
+        return Reading(clock.current().wall(), devices.current().ram(), gpus)
 
     def _is_short(self, need: int) -> bool:
-        reading = self._reading()
+        reading = self._read()
         return self._short(reading, need, LEDGER.outstanding(reading)) is not None
 
     def _promise(self, need: int, reading: Reading) -> Stay | MemoryPressure:
@@ -261,7 +278,7 @@ class MemoryGuard(Guard):
             short = LEDGER.promise(device, need, reading, lambda reserved: self._short(reading, need, reserved))
             if short is not None:
                 for taken, bytes_taken in promised:
-                    LEDGER.release(taken, bytes_taken, reading)
+                    LEDGER.release(taken, bytes_taken)
                 self._is_paused = True
                 return short
             promised.append((device, need))
@@ -271,7 +288,7 @@ class MemoryGuard(Guard):
 
     def _devices(self, reading: Reading) -> tuple[str, ...]:
         """Where `need` is promised: the devices the policy speaks of, else RAM."""
-        if self.policy.gpu is None and self.policy.device is None:
+        if not self._asks_devices:
             return (RAM,)
         return tuple(gpu.uuid for gpu in watched_gpus(self.policy, reading.gpus)) or (RAM,)
 
@@ -281,13 +298,7 @@ class MemoryGuard(Guard):
         while (left := until - clock.current().now()) > 0:
             yield min(left, _LOOK_SECONDS)
 
-    def _waited(self, short: MemoryPressure, started: float, stay: Stay | None) -> Stay:
-        if bus.is_heard():
-            seconds = clock.current().now() - started
-            bus.emit(MemoryWaited(function=self.label, device=short.device, wait_seconds=seconds))
-        return stay or Stay()
-
-    def _refused(self, short: MemoryPressure, need: int) -> Stay:
+    def _refused(self, short: MemoryPressure, need: int) -> _Steps[Stay]:
         policy = self.policy
         action: str = policy.on_pressure
         if action in ("stop", "wait"):
@@ -295,7 +306,7 @@ class MemoryGuard(Guard):
         self._tell(short, action)
         if action == "warn":
             _log.warning("%s runs although memory is short: %s", self.label, short)
-            reading = self._reading()
+            reading = yield from self._reading()
             promised = tuple((device, need) for device in self._devices(reading)) if need else ()
             for device, asked in promised:
                 LEDGER.force(device, asked, reading)
@@ -306,7 +317,12 @@ class MemoryGuard(Guard):
         if action == "fallback":
             assert callable(policy.fallback)
             return Stay(instead=policy.fallback)
-        raise explained(short, policy)
+        raise (yield partial(explained, short, policy))
+
+    def _tell_wait(self, short: MemoryPressure, started: float) -> None:
+        if bus.is_heard():
+            seconds = clock.current().now() - started
+            bus.emit(MemoryWaited(function=self.label, device=short.device, wait_seconds=seconds))
 
     def _tell(self, short: MemoryPressure, action: str) -> None:
         if bus.is_heard():

@@ -106,7 +106,7 @@ def _resident() -> int | None:
 
 def _on_devices() -> int | None:
     """Bytes in use on all devices; None where one of them does not say."""
-    gpus = known(devices.current().gpus())
+    gpus = known(devices.shared().devices_now())
     used = [known(gpu.used_bytes) for gpu in gpus or ()]
     return None if not used or None in used else sum(size for size in used if size is not None)
 

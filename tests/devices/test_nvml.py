@@ -152,3 +152,54 @@ print(train())
     assert told[0] == told[2] == "trained"
     assert told[1].startswith("GPU 0 (NVIDIA H100) is short: 73.6 GiB in use, stop at 67.1 GiB")
     assert "held by process 4000000 65.2 GiB" in told[1]
+
+
+HANG = "hang nvmlDeviceGetMemoryInfo\n"
+
+
+def test_a_driver_that_hangs_holds_no_call_up_for_ever(driver: Any) -> None:
+    """From the very first call on: nobody can read the device, so calls go through with one warning, or a device that
+    was named is unavailable; when the driver answers again the guard closes by its numbers."""
+    program = """
+import logging
+logging.basicConfig(format="%(message)s")
+from mlguard_nb import devices, memory_guard
+from mlguard_nb.errors import DeviceUnavailable, MemoryPressure
+watched = memory_guard(ram=None, gpu=0.1, need="1GB", wait_timeout=0, actions=())(lambda: "ran")
+named = memory_guard(ram=None, gpu=0.1, device=0, wait_timeout=0)(lambda: "ran")
+print(watched(), watched())
+try: named()
+except DeviceUnavailable as error: print(error)
+state.write_text(state.read_text().replace("hang ", "answer "))
+devices.shared().tick_gpus()
+try: watched()
+except MemoryPressure as error: print(error.device)
+"""
+    told = driver.run(TWO + HANG, "import sys; sys.stderr = sys.stdout\n" + program)
+    warned, ran, unavailable, short = told.splitlines()
+    assert (
+        warned
+        == "memory_guard cannot watch the GPUs: the driver does not answer; if nvidia-smi hangs too, reset the GPU. Calls go through."
+    )
+    assert ran == "ran ran"
+    assert "the driver does not answer" in unavailable
+    assert short == "GPU 0 (NVIDIA H100)"
+
+
+def test_a_driver_that_is_slow_does_not_hold_up_the_event_loop(driver: Any) -> None:
+    """While one task waits for the driver another one runs: here it is the one that lets the driver answer."""
+    program = """
+import asyncio
+from mlguard_nb import devices, memory_guard
+from mlguard_nb.errors import MemoryPressure
+@memory_guard(ram=None, gpu=0.1)
+async def train(): return "trained"
+async def other():
+    for _ in range(3): await asyncio.sleep(0)
+    state.write_text(state.read_text().replace("hang ", "answer "))
+async def main():
+    (trained, _) = await asyncio.gather(train(), other(), return_exceptions=True)
+    print(type(trained).__name__)
+asyncio.run(main())
+"""
+    assert driver.run(TWO + HANG, program) == "MemoryPressure"

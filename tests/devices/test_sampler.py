@@ -116,6 +116,25 @@ def test_a_driver_that_hangs_does_not_stop_memory() -> None:
     assert isinstance(sampler.latest.gpus, Unknown)
 
 
+def test_whoever_asks_a_hanging_driver_waits_so_long_and_no_longer() -> None:
+    """Its devices are Unknown, with a reason; once it answers, the numbers are of a look that began after the question."""
+    machine = Scripted()
+    machine.answers.clear()
+    sampler = Sampler(machine, period=30).start()
+    try:
+        silent = sampler.devices_now(0.01)
+        assert isinstance(silent, Unknown)
+        assert "does not answer" in silent.reason
+        machine.cards = (Gpu("GPU-1", 0, "card"),)
+        machine.answers.set()
+        assert sampler.devices_now() == machine.cards
+        machine.cards = ()
+        assert sampler.devices_now() == ()
+    finally:
+        machine.answers.set()
+        sampler.stop()
+
+
 def test_a_failing_subscriber_is_dropped_and_logged(caplog: pytest.LogCaptureFixture) -> None:
     """The others still hear every reading."""
     heard: list[Reading] = []

@@ -18,7 +18,7 @@ import pytest
 from mlguard_nb import MemoryPolicy, cache_result, devices, memory_guard
 from mlguard_nb.devices import GpuProcess, Ram, Unknown, frameworks
 from mlguard_nb.errors import DeviceUnavailable, MemoryPressure, PolicyError
-from mlguard_nb.runtime import reclaim
+from mlguard_nb.runtime import holders, reclaim
 from mlguard_nb.runtime.admission import LEDGER
 from mlguard_nb.runtime.memory import admit, pressure
 from mlguard_nb.runtime.wrapping import guards_of
@@ -172,6 +172,49 @@ def test_many_refusals_look_at_the_processes_once(monkeypatch: pytest.MonkeyPatc
     with FakeDevices(ram_used=15 * GB), pytest.raises(MemoryPressure, match="held by this process"):
         guarded()  # another machine: its own answer
     assert len(looks) == 2
+
+
+def test_an_async_refusal_looks_at_the_processes_beside_the_event_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other tasks run on: here one of them is what the look waits for."""
+    ran, waited = threading.Event(), []
+    monkeypatch.setattr(psutil, "process_iter", lambda: waited.append(ran.wait(30)) or ())
+
+    @memory_guard(ram=0.8)
+    async def guarded() -> int:
+        return 1
+
+    async def other() -> None:
+        for _ in range(3):
+            await asyncio.sleep(0)
+        ran.set()
+
+    async def main() -> Any:
+        return await asyncio.gather(guarded(), other(), return_exceptions=True)
+
+    with FakeDevices(ram_used=15 * GB):
+        refused, _ = asyncio.run(main())
+    assert isinstance(refused, MemoryPressure)
+    assert waited == [True]
+
+
+def test_a_look_at_the_processes_that_takes_too_long_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The refusal comes without who holds the memory; the look goes on, once, and the next refusal has its answer."""
+    looks: list[int] = []
+    done = threading.Event()
+    listed = psutil.process_iter
+    monkeypatch.setattr(holders, "_PATIENCE_SECONDS", 0.01)
+    monkeypatch.setattr(psutil, "process_iter", lambda: looks.append(1) or (done.wait(30) and listed()))
+    guarded = memory_guard(ram=0.8)(lambda: 1)
+    with FakeDevices(ram_used=15 * GB):
+        for _ in range(3):
+            with pytest.raises(MemoryPressure) as refused:
+                guarded()
+            assert refused.value.holders == ()
+        done.set()
+        holders._looks["RAM"].join(30)
+        with pytest.raises(MemoryPressure, match="held by this process"):
+            guarded()
+    assert len(looks) == 1
 
 
 def test_it_notices_memory_that_filled_up_between_two_calls(machine: FakeDevices) -> None:
