@@ -150,7 +150,7 @@ class MemoryPressure(GuardError, MemoryError):
 
     def __str__(self) -> str:
         def gib(count: int) -> str:
-            return f"{count / 2**30:.1f} GiB"
+            return f"{count / 2**30:,.1f} GiB"
 
         facts = []
         if self.used is not None and self.limit is not None:

@@ -61,8 +61,8 @@ def format_bytes(count: int) -> str:
 
 
 def format_gib(count: float) -> str:
-    """`count` bytes for the screen: "12.8 GiB"."""
-    return f"{count / 2**30:.1f} GiB"
+    """`count` bytes for the screen: "12.8 GiB", "74,752.0 GiB"."""
+    return f"{count / 2**30:,.1f} GiB"
 
 
 def parse_limit(text: str) -> float | int:

@@ -7,7 +7,8 @@ cache that the kernel drops by itself (inactive_file), as the kubelet counts it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -15,7 +16,7 @@ from mlguard_nb import clock
 from mlguard_nb.devices.files import KeptFile
 from mlguard_nb.devices.readings import Ceiling, Unknown
 
-__all__ = ["Group", "Level", "groups_above", "working_set"]
+__all__ = ["Group", "Level", "groups_above", "in_container", "working_set"]
 
 # Version 1 has no word for "no limit": it shows LONG_MAX cut down to whole pages. No machine has an exbibyte.
 _NO_LIMIT = 1 << 60
@@ -81,6 +82,12 @@ class Group:
             # The parents' limits, told here even where a container may not look at its parents.
             found.append(_statistic(stat, b"hierarchical_memory_limit") or -1)
         return min((limit for limit in found if 0 <= limit < _NO_LIMIT), default=None)
+
+
+def in_container(root: Path = Path("/"), environment: Mapping[str, str] = os.environ) -> bool:
+    """Whether this process runs inside a container, as Docker, Podman, systemd-nspawn and Kubernetes mark theirs."""
+    marked = any((root / name).exists() for name in (".dockerenv", "run/.containerenv", "run/systemd/container"))
+    return marked or "container" in environment or "KUBERNETES_SERVICE_HOST" in environment
 
 
 def working_set(usage: int, file_cache: int) -> int:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mlguard_nb.devices.readings import Gpu, Unknown
 
-__all__ = ["allocated_bytes", "empty_caches", "is_out_of_memory", "visible_devices"]
+__all__ = ["allocated_bytes", "asked_bytes", "empty_caches", "is_out_of_memory", "visible_devices"]
 
 # Class names, since importing a framework to compare classes would cost seconds and gigabytes.
 _CLASSES = {
@@ -18,6 +19,9 @@ _CLASSES = {
     ("tensorflow", "ResourceExhaustedError"),
     ("rmm", "RMMError"),
 }
+_ASKED = re.compile(
+    r"(?:allocat\w*|memory:)\D{0,40}?(?P<number>\d[\d,]*(?:\.\d+)?) ?(?P<unit>bytes|[KMGTPE]iB)", re.IGNORECASE
+)
 _WORDS = (
     "out of memory",  # torch RuntimeError, numba CudaAPIError, cudaErrorMemoryAllocation
     "cuda_error_out_of_memory",
@@ -52,6 +56,19 @@ def is_out_of_memory(error: BaseException) -> bool:
             "out of memory" in text and any(mark in text for mark in ("cuda", "hip", "gpu", "mps", "xpu", "allocat"))
         )
     return any(word in text for word in _WORDS)
+
+
+def asked_bytes(error: BaseException) -> int | None:
+    """The bytes that the allocation behind `error` asked for, as NumPy, torch, CuPy and TensorFlow say it; else None.
+
+    A size that is written with a unit is as exact as it is written.
+    """
+    match = _ASKED.search(str(error))
+    if match is None:
+        return None
+    number = float(match["number"].replace(",", ""))
+    power = "BKMGTPE".index(match["unit"][0].upper())
+    return round(number * (1 << (10 * power)))
 
 
 def empty_caches() -> tuple[str, ...]:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
 from mlguard_nb import clock
+from mlguard_nb.devices.cgroup import in_container
 from mlguard_nb.devices.readings import Gpu, GpuProcess, Unknown
 
 __all__ = ["Driver"]
@@ -27,8 +28,7 @@ _GPU_IS_LOST, _RESET_REQUIRED, _VERSION_MISMATCH = 15, 16, 18
 _SESSION_OVER = frozenset({_UNINITIALIZED, _DRIVER_NOT_LOADED, _GPU_IS_LOST, _RESET_REQUIRED, _VERSION_MISMATCH})
 
 _REASONS = {
-    _LIBRARY_NOT_FOUND: "no NVIDIA driver here (libnvidia-ml was not found); install it, "
-    "or start the container with --gpus all",
+    _LIBRARY_NOT_FOUND: "no NVIDIA driver here (libnvidia-ml was not found); {install}",
     _DRIVER_NOT_LOADED: "the NVIDIA driver is installed but not loaded; run nvidia-smi as an administrator "
     "to load it, or reboot",
     _NO_PERMISSION: "the driver refuses {what} to this user; ask the administrator for access to /dev/nvidia*",
@@ -236,4 +236,9 @@ def _text(value: str | bytes) -> str:
 def _why(error: Any, what: str) -> Unknown:
     """A driver's error as a sentence with a next step; `what` is what was asked for."""
     known = _REASONS.get(error.value)
-    return Unknown(known.format(what=what) if known else f"the driver answered {str(error)!r} when asked for {what}")
+    install = "install it on the host and start the container with --gpus all" if in_container() else "install it"
+    return Unknown(
+        known.format(what=what, install=install)
+        if known
+        else f"the driver answered {str(error)!r} when asked for {what}"
+    )

@@ -14,8 +14,19 @@ from mlguard_nb.errors import MemoryPressure, PolicyError
 from mlguard_nb.notebook.facts import DeviceFacts
 from mlguard_nb.notebook.holders import who_holds
 from mlguard_nb.policy.values import MemoryPolicy
+from mlguard_nb.units import format_gib
 
-__all__ = ["fall_back", "halved", "is_needed_on", "ledger_key", "pressure", "reclaim", "trim"]
+__all__ = [
+    "fall_back",
+    "halved",
+    "is_hopeless",
+    "is_needed_on",
+    "ledger_key",
+    "never_fits",
+    "pressure",
+    "reclaim",
+    "trim",
+]
 
 
 def pressure(
@@ -41,13 +52,24 @@ def pressure(
             step = f"shut down {others[0].name}, then run again"
         elif device.own is not None and device.own < device.used / 2:
             step = "wait for the other processes (at=wait), or raise the stop"
-        if need > device.stop and is_needed_on(policy, device):
-            step = f"ask for less (need=): this can never fit below the stop of {device.stop / 2**30:.1f} GiB"
+        if need >= device.stop and is_needed_on(policy, device):
+            step = never_fits(need, device.stop)
         return MemoryPressure(
             device.label, needed=asked or None, free=max(0, device.limit - device.used), limit=device.stop,
             holders=holders, used=device.used, next_step=step,
         )  # fmt: skip
     return None
+
+
+def never_fits(asked: int, stop: int) -> str:
+    """The next step where `asked` bytes are more than the `stop`, whoever else lets go of memory."""
+    return f"ask for less: asked for {format_gib(asked)}; it can never fit below the stop of {format_gib(stop)}"
+
+
+def is_hopeless(policy: MemoryPolicy, pressure: MemoryPressure) -> bool:
+    """Whether waiting is in vain: what the policy needs is more than the stop."""
+    need, stop = policy.need, pressure.limit
+    return pressure.needed is not None and isinstance(need, int) and stop is not None and need >= stop
 
 
 def is_needed_on(policy: MemoryPolicy, device: DeviceFacts) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from types import CodeType
 from typing import TYPE_CHECKING, Any
 
-from mlguard_nb.devices.frameworks import is_out_of_memory
+from mlguard_nb.devices.frameworks import asked_bytes, is_out_of_memory
 from mlguard_nb.devices.readings import known
 from mlguard_nb.errors import Holder, MemoryPressure, MemoryStop, PolicyError, add_note
 from mlguard_nb.notebook import cell_memory, device_shares
@@ -163,10 +163,13 @@ class CellParts:
         full = max(shares, key=lambda share: share.used_bytes)
         device = next(one for one in self._run.meter.devices() if one.key == full.uuid)
         self._holders = who_holds(device)
+        asked, stop = asked_bytes(error), device.stop
+        step = "use smaller batches (oom=halve:NAME), or raise gpu="
+        if asked is not None and stop is not None and asked >= stop:
+            step = cell_memory.never_fits(asked, stop)
         told = MemoryPressure(
-            device.label, limit=device.stop, holders=self._holders, used=device.used,
-            next_step="use smaller batches (oom=halve:NAME), or raise gpu=",
-        )  # fmt: skip
+            device.label, needed=asked, limit=stop, holders=self._holders, used=device.used, next_step=step
+        )
         add_note(told, f"raised as {type(error).__name__}: {str(error).partition(chr(10))[0]}")
         return told
 
@@ -175,9 +178,12 @@ class CellParts:
         ram = next(device for device in self._run.meter.devices(fresh=True) if device.key == "ram")
         self._holders = who_holds(ram)
         told = error if isinstance(error, MemoryPressure) else MemoryPressure("RAM")
+        asked = asked_bytes(error) if told is not error else None
+        step = "make the cell need less, or raise mem="
+        if asked is not None and ram.stop is not None and asked >= ram.stop:
+            step = cell_memory.never_fits(asked, ram.stop)
         told.__init__(  # type: ignore[misc]  # the error that the handler raised learns what it could not look up
-            "RAM", limit=ram.stop, holders=self._holders, used=ram.used,
-            next_step="make the cell need less, or raise mem=",
+            "RAM", needed=asked, limit=ram.stop, holders=self._holders, used=ram.used, next_step=step,
         )  # fmt: skip
         if isinstance(error, MemoryStop):
             add_note(told, "the cell caught it once and went on allocating")

@@ -22,6 +22,7 @@ from mlguard_nb.errors import (
     PolicyError,
     add_note,
 )
+from mlguard_nb.notebook import cell_memory
 from mlguard_nb.notebook.bindings import Bindings
 from mlguard_nb.notebook.facts import AttemptFacts, RunFacts
 from mlguard_nb.notebook.interrupts import (
@@ -253,7 +254,7 @@ class CellRun:
             self._cell.tell_pressure(pressure, "warn")
             return True
         self.pressure = pressure
-        if memory.on_pressure == "wait":
+        if memory.on_pressure == "wait" and not cell_memory.is_hopeless(memory, pressure):
             pressure = self._wait_for_memory(pressure, memory.wait_timeout)
             if pressure is None:
                 self.pressure = None

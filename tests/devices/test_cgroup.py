@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from mlguard_nb.devices import LocalMachine, Ram, Unknown
-from mlguard_nb.devices.cgroup import _statistic, working_set
+from mlguard_nb.devices.cgroup import _statistic, in_container, working_set
 from mlguard_nb.testing import FakeClock
 
 GIB = 2**30
@@ -208,3 +208,12 @@ def test_this_machine_can_be_read() -> None:
     assert not isinstance(ram.limit_bytes, Unknown)
     assert not isinstance(ram.used_bytes, Unknown)
     assert 0 < ram.used_bytes <= ram.limit_bytes
+
+
+def test_a_container_is_known_by_its_marks(tmp_path: Path) -> None:
+    """Docker and Podman leave a file, systemd and Kubernetes a variable; a plain machine has none of them."""
+    assert not in_container(tmp_path, {})
+    assert in_container(tmp_path, {"KUBERNETES_SERVICE_HOST": "10.0.0.1"})
+    assert in_container(tmp_path, {"container": "podman"})
+    (tmp_path / ".dockerenv").touch()
+    assert in_container(tmp_path, {})

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from mlguard_nb.devices import Gpu, Unknown
-from mlguard_nb.devices.frameworks import is_out_of_memory, visible_devices
+from mlguard_nb.devices.frameworks import asked_bytes, is_out_of_memory, visible_devices
 
 
 def raised_by(module: str, name: str, base: type[Exception], text: str) -> Exception:
@@ -30,6 +30,23 @@ def raised_by(module: str, name: str, base: type[Exception], text: str) -> Excep
 def test_every_library_s_out_of_memory_is_recognised(error: Exception) -> None:
     """By class where it has one, by message where it raises RuntimeError."""
     assert is_out_of_memory(error)
+
+
+@pytest.mark.parametrize(
+    ("text", "asked"),
+    [
+        ("Unable to allocate 73.0 TiB for an array with shape (10032910958592,) and data type float64", 73 << 40),
+        ("CUDA out of memory. Tried to allocate 20.00 GiB. GPU 0 has a total capacity of 79.15 GiB", 20 << 30),
+        ("Out of memory allocating 1,024 bytes (allocated so far: 0 bytes).", 1024),
+        ("RESOURCE_EXHAUSTED: Out of memory while trying to allocate 8589934592 bytes.", 8 << 30),
+        ("DefaultCPUAllocator: can't allocate memory: you tried to allocate 80 bytes.", 80),
+        ("OOM when allocating tensor with shape[100,200] and type float", None),
+        ("", None),
+    ],
+)
+def test_what_an_allocation_asked_for_is_read_from_its_error(text: str, asked: int | None) -> None:
+    """As the libraries write it; None where they do not say."""
+    assert asked_bytes(MemoryError(text)) == asked
 
 
 @pytest.mark.parametrize(

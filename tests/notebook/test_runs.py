@@ -169,6 +169,25 @@ def test_a_cell_is_refused_where_memory_is_short(kernel: Kernel) -> None:
     assert kernel.run("'ran' in globals()").result == "False"
 
 
+@pytest.mark.parametrize("at", ["stop", "wait", "warn"])
+def test_what_can_never_fit_is_told_so(kernel: Kernel, at: str) -> None:
+    """A need above the stop waits for nobody: the answer says what was asked for and where the stop is."""
+    answer = kernel.run(f"%%guard mem=0.9 need=73TiB at={at} patience=10m\n1")
+    told = answer.traceback + "".join(answer.view["notes"])
+
+    assert "asked for 74,752.0 GiB; it can never fit below the stop of" in told
+    assert "wait for the other processes" not in told and answer.error == (None if at == "warn" else "MemoryPressure")
+
+
+def test_an_allocation_that_can_never_fit_is_told_so(kernel: Kernel) -> None:
+    """One array larger than the machine: the error says the size, the stop, and that nobody can make room."""
+    answer = kernel.run("%%guard mem=0.95\nx = np.ones(73 << 37)")
+
+    assert answer.error == "MemoryPressure" and "----> 2 x = np.ones(73 << 37)" in answer.traceback
+    assert "asked for 74,752.0 GiB; it can never fit below the stop of" in answer.traceback
+    assert "it can never fit" in answer.sentence and "Unable to allocate 73.0 TiB" in answer.traceback
+
+
 def test_at_skip_runs_nothing(kernel: Kernel) -> None:
     """at=skip leaves the cell out without an error."""
     answer = kernel.run("%%guard mem=1MB at=skip\nran = True")
