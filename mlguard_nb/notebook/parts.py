@@ -57,7 +57,18 @@ class CellParts:
         self.name = run.policy.name or "cell"
 
     def check_inputs(self) -> None:
-        """Raises InputRejected where a live-in breaks its schema; values outside what was seen are noted."""
+        """Raises InputRejected where a live-in breaks its schema; values outside what was seen are noted.
+
+        PolicyError where the line names an input that the cell does not have, or that is of the wrong kind.
+        """
+        retry = self._run.policy.retry
+        if retry is not None and retry.on_oom.startswith("halve:"):
+            from mlguard_nb.notebook.cell_inputs import live_ins_of
+
+            name = retry.on_oom[6:]
+            if name not in live_ins_of(self._run.source, self._run.namespace):
+                raise PolicyError(f"oom=halve:{name}: the cell reads no {name!r} that was there before it")
+            cell_memory.halved(name, self._run.namespace[name])
         validate = self._run.policy.validate
         if validate is None or "validate_input" in disabled():
             return

@@ -15,7 +15,6 @@ from mlguard_nb import clock as clocks
 from mlguard_nb.devices.frameworks import is_out_of_memory
 from mlguard_nb.errors import (
     DeviceUnavailable,
-    GuardError,
     InputRejected,
     MemoryPressure,
     MemoryStop,
@@ -230,12 +229,14 @@ class CellRun:
         except DeviceUnavailable as error:
             self.notes.append(f"no device is guarded: {error}")
 
-    def _impossible(self, error: GuardError) -> GuardError:
+    def _impossible(self, error: PolicyError) -> PolicyError:
         """The line asks for what cannot be done with this cell: nothing runs, and there is nothing to view."""
+        from mlguard_nb.policy.directive import pointed_at
+
         self._ended, self.phase = True, "rejected"
         self.meter.stop()
         self.session.dropped(self)
-        return in_one_line(error)
+        return in_one_line(pointed_at(self.directive.text, error))
 
     def _show(self) -> None:
         if self._view is None:

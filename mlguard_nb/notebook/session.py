@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from mlguard_nb.errors import MemoryStop
+from mlguard_nb.errors import MemoryStop, PolicyError
 from mlguard_nb.notebook.live import LiveView, Updater
 
 if TYPE_CHECKING:
@@ -67,9 +67,13 @@ class Session:
         """A new run for the cell in `filename`. Raises PolicyError for a bad line or an unbound name."""
         from mlguard_nb.notebook.running import CellRun
         from mlguard_nb.policy.binding import bind
+        from mlguard_nb.policy.directive import pointed_at
 
         directive = self.read(line)
-        bound = bind(directive.policy, self.namespace)
+        try:
+            bound = bind(directive.policy, self.namespace)
+        except PolicyError as error:
+            raise pointed_at(line, error) from None
         directive = replace(directive, policy=bound)
         run = CellRun(self, directive, _below_first_line(filename))
         self.running.append(run)

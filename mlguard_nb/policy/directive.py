@@ -23,7 +23,7 @@ from mlguard_nb.policy.values import (
     ValidatePolicy,
 )
 
-__all__ = ["Directive", "format_line", "parse"]
+__all__ = ["Directive", "format_line", "parse", "pointed_at"]
 
 _POLICIES: dict[str, Any] = {
     "retry": RetryPolicy,
@@ -73,11 +73,12 @@ def _words(line: str) -> list[_Word]:
         if match is None:
             end = next((i for i in range(at, len(line)) if line[i].isspace()), len(line))
             takes_it = found and found[-1].value is None and _takes_value(by_word(), found[-1].name)
-            hint = (
-                f"write {found[-1].name}={line[at:end]}"
-                if takes_it
-                else "write option=value, with quotes around blanks"
-            )
+            name, colon, told = line[at:end].partition(":")
+            hint = "write option=value, with quotes around blanks"
+            if takes_it:
+                hint = f"write {found[-1].name}={line[at:end]}"
+            elif colon and _takes_value(by_word(), name):
+                hint = f"write {name}={told}"
             raise DirectiveError(line, (at, end), f"cannot read {line[at:end]!r}", hint)
         value = match["value"]
         if match["equals"] and value is None:
@@ -112,8 +113,16 @@ def _normalise(line: str) -> str:
 
 
 def _nearest(word: str, profiles: Mapping[str, str]) -> str:
-    close = difflib.get_close_matches(word, [*by_word(), *profiles], n=1)
-    return f"did you mean {close[0]}?" if close else "see %%guard? for all options; %guard set NAME makes a profile"
+    known, typed = [*by_word(), *profiles], word.lower()
+    near = difflib.get_close_matches(typed, known, n=len(known))
+    # Of words that are about as near, the one that begins alike is meant: "retires" is retry, not refresh.
+    best = max(near, key=lambda one: _alike(typed, one), default=None)
+    return f"did you mean {best}?" if best else "see %%guard? for all options; %guard set NAME makes a profile"
+
+
+def _alike(one: str, other: str) -> int:
+    """How many characters two words have in common at their beginning."""
+    return next((at for at, (mine, its) in enumerate(zip(one, other, strict=False)) if mine != its), len(other))
 
 
 def _quoted(before: _Word | None, word: _Word) -> str:
@@ -146,6 +155,22 @@ def parse(line: str, *, profiles: Mapping[str, str] | None = None) -> Directive:
             raise DirectiveError(line, word.span, f"{word.name} is given twice", "keep one of them")
         seen[word.name] = before = word
     return _build(line, {**inherited, **seen})
+
+
+def pointed_at(line: str, error: PolicyError) -> PolicyError:
+    """`error` with a caret under the word of `line` that it begins with; as it is where the line has no such word.
+
+    For what shows only once the names of the line are looked up: a function that is not there, a type that is none.
+    """
+    if isinstance(error, DirectiveError):
+        return error
+    words = {word.name: word for word in _words(_normalise(line))}
+    part, _, told = str(error).partition(": ")
+    blamed = words.get(part.partition("=")[0])
+    if blamed is None:  # it begins with the part, and then the field
+        fields_of = (option for option in OPTIONS if option.part == part and option.word in words)
+        blamed = next((words[one.word] for one in fields_of if told.partition(" ")[0] in one.fields), None)
+    return error if blamed is None else DirectiveError(line, blamed.span, str(error))
 
 
 def _profile(line: str, word: _Word, text: str) -> dict[str, _Word]:

@@ -156,34 +156,6 @@ def test_an_empty_guarded_cell(kernel: Kernel) -> None:
     assert kernel.run("%%guard\n# only a comment").error is None
 
 
-@pytest.mark.parametrize(
-    ("line", "told"),
-    [
-        ("retires=3", "unknown option 'retires'"),
-        ("mem=12", "12 has no unit"),
-        ("wait=1s", "wait needs retry="),
-        ("retry=three", "'three' is not a whole number"),
-        ("mem=0.8 fallback=no_such", "there is no 'no_such' here"),
-    ],
-)
-def test_a_bad_line_is_one_clean_message(kernel: Kernel, line: str, told: str) -> None:
-    """What is wrong, no traceback, and nothing of the cell runs."""
-    answer = kernel.run(f"%%guard {line}\nran_anyway = True")
-
-    assert told in answer.stderr + answer.traceback
-    assert "Traceback" not in answer.stderr + answer.traceback
-    assert answer.reply["status"] == "error"
-    assert kernel.run("'ran_anyway' in globals()").result == "False"
-
-
-def test_a_bad_line_shows_its_word_with_a_caret(kernel: Kernel) -> None:
-    """The caret stands under the word."""
-    lines = kernel.run("%%guard mem=0.8 retires=3\n1").stderr.splitlines()
-
-    shown = next(index for index, text in enumerate(lines) if "%%guard mem=0.8 retires=3" in text)
-    assert lines[shown + 1].index("^") == lines[shown].index("retires")
-
-
 def test_a_cell_that_only_defines_guards_its_functions(kernel: Kernel) -> None:
     """The functions carry the policy; the cell says so, and `scope=cell` does otherwise."""
     kernel.run("calls = []")
