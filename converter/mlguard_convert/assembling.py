@@ -13,6 +13,7 @@ from mlguard_convert.templates.readme import cells_text
 from mlguard_convert.workloads import workload_of
 from mlguard_nb.errors import Diagnostic
 from mlguard_nb.policy.describe import phrases
+from mlguard_nb.units import format_bytes
 
 if TYPE_CHECKING:
     from mlguard_convert.plan import Plan, Step
@@ -64,6 +65,7 @@ def package_of(
         is_async=plan.is_async,
         kubernetes=workload_of(plan) if wanted.k8s else None,
         untyped=untyped(plan.modules),
+        requests=_requests(plan),
     )
     return package, findings
 
@@ -90,6 +92,19 @@ def _guards(step: Step) -> tuple[str, ...]:
     cells = (f"cell {one.cell}: {', '.join(phrases(one.policy))}" for one in step.inner)
     functions = (f"`{name}`: {', '.join(phrases(policy))}" for _, name, policy in step.guarded)
     return (*whole, *cells, *functions)
+
+
+def _requests(plan: Plan) -> tuple[tuple[str, str], ...]:
+    """What the guarded steps ask a cluster for: a GPU where they guard one, else the most memory that they need."""
+    found: list[tuple[str, str]] = []
+    for step in plan.steps:
+        policies = [step.policy, *(one.policy for one in step.inner), *(policy for _, _, policy in step.guarded)]
+        asked = [policy.memory for policy in policies if policy is not None and policy.memory is not None]
+        if any(memory.gpu is not None or memory.device is not None for memory in asked):
+            found.append((step.name, "{ num_gpus = 1 }"))
+        elif needed := [memory.need for memory in asked if isinstance(memory.need, int)]:
+            found.append((step.name, f'{{ memory = "{format_bytes(max(needed))}" }}'))
+    return tuple(found)
 
 
 def notes(plan: Plan) -> tuple[str, ...]:

@@ -41,7 +41,8 @@ class Package:
     `recorded` is the text of the recorded values, None when the notebook was not run. `example_option` and
     `example_result` are what the README shows. `lint_ignored` maps files to the rules of ruff that the notebook's code
     in them breaks, and what ruff calls these; `untyped` are the libraries that tell a type checker nothing.
-    `kubernetes` is what it asks of a cluster, None where no manifest is wanted.
+    `kubernetes` is what it asks of a cluster, None where no manifest is wanted; `requests` are the steps that ask Ray
+    for something, each with its table for the pyproject.
     `parts` are the packages of the single notebooks where there are several: inside this one, each with its own
     steps, changes and recorded values, while modules, requirements and data are those of all.
     """
@@ -64,6 +65,7 @@ class Package:
     is_async: bool = False
     lint_ignored: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     untyped: tuple[str, ...] = ()
+    requests: tuple[tuple[str, str], ...] = ()
     python: tuple[int, int] = (sys.version_info.major, sys.version_info.minor)
     kubernetes: Workload | None = None
     parts: tuple[Package, ...] = ()

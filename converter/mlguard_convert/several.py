@@ -135,6 +135,7 @@ def _whole(name: str, parts: Sequence[Package], shared: str) -> Package:
         too_large=tuple(sorted({item for one in parts for item in one.too_large})),
         recorded=None,
         untyped=tuple(sorted({item for one in parts for item in one.untyped})),
+        requests=tuple((f"{_last(one.name)}.{step}", table) for one in parts for step, table in one.requests),
         parts=tuple(parts),
     )
 

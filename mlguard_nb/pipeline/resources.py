@@ -3,7 +3,8 @@
     [tool.mlguard.resources]
     train = { num_gpus = 1, num_cpus = 4, memory = "8GB" }
 
-A share such as gpu=0.9 is a guard and asks for nothing.
+The steps of one notebook among several of a package are written as "PART.step". A share such as gpu=0.9 is a guard and
+asks for nothing; `need=` beside `gpu=` or `device=` is memory of the device, which a cluster does not hand out.
 """
 
 from __future__ import annotations
@@ -39,8 +40,10 @@ class Request:
 def requested(function: Callable[..., Any], written: Request | None = None) -> Request:
     """What one step asks for: what was `written` for it, and the policy's `need=` where no memory was."""
     request = written or Request()
-    need = getattr(getattr(getattr(function, "__mlguard__", None), "memory", None), "need", None)
-    if request.memory is None and isinstance(need, (int, float)):
+    memory = getattr(getattr(function, "__mlguard__", None), "memory", None)
+    need = getattr(memory, "need", None)
+    is_of_device = memory is not None and (memory.gpu is not None or memory.device is not None)
+    if request.memory is None and isinstance(need, (int, float)) and not is_of_device:
         return replace(request, memory=math.ceil(need))
     return request
 
@@ -54,12 +57,15 @@ def read_requests(package: str) -> dict[str, Request]:
     if file is None:
         return {}
     table = _toml(file).get("tool", {}).get("mlguard", {}).get("resources", {})
-    return {step: _request(words, f"{file}, tool.mlguard.resources.{step}") for step, words in table.items()}
+    part = package.partition(".")[2]
+    prefix = f"{part}." if part else ""
+    own = {step.removeprefix(prefix): step for step in table if step.startswith(prefix)}
+    return {step: _request(table[key], f"{file}, tool.mlguard.resources.{key}") for step, key in own.items()}
 
 
 def _pyproject(package: str) -> Path | None:
     """An installed package carries a copy; a source tree has it two folders above."""
-    home = Path(getattr(importlib.import_module(package), "__file__", None) or "").absolute().parent
+    home = Path(getattr(importlib.import_module(package.partition(".")[0]), "__file__", None) or "").absolute().parent
     for file in (home / "pyproject.toml", home.parent.parent / "pyproject.toml"):
         if file.is_file() and "[tool.mlguard" in file.read_text(encoding="utf-8"):
             return file

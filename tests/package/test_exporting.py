@@ -19,6 +19,11 @@ from mlguard_nb.errors import ConversionError
 from tests.package.notebooks import write_notebook
 from tests.packaging.conftest import Environment
 
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    tomllib = pytest.importorskip("tomli")
+
 PARAMETERS: dict[str, Any] = {
     "cell_type": "code",
     "execution_count": None,
@@ -331,6 +336,25 @@ def test_a_schema_is_learned_when_the_outputs_were_cleared(
     assert "@validate_input(rows=Ages)" in (result.folder / "src/n/functions.py").read_text()
 
 
+def test_what_guarded_steps_ask_of_a_cluster_is_written_down(tmp_path: Path) -> None:
+    """A GPU where the step guards one, else the memory it needs; a plain ceiling asks for nothing."""
+    path = write_notebook(
+        tmp_path / "costly.ipynb",
+        "%load_ext mlguard_nb",
+        "%%guard gpu=0.9 name=train\nmodel = [1]",
+        "%%guard mem=0.9 need=2GB name=spread\ntable = model * 2",
+        "%%guard mem=0.8 name=sum_up\ntotal = sum(table)",
+    )
+    export(path, tmp_path / "costly")
+    text = (tmp_path / "costly/pyproject.toml").read_text()
+    assert tomllib.loads(text)["tool"]["mlguard"]["resources"] == {
+        "train": {"num_gpus": 1}, "spread": {"memory": "2GB"},
+    }  # fmt: skip
+    plain = write_notebook(tmp_path / "plain.ipynb", "a = 1")
+    export(plain, tmp_path / "plain")
+    assert "resources" not in (tmp_path / "plain/pyproject.toml").read_text()
+
+
 def test_kubernetes_and_names(tally: Path) -> None:
     result = export(tally, Path("out/deep"), name="counting_rows", options=ExportOptions(k8s=True))
     assert result.folder == Path.cwd() / "out" / "deep"
@@ -369,6 +393,8 @@ def test_an_exported_package_installs_and_runs_elsewhere(
     assert "what each row counts" in venv.script("tally", "run", "--help").stdout
     assert "total 21.0" in venv.run("-m", "tally", "run", "--base-dir", base).stdout
     assert "2 passed" in venv.run("-m", "pytest", "-q", str(result.folder)).stdout
+    carried = "import tally, pathlib; print((pathlib.Path(tally.__file__).parent / 'pyproject.toml').read_text())"
+    assert 'notebook = "tally.ipynb"' in venv.run("-c", carried).stdout
     again = export(tally, options=ExportOptions(verify=True, python=venv.python))
     assert again.verification is not None
     assert again.verification.ok, again.verification.sentence()

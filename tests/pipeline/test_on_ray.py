@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import signal
 import threading
@@ -19,6 +20,7 @@ from mlguard_nb.pipeline import EngineFailed, Remark, StepFinished, step, watch
 from mlguard_nb.pipeline.engines import using
 from mlguard_nb.pipeline.on_ray import RayEngine, connect
 from mlguard_nb.pipeline.resources import Request, read_requests, requested
+from mlguard_nb.policy import MemoryPolicy
 from mlguard_nb.telemetry import bus
 from mlguard_nb.telemetry.events import RetryScheduled
 
@@ -349,9 +351,10 @@ def test_need_becomes_a_request_and_a_limit_does_not() -> None:
     """`need=2GB` reserves memory on the cluster; `mem=0.8` is only a guard; the pyproject goes first."""
 
     def policy(**memory: Any) -> Any:
-        return SimpleNamespace(__mlguard__=SimpleNamespace(memory=SimpleNamespace(**memory)))
+        return SimpleNamespace(__mlguard__=SimpleNamespace(memory=MemoryPolicy(**memory)))
 
     assert requested(policy(need=2 * 10**9, ram=None)).as_ray() == {"memory": 2 * 10**9}
+    assert requested(policy(need=2 * 10**9, gpu=0.9)).as_ray() == {}, "that is memory of the device"
     assert requested(policy(need=None, ram=0.8)).as_ray() == {}
     assert requested(policy(need=5), Request(memory=7, num_gpus=0.5)).as_ray() == {"num_gpus": 0.5, "memory": 7}
 
@@ -375,6 +378,18 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 def test_the_pyproject_says_what_a_step_asks_for(package: Any) -> None:
     name = package('train = { num_gpus = 1, memory = "8GB" }')
     assert read_requests(name) == {"train": Request(num_gpus=1, memory=8 * 10**9)}
+
+
+def test_a_notebook_among_several_asks_under_its_own_name(package: Any) -> None:
+    """The package's table holds every notebook's steps; an installed package carries it inside."""
+    name = package('train = { num_gpus = 1 }\n"costs.train" = { num_cpus = 2 }')
+    home = Path(importlib.import_module(name).__file__ or "").parent
+    (home / "costs").mkdir()
+    (home / "costs/__init__.py").touch()
+    assert read_requests(f"{name}.costs") == {"train": Request(num_cpus=2)}
+    (home / "pyproject.toml").write_text("[tool.mlguard.resources]\ntrain = { num_gpus = 3 }\n")
+    assert read_requests(name) == {"train": Request(num_gpus=3)}
+    assert read_requests(f"{name}.costs") == {}
 
 
 @pytest.mark.parametrize(

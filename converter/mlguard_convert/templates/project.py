@@ -56,10 +56,13 @@ build-backend = "hatchling.build"
 [tool.hatch.build.targets.wheel]
 packages = ["src/{package.name}"]
 
+[tool.hatch.build.targets.wheel.force-include]
+"pyproject.toml" = "{package.name}/pyproject.toml"  # the installed command reads [tool.mlguard] from it
+
 [tool.mlguard]
 {_origin(package)}
 
-[tool.ruff]
+{_resources(package)}[tool.ruff]
 line-length = 120
 
 [tool.ruff.lint]
@@ -79,6 +82,18 @@ def _origin(package: Package) -> str:
     if not package.parts:
         return f"notebook = {_text(package.notebook)}"
     return f"notebooks = [{_listed(one.notebook for one in package.parts)}]"
+
+
+def _resources(package: Package) -> str:
+    """What steps ask a cluster for under `run --engine ray`."""
+    if not package.requests:
+        return ""
+    lines = [
+        f"{name if name.isidentifier() and name.isascii() else _text(name)} = {table}"
+        for name, table in package.requests
+    ]
+    comment = "# What `run --engine ray` asks the cluster for, by step; num_cpus is known too."
+    return "\n".join(["[tool.mlguard.resources]", comment, *lines]) + "\n\n"
 
 
 def _lint(package: Package) -> str:
