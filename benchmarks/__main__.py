@@ -2,7 +2,8 @@
 
 A section is a module of this folder with a function `run(results: Path) -> str`: it measures, leaves its picture in the
 folder `results` as NAME.png, and returns the text to print. The first line of its docstring is its line in `--help`.
-With `--accept` text and picture go into the docs: below the line `<!-- figures of NAME -->` of docs/benchmarks.md.
+With `--accept` text and picture go into the docs: below the line `<!-- figures of NAME -->` of docs/NAME.md where that is
+there, else of docs/benchmarks.md.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--results", type=Path, default=Path(__file__).with_name("results"), help="folder for texts and pictures"
     )
-    parser.add_argument("--accept", action="store_true", help="put what was measured into docs/benchmarks.md")
+    parser.add_argument("--accept", action="store_true", help="put what was measured into the docs")
     asked = parser.parse_args(arguments)
     unknown = [name for name in asked.section if name not in known]
     if unknown:
@@ -96,7 +97,7 @@ def _machine() -> str:
 
 def accept(name: str, text: str, results: Path, docs: Path) -> None:
     """Put `text`, and the section's picture where it made one, into the docs. ValueError where they have no place."""
-    page = docs / "benchmarks.md"
+    page = docs / f"{name}.md" if (docs / f"{name}.md").exists() else docs / "benchmarks.md"
     place = re.compile(rf"(<!-- figures of {name} -->\n\n```\n).*?(```\n)", re.DOTALL)
     written, count = place.subn(lambda found: found[1] + text + found[2], page.read_text())
     if count != 1:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import __main__ as command
+from benchmarks import scaling
 
 
 def test_every_section_says_in_one_line_what_it_measures(capsys: pytest.CaptureFixture[str]) -> None:
@@ -63,3 +64,18 @@ def test_the_docs_have_a_place_for_the_figures_and_show_the_picture(name: str) -
 
     assert page.count(f"<!-- figures of {name} -->\n\n```\n{name}: ") == 1
     assert f"(pictures/benchmarks-{name}.png)" in page
+
+
+def test_a_section_with_a_page_of_its_own_goes_there(tmp_path: Path) -> None:
+    page = tmp_path / "scaling.md"
+    page.write_text("<!-- figures of scaling -->\n\n```\nold\n```\n")
+    (tmp_path / "benchmarks.md").write_text("others\n")
+    command.accept("scaling", "new\n", tmp_path, tmp_path)
+    assert page.read_text() == "<!-- figures of scaling -->\n\n```\nnew\n```\n"
+    assert (tmp_path / "benchmarks.md").read_text() == "others\n"
+
+
+def test_the_plan_on_paper_has_its_figures() -> None:
+    page = (command.DOCS / "scaling.md").read_text()
+    assert page.count("<!-- figures of scaling -->\n\n```\nscaling: 20") == 1
+    assert all(f"{workers:>8,} " in page for workers in scaling.WORKERS)
