@@ -42,6 +42,7 @@ class Calls:
 
     def __init__(self) -> None:
         self.seen: list[Any] = []
+        self.lock = threading.Lock()  # which nobody can read
 
     def __len__(self) -> int:
         return len(self.seen)
@@ -395,6 +396,9 @@ def test_identity_does_not_count_where_results_are_shared(tmp_path: Path) -> Non
     """A method's self must have content there; one that has none is an error that says so."""
 
     class Job:
+        def __init__(self) -> None:
+            self.lock = threading.Lock()
+
         @cache_result(backend=f"disk:{tmp_path}")
         def run(self, x: int) -> int:
             return x
