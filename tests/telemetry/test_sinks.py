@@ -251,6 +251,58 @@ def test_every_attempt_has_a_span_below_its_call_and_its_step() -> None:
     ], done.stderr
 
 
+THREAD_SPANS = (
+    SPANS[: SPANS.index("from mlguard_nb")]
+    + """
+import contextvars, threading
+from concurrent.futures import ThreadPoolExecutor
+from mlguard_nb import cache_result, monitor, retry
+from mlguard_nb.runtime.caching import cache_of
+from mlguard_nb.runtime.stores.memory import FRESH
+from mlguard_nb.telemetry import tracing
+tracing.look()
+@monitor(name="price")
+def price(): return threading.get_ident()
+kept = cache_result(stale_while_revalidate=1000, key="x")(lambda x: price())
+kept(1)
+for held in cache_of(kept).shelf.front.values():
+    held[FRESH] -= 400
+spans.clear()
+@monitor(name="stale")
+def stale(): return kept(1)
+here = stale()
+cache_of(kept).behind.join()
+@monitor(name="awaited")
+async def awaited(): return await asyncio.to_thread(price)
+asyncio.run(awaited())
+@monitor(name="pool")
+def pool():
+    with ThreadPoolExecutor(1) as threads:
+        return threads.submit(contextvars.copy_context().run, price).result()
+pool()
+@monitor(name="hedged")
+@retry(hedge_after=0.001, name="hedged")
+async def hedged():
+    await asyncio.sleep(0.01)
+    return price()
+asyncio.run(hedged())
+by_id = {span.context.span_id: span for span in spans.get_finished_spans()}
+def path(span):
+    above = span.parent and by_id[span.parent.span_id]
+    return [*(path(above) if above else []), span.name]
+print(sorted({" > ".join(path(span)) for span in by_id.values() if span.name == "price"}))
+"""
+)
+
+
+def test_a_trace_goes_on_in_threads() -> None:
+    """In those that the guards start, in asyncio's, and in a pool that is handed the context."""
+    pytest.importorskip("opentelemetry.sdk.trace")
+    done = subprocess.run([sys.executable, "-c", THREAD_SPANS], capture_output=True, text=True, check=False)
+    expected = ["awaited > price", "hedged > hedged attempt > price", "pool > price", "stale > price"]
+    assert done.stdout == f"{expected}\n", done.stderr
+
+
 GENERATOR_SPANS = (
     SPANS[: SPANS.index("@monitor")]
     + """
