@@ -88,6 +88,19 @@ def test_the_guard_lines_say_what_is_asked_for(
     assert asked(job) == {"requests": {"cpu": "1", "memory": request_}, "limits": limits}
 
 
+def test_guards_within_a_step_count_too(tmp_path: Path) -> None:
+    """Of a function that the step defines, and of a cell that shares its step with others."""
+    cells = [
+        "%%guard mem=3GB\ndef add(x):\n    global total\n    total = total + x",
+        "total = 0\nadd(1)",
+        "%%guard mem=0.9 need=2GB\ntotal = total + 1\nhelper = lambda: total",
+        "total = 5\nprint(helper())",
+    ]
+    plan = make_plan(read_notebook(write_notebook(tmp_path / "churn.ipynb", *cells)))
+    assert any(step.guarded or step.inner for step in plan.steps), "the case is still what it was"
+    assert workload_of(plan).run == Resources(request=2 * 10**9, limit=3 * 10**9)
+
+
 def test_functions_become_a_deployment_and_a_service(tmp_path: Path) -> None:
     """Ready while there is memory, alive while the process answers; a user without rights; metrics for Prometheus."""
     found = exported(
