@@ -1,4 +1,4 @@
-"""What a step asks of a cluster: its policy's `need=`, and `[tool.mlguard.resources]` of the package's pyproject.
+"""What a step asks of a cluster: `need=` and `device=` of its policy, and `[tool.mlguard.resources]` of the pyproject.
 
     [tool.mlguard.resources]
     train = { num_gpus = 1, num_cpus = 4, memory = "8GB" }
@@ -38,13 +38,18 @@ class Request:
 
 
 def requested(function: Callable[..., Any], written: Request | None = None) -> Request:
-    """What one step asks for: what was `written` for it, and the policy's `need=` where no memory was."""
+    """What one step asks for: what was `written` for it, and where nothing was, its policy's `need=` and `device=`.
+
+    An index asks for so many GPUs that it is among them: a worker sees those that it was given, counted from 0.
+    """
     request = written or Request()
     memory = getattr(getattr(function, "__mlguard__", None), "memory", None)
-    need = getattr(memory, "need", None)
-    is_of_device = memory is not None and (memory.gpu is not None or memory.device is not None)
+    need, device = getattr(memory, "need", None), getattr(memory, "device", None)
+    is_of_device = memory is not None and (memory.gpu is not None or device is not None)
     if request.memory is None and isinstance(need, (int, float)) and not is_of_device:
-        return replace(request, memory=math.ceil(need))
+        request = replace(request, memory=math.ceil(need))
+    if request.num_gpus is None and device is not None:
+        request = replace(request, num_gpus=device + 1 if isinstance(device, int) else 1)
     return request
 
 

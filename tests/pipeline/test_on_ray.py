@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mlguard_nb import retry
+from mlguard_nb import memory_guard, retry
 from mlguard_nb.errors import PolicyError
 from mlguard_nb.pipeline import EngineFailed, Remark, StepFinished, step, watch
 from mlguard_nb.pipeline.engines import using
@@ -357,6 +357,24 @@ def test_need_becomes_a_request_and_a_limit_does_not() -> None:
     assert requested(policy(need=2 * 10**9, gpu=0.9)).as_ray() == {}, "that is memory of the device"
     assert requested(policy(need=None, ram=0.8)).as_ray() == {}
     assert requested(policy(need=5), Request(memory=7, num_gpus=0.5)).as_ray() == {"num_gpus": 0.5, "memory": 7}
+
+
+def test_a_named_device_becomes_a_request() -> None:
+    """So many that the index is there; a share of whatever device is there asks for none."""
+
+    @memory_guard(gpu=0.9, device=1)
+    def second() -> None: ...
+
+    @memory_guard(gpu=0.9, device="GPU-7e0c")
+    def one() -> None: ...
+
+    @memory_guard(gpu=0.9)
+    def any_of_them() -> None: ...
+
+    assert requested(second).as_ray() == {"num_gpus": 2}
+    assert requested(one).as_ray() == {"num_gpus": 1}
+    assert requested(any_of_them).as_ray() == {}
+    assert requested(second, Request(num_gpus=0.5)).as_ray() == {"num_gpus": 0.5}
 
 
 @pytest.fixture
