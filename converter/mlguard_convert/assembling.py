@@ -98,8 +98,7 @@ def _requests(plan: Plan) -> tuple[tuple[str, str], ...]:
     """What the guarded steps ask a cluster for: a GPU where they guard one, else the most memory that they need."""
     found: list[tuple[str, str]] = []
     for step in plan.steps:
-        policies = [step.policy, *(one.policy for one in step.inner), *(policy for _, _, policy in step.guarded)]
-        asked = [policy.memory for policy in policies if policy is not None and policy.memory is not None]
+        asked = [policy.memory for policy in step.policies if policy.memory is not None]
         if any(memory.gpu is not None or memory.device is not None for memory in asked):
             found.append((step.name, "{ num_gpus = 1 }"))
         elif needed := [memory.need for memory in asked if isinstance(memory.need, int)]:

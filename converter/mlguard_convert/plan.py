@@ -190,6 +190,12 @@ class Step:
     is_async: bool = False
     state: bool = False
 
+    @property
+    def policies(self) -> tuple[GuardPolicy, ...]:
+        """The guards of the whole step, and of the cells and functions inside it."""
+        whole = () if self.policy is None else (self.policy,)
+        return (*whole, *(one.policy for one in self.inner), *(policy for _cell, _name, policy in self.guarded))
+
 
 @dataclass(frozen=True, slots=True)
 class Change:

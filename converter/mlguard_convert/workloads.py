@@ -39,11 +39,9 @@ def workload_of(plan: Plan) -> Workload:
     """The package's job, and its service where it has functions to serve."""
     functions = [function for function in plan.functions if not function.is_class]
     of_functions = [function.policy for function in functions]
-    of_steps = [step.policy for step in plan.steps]
-    inside = [policy for step in plan.steps for _cell, _name, policy in step.guarded]
-    inside += [one.policy for step in plan.steps for one in step.inner]
+    of_steps = [policy for step in plan.steps for policy in step.policies]
     return Workload(
-        run=_resources([*of_steps, *inside, *of_functions], unless_named=(2 * 2**30, 4 * 2**30)),
+        run=_resources([*of_steps, *of_functions], unless_named=(2 * 2**30, 4 * 2**30)),
         serve=_resources(of_functions, unless_named=(2**30, 2 * 2**30)) if functions or plan.shared else None,
         from_results=any(function.takes for function in functions),
     )
