@@ -206,7 +206,7 @@ class Diagnostic:
     def __str__(self) -> str:
         where = "" if self.cell is None else f"cell {self.cell}" + (f", line {self.line}" if self.line else "") + ": "
         step = f" {self.next_step}" if self.next_step else ""
-        return f"{where}{self.message}.{step}".replace("..", ".")
+        return f"{where}{self.message.removesuffix('.')}.{step}"
 
 
 class ConversionError(GuardError):

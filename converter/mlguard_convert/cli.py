@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from mlguard_convert import messages
-from mlguard_convert.settings import ExportOptions
+from mlguard_convert.settings import ExportOptions, named_outputs
 from mlguard_nb.errors import ConversionError, GuardError, MissingExtra
+from mlguard_nb.pipeline.arguments import ArgumentParser
 from mlguard_nb.version import __version__
 
 __all__ = ["CANNOT", "DIFFERS", "DONE", "main"]
@@ -42,10 +43,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return DONE
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="mlguard-nb", description="Production guards for notebooks, and the way out of them."
-    )
+def _parser() -> ArgumentParser:
+    parser = ArgumentParser(prog="mlguard-nb", description="Production guards for notebooks, and the way out of them.")
     parser.add_argument("--version", action="version", version=f"mlguard-nb {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND")
     export = commands.add_parser("export", help="turn a notebook into a package that computes the same values")
@@ -105,14 +104,11 @@ def _export_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _options(given: argparse.Namespace) -> ExportOptions:
-    outputs: str | tuple[str, ...] = given.outputs or "assigned"
-    if outputs not in ("all", "assigned"):
-        outputs = tuple(name.strip() for name in str(outputs).split(",") if name.strip())
     extra = ("verify", "python", "timeout", "force", "pack_data", "k8s")
     known: dict[str, Any] = {name: getattr(given, name) for name in extra if hasattr(given, name)}
     return ExportOptions(
         name=given.name,
-        outputs=outputs,
+        outputs=named_outputs(given.outputs),
         order=given.order,
         keep_displays=given.keep_displays,
         allow_shell=given.allow_shell,
@@ -175,9 +171,9 @@ def _need_extras(*, verify: bool) -> None:
     from importlib.util import find_spec
 
     if any(find_spec(module) is None for module in ("libcst", "IPython", "nbformat")):
-        raise MissingExtra("mlguard-nb export", "convert")
+        raise MissingExtra("exporting a notebook", "convert")
     if verify and any(find_spec(module) is None for module in ("nbclient", "ipykernel")):
-        raise MissingExtra("mlguard-nb export --verify", "lab,convert")
+        raise MissingExtra("export --verify", "lab,convert")
 
 
 def _report(given: argparse.Namespace) -> int:

@@ -8,6 +8,7 @@ import os
 import pickle
 import re
 import sys
+import warnings
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -85,7 +86,9 @@ def run_notebook(
             return KernelSpec(argv=command, display_name="Python", language="python", env={})
 
     text = path.read_bytes().decode("utf-8-sig", "replace")
-    notebook: Any = nbformat.reads(text, as_version=4)  # type: ignore[no-untyped-call]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # a cell without an id: nbformat gives it one, and says so at length
+        notebook: Any = nbformat.reads(text, as_version=4)  # type: ignore[no-untyped-call]
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
     chosen = [number for number in (order or range(1, len(code) + 1)) if number not in skip]
     manager = AsyncKernelManager(kernel_name="python3", kernel_spec_manager=OwnKernel())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["ExportOptions"]
+__all__ = ["ExportOptions", "named_outputs"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,3 +29,10 @@ class ExportOptions:
     force: bool = False
     pack_data: bool = False
     k8s: bool = False
+
+
+def named_outputs(text: str | None) -> str | tuple[str, ...]:
+    """The option `outputs` as it is typed: "assigned" (also for nothing), "all", or names between commas."""
+    if not text or text in ("all", "assigned"):
+        return text or "assigned"
+    return tuple(name.strip() for name in text.split(",") if name.strip())

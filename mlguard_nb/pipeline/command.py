@@ -14,6 +14,7 @@ from typing import Any, Protocol
 from mlguard_nb import clock
 from mlguard_nb.errors import GuardError, MissingExtra, PolicyError
 from mlguard_nb.pipeline import engines, options
+from mlguard_nb.pipeline.arguments import ArgumentParser
 from mlguard_nb.pipeline.directory import RunInProgress, working_directory
 from mlguard_nb.pipeline.logs import Output, chosen_output
 from mlguard_nb.pipeline.resources import read_requests
@@ -59,9 +60,9 @@ def command_line(run: Callable[..., Any], params_model: type[Any] | None = None,
     return main
 
 
-def _parser(package: str, run: Callable[..., Any], params_model: type[Any] | None) -> argparse.ArgumentParser:
+def _parser(package: str, run: Callable[..., Any], params_model: type[Any] | None) -> ArgumentParser:
     about = (inspect.getdoc(sys.modules.get(package)) or "").partition("\n")[0]
-    parser = argparse.ArgumentParser(prog=package, description=about or None)
+    parser = ArgumentParser(prog=package, description=about or None)
     verbs = parser.add_subparsers(dest="verb", metavar="COMMAND")
     runner = verbs.add_parser("run", help="run the pipeline from top to bottom", description=about or None)
     if params_model is not None:
@@ -70,6 +71,7 @@ def _parser(package: str, run: Callable[..., Any], params_model: type[Any] | Non
     how.add_argument("--base-dir", type=Path, metavar="DIR", help="where relative paths start (default: this folder)")
     how.add_argument("--save", type=Path, metavar="DIR", help="write every result there, with type, hash and version")
     how.add_argument("--json-logs", action="store_true", help="one JSON object a line on standard error")
+    how.add_argument("--traceback", action="store_true", help="say of a missing file, too, where it was asked for")
     how.add_argument("--quiet", action="store_true", help="no progress, only errors")
     how.add_argument("--engine", choices=engines.ENGINES, default="local", help="where the steps are executed")
     how.add_argument("--address", metavar="HOST:PORT", help="the cluster for --engine ray (default: a local one)")
@@ -108,7 +110,9 @@ def _run(package: str, run: Callable[..., Any], params: Any, given: argparse.Nam
         except Exception as error:  # the user's own code failed: its traceback is the message
             from mlguard_nb.runtime.monitoring import trimmed
 
-            output.failed(f"{type(error).__name__}: {error}{_where_paths_start(error, base_dir)}", trimmed(error))
+            step = _where_paths_start(error, base_dir)
+            detail = "" if step and not given.traceback else trimmed(error)
+            output.failed(f"{type(error).__name__}: {error}{step}", detail)
             return FAILED
         output.done(len(results), clock.current().now() - started)
     return DONE
@@ -119,7 +123,8 @@ def _where_paths_start(error: Exception, base_dir: Path | None) -> str:
     missing = error.filename if isinstance(error, FileNotFoundError) else None
     if not isinstance(missing, str) or Path(missing).is_absolute():
         return ""
-    return f"; relative paths start at {base_dir or Path.cwd()}: name another folder with --base-dir DIR"
+    start = base_dir or Path.cwd()
+    return f"; relative paths start at {start}: name another folder with --base-dir DIR (--traceback shows where)"
 
 
 def _execute(

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import pytest
 from mlguard_convert.cli import main
 from mlguard_convert.exporting import export
 from mlguard_convert.settings import ExportOptions
-from mlguard_nb.errors import ConversionError
+from mlguard_nb.errors import ConversionError, Diagnostic
 from tests.package.notebooks import write_notebook
 from tests.packaging.conftest import Environment
 
@@ -272,6 +273,51 @@ def test_the_command_alone_is_bad_usage(capsys: pytest.CaptureFixture[str]) -> N
     assert captured.err.splitlines()[-1].endswith("for example: mlguard-nb export NOTEBOOK.ipynb")
 
 
+@pytest.mark.parametrize(
+    ("words", "meant"),
+    [
+        (["exprot", "n.ipynb"], "did you mean export?"),
+        (["export", "n.ipynb", "--verfiy"], "did you mean --verify?"),
+        (["check", "n.ipynb", "--sarfi=x"], "did you mean --sarif?"),
+        (["export", "n.ipynb", "--order", "execute"], "did you mean executed?"),
+    ],
+)
+def test_a_misspelt_word_is_answered_with_the_one_that_was_meant(
+    words: list[str], meant: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as left:
+        main(words)
+    assert left.value.code == 2
+    assert capsys.readouterr().err.rstrip().endswith(meant)
+
+
+def test_a_word_that_is_like_no_other_is_only_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["export", "n.ipynb", "--qqq"])
+    assert "did you mean" not in capsys.readouterr().err
+
+
+def test_findings_that_cannot_be_written_are_status_2(tally: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """--sarif into a folder that is not there: one line, after the findings themselves."""
+    assert main(["check", str(tally), "--sarif", str(tally.parent / "gone/log.sarif")]) == 2
+    assert capsys.readouterr().err.splitlines()[-1].endswith("gone/log.sarif: No such file or directory")
+
+
+def test_paths_upwards_are_shown_as_they_are(tmp_path: Path) -> None:
+    """A sentence that already ends in a dot gets no second one, and `../` keeps both of its."""
+    shown = str(Diagnostic("data", "warning", 3, 1, "../data/rows.csv stays behind.", "See ../data."))
+    assert shown == "cell 3, line 1: ../data/rows.csv stays behind. See ../data."
+
+
+def test_verify_is_silent_about_cells_without_an_id(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """nbformat 4.5 wants ids, and warns on standard error of every cell that has none."""
+    path = write_notebook(tmp_path / "n.ipynb", "a = 1")
+    written = json.loads(path.read_text()) | {"nbformat_minor": 5}
+    path.write_text(json.dumps(written))
+    assert main(["export", str(path), "--verify", "--output", str(tmp_path / "n")]) == 0
+    assert "Warning" not in capfd.readouterr().err
+
+
 def test_a_missing_extra_says_what_installs_it(
     tally: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -282,7 +328,7 @@ def test_a_missing_extra_says_what_installs_it(
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "libcst" else found(name))
     assert main(["export", str(tally)]) == 2
     error = capsys.readouterr().err
-    assert "pip install 'mlguard-nb[convert]'" in error
+    assert error == "mlguard-nb: exporting a notebook needs an optional dependency: pip install 'mlguard-nb[convert]'\n"
     assert error.count("\n") == 1
 
 
@@ -370,6 +416,13 @@ def test_nbconvert_writes_the_package_beside_the_notebook(tally: Path) -> None:
     assert text.startswith("# tally")
     assert resources["output_extension"] == ".export.md"
     assert (tally.parent / "tally" / "src" / "tally" / "steps.py").exists()
+    chosen = {"name": "sums", "outputs": "total", "keep_displays": True, "output": str(tally.parent / "elsewhere")}
+    MlguardExporter(**chosen).from_filename(str(tally))
+    results = (tally.parent / "elsewhere/src/sums/pipeline.py").read_text().partition("class Results")[2]
+    assert "    total:" in results
+    assert "middle:" not in results, "only the output that was asked for"
+    options = {one.name for one in fields(ExportOptions)} - {"check"}
+    assert options <= set(MlguardExporter.class_trait_names(config=True)), "the options of the command line"
     with pytest.raises(ConversionError, match="cell 1, line 1"):
         MlguardExporter().from_filename(str(write_notebook(tally.parent / "bad.ipynb", "y = = 2")))
 

@@ -119,6 +119,14 @@ def test_bad_usage_is_one_line_and_status_2(
     assert error.count("\n") == 1
 
 
+def test_a_misspelt_command_or_option_is_answered(capsys: pytest.CaptureFixture[str]) -> None:
+    for words, meant in ((["rnu"], "run"), (["run", "--n-tress", "3"], "--n-trees")):
+        with pytest.raises(SystemExit) as left:
+            main(words)
+        assert left.value.code == 2
+        assert capsys.readouterr().err.rstrip().endswith(f"did you mean {meant}?")
+
+
 def failing(error: BaseException) -> Any:
     def run(*, base_dir: Any = None) -> dict[str, Any]:
         raise error
@@ -148,9 +156,12 @@ def test_a_file_that_is_not_found_asks_for_the_base_dir(
 
     assert command_line(run, name="broken")(["run"]) == 1
     error = capsys.readouterr().err
-    assert error.splitlines()[-1].endswith(
-        f"relative paths start at {tmp_path}: name another folder with --base-dir DIR"
-    )
+    assert error.count("\n") == 1
+    hint = f"relative paths start at {tmp_path}: name another folder with --base-dir DIR (--traceback shows where)"
+    assert error.endswith(f"{hint}\n")
+    assert command_line(run, name="broken")(["run", "--traceback"]) == 1
+    error = capsys.readouterr().err
+    assert error.endswith(f"{hint}\n")
     assert "test_command.py" in error
     assert 'command.py", line' not in error.replace("test_command.py", "")
 
