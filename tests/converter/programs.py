@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 import random
 from typing import Any
 
 from tests.converter.running import notebook_values
 
-__all__ = ["random_notebook"]
+__all__ = ["random_guarded_notebook", "random_notebook"]
 
 VARIABLES = ["a", "b", "c", "rows", "max", "e"]
 FUNCTIONS = ["f", "g", "keep"]
@@ -108,3 +109,37 @@ def random_notebook(seed: int) -> list[Any] | None:
 
 def _among(values: dict[str, Any], names: list[str]) -> set[str]:
     return {name for name in names if name in values}
+
+
+LINES = [
+    "retry=2 wait=0s",
+    "retry=3 on=TimeoutError",
+    "monitor",
+    "retry=2 name=again monitor",
+    "mem=0.99",
+    "cache=1h store=memory",
+]
+FLAKY = """tries = []
+def now_and_then():
+    tries.append(1)
+    if len(tries) % 2:
+        raise TimeoutError"""
+
+
+def random_guarded_notebook(seed: int) -> list[Any] | None:
+    """A random notebook some of whose cells are guarded; some of these fail half-way in every first attempt."""
+    cells = random_notebook(seed)
+    if cells is None:
+        return None
+    draw = random.Random(seed)
+    guarded: list[Any] = [*cells[:2], FLAKY]
+    for cell in cells[2:]:
+        if isinstance(cell, tuple) or draw.random() < 0.4:
+            guarded.append(cell)
+            continue
+        line = draw.choice(LINES)
+        statements = [ast.unparse(one) for one in ast.parse(cell).body]
+        if "retry" in line and draw.random() < 0.6:
+            statements.insert(draw.randrange(len(statements) + 1), "now_and_then()")
+        guarded.append("\n".join([f"%%guard {line}", *statements]))
+    return guarded

@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+import ast
+import builtins
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+import mlguard_nb
 from mlguard_convert.assembling import step_rows
 from mlguard_convert.plan import Plan, make_plan
 from mlguard_convert.reader import read_notebook
 from mlguard_nb.errors import ConversionError, InputRejected
+from mlguard_nb.notebook.transformers import only_defines
 from mlguard_nb.pipeline.recording import equal
+from mlguard_nb.policy.binding import bind
+from mlguard_nb.policy.directive import parse
+from mlguard_nb.policy.render import DECORATOR_OF
+from mlguard_nb.policy.values import GuardPolicy
 from mlguard_nb.testing import no_wait
-from tests.converter.running import guarded_values, make_notebook, package_values, sources, values_of
+from tests.converter.programs import random_guarded_notebook
+from tests.converter.running import convert, guarded_values, make_notebook, package_values, sources, values_of
 
 STORE = """calls = 0
 def ask(x=0):
@@ -214,3 +224,65 @@ def test_a_cache_inside_a_step_says_how_long_it_lasts(tmp_path: Path) -> None:
     for store, expected in (("", True), (" store=disk", False)):
         plan = plan_of(tmp_path, SCALED, f"%%guard cache=1h{store}\ny = fs[0](1)", "k = 4\nz = fs[0](y)")
         assert any("lasts for one run only" in one.message for one in plan.diagnostics) == expected
+
+
+def test_two_cells_of_one_name_become_two_functions(tmp_path: Path) -> None:
+    """Steps of their own, and cells inside one step."""
+    cells = ("%%guard retry=2 name=load\nx = len('a')", "%%guard retry=2 name=load\ny = x + 1")
+    assert [step.name for step in plan_of(tmp_path, *cells).steps] == ["load", "load_step"]
+    inner = (STORE, "%%guard retry=3 name=load\nx = ask()", "%%guard retry=3 name=load\ny = ask()")
+    (step,) = plan_of(tmp_path, *inner).steps
+    assert [one.name for one in step.inner] == ["load", "load_cell"]
+
+
+def guards_of(text: str, namespace: dict[str, Any]) -> list[GuardPolicy]:
+    """`__mlguard__` of every function of a module, made anew from its decorators."""
+    found = []
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            guards = [one for one in node.decorator_list if ast.unparse(one).partition("(")[0] in DECORATOR_OF.values()]
+            if guards:
+                made = dict(namespace)
+                lines = "".join(f"@{ast.unparse(one)}\n" for one in guards)
+                exec(f"{lines}def {node.name}({ast.unparse(node.args)}): ...", made)
+                found.append(made[node.name].__mlguard__)
+    return found
+
+
+def policies_of(source: str) -> list[GuardPolicy]:
+    """What the line of a cell guards: each of its functions where it only defines, else its run, which watches files."""
+    line, _, rest = source.partition("\n")
+    if not line.startswith("%%guard"):
+        return []
+    policy = bind(parse(line.removeprefix("%%guard ")).policy, vars(builtins))
+    body = ast.parse(rest).body
+    if only_defines(body):
+        return [policy] * sum(isinstance(one, ast.FunctionDef) for one in body)
+    return [replace(policy, cache=policy.cache and replace(policy.cache, watch_files=True))]
+
+
+@pytest.mark.parametrize("block", range(2))
+def test_random_guarded_notebooks_keep_their_guards_and_values(block: int, tmp_path: Path) -> None:
+    """The package has the guards of the notebook, each as often, but for those it says are gone; and its values."""
+    known = {name: getattr(mlguard_nb, name) for name in DECORATOR_OF.values()}
+    tried = inside = 0
+    for seed in range(block * 20, block * 20 + 20):
+        cells = random_guarded_notebook(seed)
+        if cells is None:
+            continue
+        tried += 1
+        folder = tmp_path / str(seed)
+        folder.mkdir()
+        plan, modules = convert(make_notebook(folder, *cells))
+        inside += sum(len(step.inner) for step in plan.steps)
+        gone = {one.cell for one in plan.diagnostics if one.code == "guard"}
+        wanted = [one for cell in plan.notebook.cells if cell.number not in gone for one in policies_of(cell.source)]
+        found = [one for text in modules.values() for one in guards_of(text, known)]
+        assert sorted(map(repr, found)) == sorted(map(repr, wanted)), seed
+        values = guarded_values(*cells)
+        with no_wait():
+            for name, value in package_values(folder, *cells).items():
+                same = name not in values or callable(value) or "__main__" in repr(values[name])
+                assert same or equal(values[name], value).equal, f"seed {seed}: {name}"
+    assert tried > 12
+    assert inside > 0

@@ -172,9 +172,9 @@ def _step(draft: Draft, group: Group, after: _After, known: set[str], fixed: fro
     )
     if directive is not None and directive.policy.name and names_step(group):
         wanted = slug(directive.policy.name) or wanted
-    used.add(wanted)
-    taken = draft.names | (used - {wanted}) | fixed | set(dir(builtins)) | {"step", "steps", "run"}
+    taken = draft.names | used | fixed | set(dir(builtins)) | {"step", "steps", "run"}
     name = free_name(wanted, taken)
+    used.add(wanted)
     if draft.is_dynamic:
         inputs = [param.name for param in draft.params if param.name in one.uses | one.late_reads | one.bound]
         initial, restored = set(), []
