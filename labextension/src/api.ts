@@ -56,7 +56,8 @@ export interface ExportResult {
   readonly kept: readonly string[];
   readonly findings: readonly Finding[];
   readonly compared: readonly ComparedValue[] | null;
-  readonly sentence: string;
+  readonly notebookSeconds: number | null;
+  readonly packageSeconds: number | null;
   readonly unstable: readonly string[];
   readonly comparisonFailed: string | null;
 }
@@ -172,7 +173,8 @@ export class Api {
       kept: texts(result.kept),
       findings: list(result.findings).map(finding),
       compared: verification ? list(verification.rows).map(compared) : null,
-      sentence: text(verification?.sentence),
+      notebookSeconds: number(verification?.notebook_seconds),
+      packageSeconds: number(verification?.package_seconds),
       unstable: texts(verification?.unstable),
       comparisonFailed: text(verification?.error) || null
     };

@@ -26,7 +26,7 @@ export class Exporter {
     if (panel === null) {
       return;
     }
-    this._back?.dispose();
+    this.drop();
     if (panel.context.model.dirty) {
       await panel.context.save();
     }
@@ -39,18 +39,20 @@ export class Exporter {
       { codeCells: cells.length, seconds: this.lastSeconds },
       this.trans,
       {
-        jump: (cell, line, findings) => {
-          dialog.hide();
-          this.offerBack(panel, dialog, findings);
+        jump: (cell, line) => {
+          this.leave(panel, dialog);
           void this.front.goTo(cell, line);
         },
+        source: cell => cells[cell - 1]?.model.sharedModel.getSource() ?? '',
+        leave: () => this.leave(panel, dialog),
+        changed: () => this._said?.replaceChildren(this.waiting(dialog)),
         openFile: path => this.run('docmanager:open', { path }),
         openFolder: path => {
           this.run('filebrowser:go-to-path', { path, dontShowBrowser: false });
           this.run('filebrowser:activate', {});
         },
         copy: text => Clipboard.copyToSystem(text),
-        closed: () => this._back?.dispose()
+        closed: () => this.drop()
       }
     );
     dialog.open();
@@ -62,25 +64,18 @@ export class Exporter {
     return known.length ? known.reduce((sum, seconds) => sum + seconds, 0) : null;
   }
 
-  /** One line above the notebook: the dialog has closed, the plan is kept. */
-  private offerBack(
-    panel: NotebookPanel,
-    dialog: ExportDialog,
-    findings: number
-  ): void {
-    this._back?.dispose();
+  /** Close the dialog and keep what it knows; one line above the notebook leads back. */
+  private leave(panel: NotebookPanel, dialog: ExportDialog): void {
+    dialog.hide();
+    this.drop();
     const { trans } = this;
+    const said = h('span', { class: 'mlguard-cut' }, this.waiting(dialog));
     const back = new Widget({
       node: h(
         'div',
         { class: 'mlguard mlguard-Back' },
         sign('note'),
-        h(
-          'span',
-          { class: 'mlguard-cut' },
-          trans.__('Export of %1 is waiting: ', dialog.file) +
-            trans._n('%1 finding, plan kept.', '%1 findings, plan kept.', findings)
-        ),
+        said,
         h('span', { class: 'mlguard-push' }),
         h('button', { type: 'button', class: 'mlguard-link' }, trans.__('Back to the export')),
         h('button', { type: 'button', 'aria-label': trans.__('Drop the export') }, sign('cross'))
@@ -88,12 +83,37 @@ export class Exporter {
     });
     const [again, drop] = Array.from(back.node.querySelectorAll('button'));
     again?.addEventListener('click', () => {
-      back.dispose();
+      this.drop();
       dialog.open();
     });
     drop?.addEventListener('click', () => dialog.dispose());
     panel.contentHeader.addWidget(back);
     this._back = back;
+    this._said = said;
+  }
+
+  /** What became of an export whose dialog is closed. */
+  private waiting(dialog: ExportDialog): string {
+    const { trans } = this;
+    switch (dialog.state.kind) {
+      case 'writing':
+        return trans.__('Export of %1 is running.', dialog.file);
+      case 'result':
+        return trans.__('%1 is exported.', dialog.file);
+      case 'refused':
+        return trans.__('%1 cannot be exported.', dialog.file);
+      default:
+        return (
+          trans.__('Export of %1 is waiting: ', dialog.file) +
+          trans._n('%1 finding, plan kept.', '%1 findings, plan kept.', dialog.findings)
+        );
+    }
+  }
+
+  private drop(): void {
+    this._back?.dispose();
+    this._back = null;
+    this._said = null;
   }
 
   private run(command: string, args: Record<string, string | boolean>): void {
@@ -103,4 +123,5 @@ export class Exporter {
   }
 
   private _back: Widget | null = null;
+  private _said: HTMLElement | null = null;
 }

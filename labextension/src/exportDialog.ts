@@ -19,7 +19,7 @@ export type ExportState =
   | {
       readonly kind: 'writing';
       readonly plan: ExportPlan;
-      readonly steps: readonly Progress[];
+      readonly heard: readonly StageHeard[];
     }
   | { readonly kind: 'result'; readonly result: ExportResult; readonly all: boolean }
   | {
@@ -27,6 +27,11 @@ export type ExportState =
       readonly refusal: ExportRefused;
       readonly plan: ExportPlan | null;
     };
+
+/** A stage that the converter named, and when it first did, in seconds of the page's own clock. */
+export interface StageHeard extends Progress {
+  readonly began: number;
+}
 
 /** What the page knows of the notebook: how many code cells it has, and how long they last took (null: not run here). */
 export interface NotebookFacts {
@@ -43,7 +48,10 @@ export interface ExportForm {
 
 /** What the dialog may ask the application for. */
 export interface ExportActions {
-  jump(cell: number, line: number | null, findings: number): void;
+  jump(cell: number, line: number | null): void;
+  source(cell: number): string;
+  leave(): void;
+  changed(): void;
   openFile(path: string): void;
   openFolder(path: string): void;
   copy(text: string): void;
@@ -74,6 +82,23 @@ export class ExportDialog implements IDisposable {
 
   get state(): ExportState {
     return this._state;
+  }
+
+  /** How many findings there are in what the dialog shows. */
+  get findings(): number {
+    const state = this._state;
+    return state.kind === 'refused'
+      ? state.refusal.findings.length
+      : state.kind === 'result'
+        ? state.result.findings.length
+        : state.kind === 'reading'
+          ? 0
+          : state.plan.findings.length;
+  }
+
+  /** The lines of a code cell as they stand in the notebook. */
+  source(cell: number): string {
+    return this.actions.source(cell);
   }
 
   /** The file's own name. */
@@ -143,6 +168,7 @@ export class ExportDialog implements IDisposable {
       close: () => this.dispose(),
       export: () => void this.write(),
       stop: () => this._stop?.abort(),
+      leave: () => this.actions.leave(),
       again: () => void this.read(),
       skip: () => {
         this._skipsBadCells = true;
@@ -152,7 +178,7 @@ export class ExportDialog implements IDisposable {
         this._state.kind === 'result' &&
         this.be({ ...this._state, all: !this._state.all }),
       jump: () =>
-        this.actions.jump(Number(argument), Number(line) || null, this.findings),
+        this.actions.jump(Number(argument), Number(line) || null),
       file: () => {
         this.actions.openFile(argument);
         this.dispose();
@@ -166,26 +192,13 @@ export class ExportDialog implements IDisposable {
     acts[action]?.();
   }
 
-  private get findings(): number {
-    const state = this._state;
-    return state.kind === 'refused'
-      ? state.refusal.findings.length
-      : state.kind === 'result'
-        ? state.result.findings.length
-        : state.kind === 'reading'
-          ? 0
-          : state.plan.findings.length;
-  }
-
   private take(target: EventTarget | null): void {
     if (!(target instanceof HTMLInputElement)) {
       return;
     }
     if (target.name === 'verify') {
       this.form.verify = target.checked;
-      return;
-    }
-    if (target.name === 'name') {
+    } else if (target.name === 'name') {
       const before = this.form.name;
       this.form.name = target.value.trim();
       if (this.form.folder.endsWith(`/${before}`)) {
@@ -218,7 +231,8 @@ export class ExportDialog implements IDisposable {
     }
     const { plan } = this._state;
     this._stop = new AbortController();
-    this.be({ kind: 'writing', plan, steps: [] });
+    this.be({ kind: 'writing', plan, heard: [] });
+    const tick = window.setInterval(() => this.draw(), 1000);
     try {
       const result = await this.api.write(
         {
@@ -238,22 +252,30 @@ export class ExportDialog implements IDisposable {
       } else {
         this.be({ kind: 'refused', refusal: refusal(error), plan });
       }
+    } finally {
+      window.clearInterval(tick);
     }
     this.focusFirst();
   }
 
   private hear(progress: Progress): void {
     if (this._state.kind === 'writing') {
-      const earlier = this._state.steps.filter(
-        step => step.text !== progress.text
-      );
-      this.be({ ...this._state, steps: [...earlier, progress] });
+      const { heard } = this._state;
+      const last = heard[heard.length - 1];
+      this.be({
+        ...this._state,
+        heard:
+          last?.text === progress.text
+            ? [...heard.slice(0, -1), { ...progress, began: last.began }]
+            : [...heard, { ...progress, began: secondsNow() }]
+      });
     }
   }
 
   private be(state: ExportState): void {
     this._state = state;
     this.draw();
+    this.actions.changed();
   }
 
   private draw(): void {
@@ -292,6 +314,11 @@ export function packageName(file: string): string {
     .replace(/[^a-z0-9_]+/g, '_')
     .replace(/^_+|_+$/g, '');
   return /^[a-z_]/.test(name) ? name : `notebook_${name}`.replace(/_$/, '');
+}
+
+/** Seconds of the page's own clock, which no change of the machine's time moves. */
+export function secondsNow(): number {
+  return performance.now() / 1000;
 }
 
 function refusal(error: unknown): ExportRefused {

@@ -3,7 +3,8 @@
 import type { TranslationBundle } from '@jupyterlab/translation';
 import type { ComparedValue, ExportPlan, ExportRefused, ExportResult, Finding } from './api';
 import { h, type Child } from './dom';
-import type { ExportDialog } from './exportDialog';
+import { secondsNow, type ExportDialog } from './exportDialog';
+import { progressList } from './exportProgress';
 import { sign, type Sign } from './signs';
 import { duration } from './words';
 
@@ -26,25 +27,13 @@ export function face(dialog: ExportDialog, trans: TranslationBundle): Node[] {
       return page(
         trans.__('Export %1', dialog.file),
         [
-          h(
-            'ol',
-            { class: 'mlguard-Steps', 'aria-live': 'polite' },
-            ...(state.steps.length
-              ? state.steps.map((step, index) =>
-                  progressItem(
-                    step.text,
-                    index < state.steps.length - 1,
-                    step.of ? `${step.done} / ${step.of}` : ''
-                  )
-                )
-              : [progressItem(trans.__('starting the converter'), false, '')])
-          )
+          h('p', {}, trans.__('The package goes to '), h('code', {}, dialog.form.folder), '.'),
+          progressList(state.heard, dialog.form.verify, secondsNow(), trans)
         ],
         [
-          dialog.form.verify
-            ? trans.__('Notebook and package run in processes of their own.')
-            : '',
-          button('stop', trans.__('Stop'), 'reject')
+          trans.__('Stop writes nothing: the package is moved into its folder at the very end.'),
+          button('stop', trans.__('Stop'), 'reject'),
+          button('leave', trans.__('Close, keep running'), 'reject')
         ]
       );
     case 'result':
@@ -54,10 +43,12 @@ export function face(dialog: ExportDialog, trans: TranslationBundle): Node[] {
   }
 }
 
-function page(title: string, body: Child[], [note, ...buttons]: [string, ...Child[]]): Node[] {
+/** A title, a middle that scrolls, and a foot that never does; `pinned` stands between them. */
+function page(title: string, body: Child[], [note, ...buttons]: [Child, ...Child[]], pinned: HTMLElement[] = []): Node[] {
   return [
     h('h2', {}, title),
     h('div', { class: 'mlguard-Dialog-body', tabindex: 0, role: 'group', 'aria-label': title }, ...body),
+    ...pinned,
     h(
       'div',
       { class: 'mlguard-Dialog-foot' },
@@ -66,6 +57,17 @@ function page(title: string, body: Child[], [note, ...buttons]: [string, ...Chil
       ...buttons
     )
   ];
+}
+
+/** A sentence of the converter's, with what stands between backticks set as code. */
+function prose(sentence: string): Child[] {
+  const parts = sentence.split('`');
+  return parts.length % 2 ? parts.map((part, index) => (index % 2 ? h('code', {}, part) : part)) : [sentence];
+}
+
+/** Names, each of them whole: a line breaks between two, and one that is too long is cut. */
+function names(all: readonly string[]): Child[] {
+  return all.flatMap((name, index) => [index ? ' ' : null, h('code', { class: 'mlguard-Name', title: name }, index < all.length - 1 ? `${name},` : name)]);
 }
 
 function button(
@@ -108,7 +110,7 @@ function planFace(dialog: ExportDialog, plan: ExportPlan, trans: TranslationBund
         {},
         h('h3', {}, trans._n('%1 cell becomes ', '%1 cells become ', dialog.notebook.codeCells) + trans._n('%1 step', '%1 steps', plan.steps.length)),
         planTable(plan, trans),
-        ...plan.notes.map(note => h('p', {}, note))
+        ...plan.notes.map(note => h('p', {}, ...prose(note)))
       ),
       plan.findings.length > 0 &&
         h(
@@ -121,7 +123,16 @@ function planFace(dialog: ExportDialog, plan: ExportPlan, trans: TranslationBund
               (stops ? trans._n('%1 stops the export', '%1 stop the export', stops) : trans.__('none stops the export'))
           ),
           findings(plan.findings, trans)
-        ),
+        )
+    ],
+    [
+      isFilled
+        ? trans.__('Writes to %1. Nothing has been run or written yet.', form.folder)
+        : trans.__('The name must be one that Python can import, and the folder is needed.'),
+      button('close', trans.__('Cancel'), 'reject'),
+      button('export', form.verify ? trans.__('Export and compare') : trans.__('Export'), 'accept', '', stops > 0 || !isFilled)
+    ],
+    [
       h(
         'label',
         { class: 'mlguard-Dialog-check', 'data-key': 'verify' },
@@ -130,11 +141,6 @@ function planFace(dialog: ExportDialog, plan: ExportPlan, trans: TranslationBund
         dialog.notebook.seconds !== null &&
           h('span', { class: 'mlguard-quiet' }, trans.__('(the notebook took %1 last time)', duration(dialog.notebook.seconds)))
       )
-    ],
-    [
-      isFilled ? trans.__('Nothing has been run or written yet.') : trans.__('The name must be one that Python can import, and the folder is needed.'),
-      button('close', trans.__('Cancel'), 'reject'),
-      button('export', trans.__('Export'), 'accept', '', stops > 0 || !isFilled)
     ]
   );
 }
@@ -145,19 +151,33 @@ function refusedFace(dialog: ExportDialog, { message, findings: found }: ExportR
   const reason = found.length
     ? trans._n('%1 finding stops the export. Nothing was written.', '%1 findings stop the export. Nothing was written.', found.length)
     : message;
+  const first = found.find(({ level, cell }) => level === 'error' && cell !== null) ?? null;
   return page(
     trans.__('%1 cannot be exported', dialog.file),
     [
-      h('p', { class: 'mlguard-Refusal' }, sign('critical', trans.__('error')), h('b', { class: 'mlguard-strong' }, reason)),
+      h('p', { class: 'mlguard-Refusal' }, sign('critical', trans.__('error')), h('b', { class: 'mlguard-strong' }, ...prose(reason))),
+      first !== null && excerpt(dialog, first),
       found.length > 0 && findings(found, trans)
     ],
     [
       '',
       button('close', trans.__('Close'), 'reject'),
       bad.length > 0 && button('skip', trans._n('Leave out cell %2', 'Leave out cells %2', bad.length, bad.join(', ')), 'reject'),
-      button('again', trans.__('Try again'), 'accept')
+      button('again', trans.__('Try again'), first === null ? 'accept' : 'reject'),
+      first !== null && jump(first.cell ?? 0, first.line, trans.__('Go to cell %1', first.cell ?? 0), trans, 'accept')
     ]
   );
+}
+
+/** The line that stops the export and the one above it, with their numbers. */
+function excerpt(dialog: ExportDialog, { cell, line }: Finding): HTMLElement | null {
+  const lines = dialog.source(cell ?? 0).split('\n');
+  if (line === null || lines[line - 1] === undefined) {
+    return null;
+  }
+  const from = Math.max(0, line - 2);
+  const shown = lines.slice(from, line).map((text, index) => `${String(from + index + 1).padStart(3)}  ${text}`);
+  return h('pre', { class: 'mlguard-Excerpt', tabindex: 0, 'aria-label': dialog.file }, shown.join('\n'));
 }
 
 function planTable(plan: ExportPlan, trans: TranslationBundle): HTMLElement {
@@ -174,14 +194,25 @@ function planTable(plan: ExportPlan, trans: TranslationBundle): HTMLElement {
         h(
           'tr',
           {},
-          h('td', {}, ...step.cells.flatMap((cell, index) => [index ? ', ' : null, jump(cell, null, String(cell), trans)])),
-          h('th', { scope: 'row' }, h('code', {}, step.name)),
-          h('td', {}, h('code', {}, step.reads.join(', '))),
-          h('td', {}, h('code', {}, step.gives.join(', '))),
-          h('td', {}, step.guards.length ? step.guards.join(', ') : h('span', { class: 'mlguard-quiet' }, trans.__('none')))
+          h('td', { class: 'mlguard-CellNumbers' }, ...cellNumbers(step.cells, trans)),
+          h('th', { scope: 'row' }, ...names([step.name])),
+          h('td', {}, ...names(step.reads)),
+          h('td', {}, ...names(step.gives)),
+          h('td', {}, ...(step.guards.length ? prose(step.guards.join(', ')) : [h('span', { class: 'mlguard-quiet' }, trans.__('none'))]))
         )
       )
     )
+  );
+}
+
+/** "4, 6 – 9": cells in a row by their first and their last. */
+function cellNumbers(cells: readonly number[], trans: TranslationBundle): Child[] {
+  const inside = (index: number): boolean =>
+    cells[index - 1] === (cells[index] ?? 0) - 1 && cells[index + 1] === (cells[index] ?? 0) + 1;
+  return cells.flatMap((cell, index) =>
+    inside(index)
+      ? []
+      : [index === 0 ? null : inside(index - 1) ? ' – ' : ', ', jump(cell, null, String(cell), trans)]
   );
 }
 
@@ -200,7 +231,7 @@ function findings(found: readonly Finding[], trans: TranslationBundle): HTMLElem
           {},
           h('td', {}, sign(signs[finding.level], trans.__(finding.level))),
           h('th', { scope: 'row' }, finding.cell !== null && jump(finding.cell, finding.line, place(finding, trans), trans)),
-          h('td', {}, finding.message, finding.nextStep !== null && h('span', { class: 'mlguard-quiet' }, ` ${finding.nextStep}`))
+          h('td', {}, ...prose(finding.message), finding.nextStep !== null && h('span', { class: 'mlguard-quiet' }, ' ', ...prose(finding.nextStep)))
         )
       )
     )
@@ -211,16 +242,12 @@ function place({ cell, line }: Finding, trans: TranslationBundle): string {
   return line === null ? trans.__('cell %1', cell ?? 0) : trans.__('cell %1, line %2', cell ?? 0, line);
 }
 
-function jump(cell: number, line: number | null, word: string, trans: TranslationBundle): HTMLElement {
+function jump(cell: number, line: number | null, word: string, trans: TranslationBundle, kind: 'link' | 'accept' = 'link'): HTMLElement {
   return h(
     'button',
-    { type: 'button', class: 'mlguard-link', title: trans.__('Go to cell %1', cell), 'data-do': 'jump', 'data-with': cell, 'data-line': line },
+    { type: 'button', class: `mlguard-${kind}`, title: trans.__('Go to cell %1', cell), 'data-do': 'jump', 'data-with': cell, 'data-line': line },
     word
   );
-}
-
-function progressItem(text: string, isDone: boolean, count: string): HTMLElement {
-  return h('li', {}, sign(isDone ? 'done' : 'running'), h('span', {}, text), h('span', { class: 'mlguard-number' }, count));
 }
 
 function resultFace(dialog: ExportDialog, result: ExportResult, all: boolean, trans: TranslationBundle): Node[] {
@@ -231,7 +258,7 @@ function resultFace(dialog: ExportDialog, result: ExportResult, all: boolean, tr
     trans.__('%1 is exported', dialog.file),
     [
       ...(result.compared ? compared(result, result.compared, all, trans) : [h('p', {}, trans.__('The values of notebook and package were not compared.'))]),
-      result.comparisonFailed !== null && h('p', {}, sign('warning', trans.__('warning')), ' ', result.comparisonFailed),
+      result.comparisonFailed !== null && h('p', {}, sign('warning', trans.__('warning')), ' ', ...prose(result.comparisonFailed)),
       result.kept.length > 0 && h('p', {}, trans.__('Edited by hand and kept: %1. What the export would have written lies beside as .new.', result.kept.join(', '))),
       result.findings.length > 0 && h('div', {}, h('h3', {}, trans._n('%1 finding', '%1 findings', result.findings.length)), findings(result.findings, trans)),
       opened.length > 0 &&
@@ -260,7 +287,10 @@ function compared(result: ExportResult, rows: readonly ComparedValue[], all: boo
       h('b', { class: 'mlguard-strong' }, trans.__('%1 of %2 final values are equal', equal.length, rows.length)),
       differing.length > 0 && `, ${trans._n('%1 differs', '%1 differ', differing.length)}`,
       unknown.length > 0 && `, ${trans._n('%1 is not compared', '%1 are not compared', unknown.length)}`,
-      '.'
+      '.',
+      result.notebookSeconds !== null &&
+        result.packageSeconds !== null &&
+        ` ${trans.__('Notebook %1, package %2.', duration(result.notebookSeconds), duration(result.packageSeconds))}`
     ),
     h(
       'table',
@@ -281,10 +311,10 @@ function comparedRow(row: ComparedValue, unstable: readonly string[], trans: Tra
     'tr',
     {},
     h('td', { class: 'mlguard-Verdict' }, sign(mark), word),
-    h('th', { scope: 'row' }, h('code', {}, row.name)),
+    h('th', { scope: 'row' }, ...names([row.name])),
     h('td', {}, row.how),
-    h('td', { class: 'mlguard-cut' }, row.equal === true ? '' : row.notebook),
-    h('td', { class: 'mlguard-cut' }, row.equal === true ? '' : row.package),
-    h('td', {}, remark)
+    h('td', { class: 'mlguard-cut', title: row.notebook }, row.notebook),
+    h('td', { class: 'mlguard-cut', title: row.package }, row.package),
+    h('td', {}, ...prose(remark))
   );
 }

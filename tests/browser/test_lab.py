@@ -75,7 +75,7 @@ def test_a_guarded_cell_is_watched_and_the_notebook_exported(lab: Lab, page: Pag
     dialog = page.locator("dialog.mlguard-Dialog")
     expect(dialog).to_contain_text("4 cells become", timeout=60_000)
     keep(page, "export-plan")
-    dialog.get_by_role("button", name="Export", exact=True).click()
+    dialog.get_by_role("button", name="Export and compare").click()
     expect(dialog.locator(".mlguard-Steps li")).not_to_have_count(0)
     keep(page, "export-progress")
     expect(dialog).to_contain_text("churn.ipynb is exported", timeout=240_000)

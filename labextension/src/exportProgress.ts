@@ -1,0 +1,68 @@
+/** The export while it runs: what is done, what runs now, what is still to come, each with its time. */
+
+import type { TranslationBundle } from '@jupyterlab/translation';
+import { h } from './dom';
+import type { StageHeard } from './exportDialog';
+import { sign, type Sign } from './signs';
+import { clockTime, duration } from './words';
+
+/** A stage of the converter: its words while it runs and once it is done, and whether only a comparison has it. */
+interface Stage {
+  readonly text: string;
+  readonly runs: string;
+  readonly done: string;
+  readonly compares: boolean;
+}
+
+/** In the converter's own words, in their order; a stage that is not listed is shown as the converter says it. */
+export function stages(trans: TranslationBundle): Stage[] {
+  const stage = (text: string, runs: string, done: string, compares = false): Stage => ({ text, runs, done, compares });
+  return [
+    stage('reading the notebook', trans.__('reading the notebook'), trans.__('notebook read')),
+    stage('writing the package', trans.__('writing the package'), trans.__('package written')),
+    stage('importing the package', trans.__('importing the package'), trans.__('package imported in a fresh process')),
+    stage('running the notebook', trans.__('running the notebook'), trans.__('notebook run'), true),
+    stage('running the package', trans.__('running the package'), trans.__('package run'), true),
+    stage('comparing what both ended with', trans.__('comparing the final values'), trans.__('final values compared'), true),
+    stage('moving the package into place', trans.__('moving the package into place'), trans.__('package moved into place'))
+  ];
+}
+
+/** One line a stage: finished ones say how long they took, the running one how long it runs, the others wait. */
+export function progressList(
+  heard: readonly StageHeard[],
+  compares: boolean,
+  now: number,
+  trans: TranslationBundle
+): HTMLElement {
+  const known = stages(trans);
+  const waiting = known.filter(stage => (compares || !stage.compares) && heard.every(({ text }) => text !== stage.text));
+  return h(
+    'ol',
+    { class: 'mlguard-Steps', 'aria-live': 'polite' },
+    ...(heard.length ? [] : [item('running', trans.__('starting the converter'), '')]),
+    ...heard.map((one, index) => {
+      const stage = known.find(({ text }) => text === one.text);
+      const next = heard[index + 1];
+      if (next !== undefined) {
+        return item('done', stage?.done ?? one.text, duration(next.began - one.began));
+      }
+      const words = stage?.runs ?? one.text;
+      return one.of > 1
+        ? item('running', trans.__('%1: %2 of %3 cells done', words, one.done, one.of), clockTime(now - one.began), one.done / one.of)
+        : item('running', words, clockTime(now - one.began));
+    }),
+    ...waiting.map(stage => item('waiting', stage.runs, ''))
+  );
+}
+
+function item(mark: Sign, words: string, time: string, share?: number): HTMLElement {
+  return h(
+    'li',
+    { 'data-stage': mark },
+    sign(mark),
+    h('span', {}, words),
+    h('span', { class: 'mlguard-number', 'aria-hidden': 'true' }, time),
+    share !== undefined && h('span', { class: 'mlguard-Steps-bar' }, h('span', { style: `width: ${(100 * share).toFixed(1)}%` }))
+  );
+}

@@ -1,0 +1,130 @@
+"""The export dialog: a plan too long for the screen, an export that goes on while its dialog is closed."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.browser.conftest import ROOT, Lab, keep
+from tests.browser.test_lab import open_notebook, run, write_notebook
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
+
+LONG_CELLS = (
+    "import csv\nimport pathlib\nimport time",
+    "customers_csv = 'customers.csv'\nbatch_size = 4",
+    "# # Load the customers\n%%guard retry=3 wait=1s..2s cache=1h monitor name=load_the_customers\n"
+    "rows_of_customers = list(csv.DictReader(open(customers_csv)))".partition("\n")[2],
+    "ages_of_customers = [int(row['age']) for row in rows_of_customers]\n"
+    "incomes_of_customers = [float(row['income']) for row in rows_of_customers]",
+    "training_ages, validation_ages = ages_of_customers[:-batch_size], ages_of_customers[-batch_size:]\n"
+    "training_incomes, validation_incomes = incomes_of_customers[:-batch_size], incomes_of_customers[-batch_size:]",
+    "mean_income_in_training = sum(training_incomes) / len(training_incomes)",
+    "!echo shell",
+    *(
+        f"summary_of_group_{n} = [income for income in training_incomes if income > mean_income_in_training + {n}]"
+        for n in range(8)
+    ),
+)
+SLOW_CELLS = (
+    "import time\nend_of_wait = time.monotonic() + 8",
+    "while time.monotonic() < end_of_wait: pass\ntotal = 3",
+)
+
+IN_VIEW = """nodes => nodes.every(node => {
+    const box = node.getBoundingClientRect();
+    const dialog = node.closest('dialog').getBoundingClientRect();
+    return box.height > 0 && box.top >= dialog.top && box.bottom <= dialog.bottom && box.bottom <= innerHeight;
+})"""
+# The room between the last line of text in a row and the first one in the next, the smallest of all rows.
+ROOM = """table => {
+    const lines = [...table.querySelectorAll('tbody tr')].map(row => {
+        const range = document.createRange();
+        range.selectNodeContents(row);
+        const boxes = [...row.querySelectorAll('td, th')].flatMap(cell => {
+            range.selectNodeContents(cell);
+            return [...range.getClientRects()].filter(box => box.width > 0);
+        });
+        return [Math.min(...boxes.map(box => box.top)), Math.max(...boxes.map(box => box.bottom))];
+    });
+    return Math.min(...lines.slice(1).map(([top], index) => top - lines[index][1]));
+}"""
+
+
+def test_a_long_plan_keeps_what_it_will_do_in_sight(lab: Lab, page: Page) -> None:
+    """Only the middle scrolls: the comparison, the folder and the buttons stay; names stay whole, and text is text."""
+    from playwright.sync_api import expect
+
+    rows = "\n".join(f"{20 + n},{1000 + 7 * n}" for n in range(12))
+    (lab.root / "customers.csv").write_text(f"age,income\n{rows}\n")
+    write_notebook(lab, "long.ipynb", LONG_CELLS)
+    open_notebook(page, lab, "long.ipynb")
+    run(page, "mlguard:export")
+    dialog = page.locator("dialog.mlguard-Dialog")
+    expect(dialog).to_contain_text("15 cells become", timeout=60_000)
+    keep(page, "export-plan-long")
+    body = dialog.locator(".mlguard-Dialog-body")
+    assert body.evaluate("node => node.scrollHeight > node.clientHeight"), "the plan must be longer than its room"
+    assert body.evaluate("node => node.scrollWidth <= node.clientWidth")
+    verify = dialog.get_by_label("Then run notebook and package")
+    assert dialog.locator("input, .mlguard-Dialog-foot button").evaluate_all(IN_VIEW)
+    expect(verify).to_be_checked()
+    accept = dialog.locator(".mlguard-accept")
+    expect(accept).to_have_text("Export and compare")
+    verify.uncheck()
+    expect(accept).to_have_text("Export")
+    expect(dialog.locator(".mlguard-Dialog-foot")).to_contain_text("Writes to exports/long. Nothing has been run")
+    dialog.get_by_label("Name").fill("other")
+    expect(dialog.locator(".mlguard-Dialog-foot")).to_contain_text("Writes to exports/other.")
+    names = dialog.locator(".mlguard-Plan .mlguard-Name")
+    assert names.evaluate_all("all => all.every(one => one.scrollWidth <= one.clientWidth && one.clientHeight <= 20)")
+    expect(dialog.locator(".mlguard-CellNumbers").last).to_have_text("4 – 15")
+    assert "`" not in dialog.inner_text()
+    expect(dialog.locator(".mlguard-Plan")).to_contain_text("monitored as load_the_customers")
+    for table in dialog.locator("table").all():
+        assert table.evaluate(ROOM) >= 3
+    dialog.get_by_role("button", name="Cancel").click()
+
+
+def test_an_export_goes_on_while_its_dialog_is_closed(lab: Lab, page: Page) -> None:
+    """Stages say how long they took and never "0 / 1"; one line above the notebook says when the package is there."""
+    from playwright.sync_api import expect
+
+    write_notebook(lab, "slow.ipynb", SLOW_CELLS)
+    open_notebook(page, lab, "slow.ipynb")
+    run(page, "mlguard:export")
+    dialog = page.locator("dialog.mlguard-Dialog")
+    expect(dialog).to_contain_text("2 cells become", timeout=60_000)
+    with page.expect_response(re.compile("mlguard/export"), timeout=60_000) as response:
+        dialog.get_by_role("button", name="Export and compare").click()
+    done = dialog.locator("[data-stage=done]")
+    expect(done.filter(has_text="package written")).to_have_text(
+        re.compile(r"package written\d+\.\d s$"), timeout=60_000
+    )
+    expect(dialog.locator("[data-stage=running]")).to_have_text(
+        re.compile(r"running the notebook(: \d of 2 cells done)?0:\d\d$"), timeout=60_000
+    )
+    expect(dialog.locator("[data-stage=waiting]")).to_have_text(
+        ["running the package", "comparing the final values", "moving the package into place"]
+    )
+    assert " / " not in dialog.locator(".mlguard-Steps").inner_text()
+    keep(page, "export-progress")
+    dialog.get_by_role("button", name="Close, keep running").click()
+    expect(dialog).to_have_count(0)
+    back = page.locator(".mlguard-Back")
+    expect(back).to_contain_text("Export of slow.ipynb is running.")
+    keep(page, "export-in-background")
+    expect(back).to_contain_text("slow.ipynb is exported.", timeout=240_000)
+    assert (lab.root / "exports" / "slow" / "pyproject.toml").is_file()
+    back.get_by_role("button", name="Back to the export").click()
+    expect(dialog).to_contain_text(re.compile(r"Notebook \d+\.\d s, package \d+\.\d s\."))
+    expect(back).to_have_count(0)
+    said = {message.get("progress") for message in map(json.loads, response.value.text().splitlines())}
+    known = set(re.findall(r"stage\('([^']+)'", (ROOT / "labextension/src/exportProgress.ts").read_text()))
+    assert said - {None, "running the notebook a second time"} == known, "the converter's stages have other names"
