@@ -197,6 +197,7 @@ class CacheGuard(Guard):
     def _declare_void(self, key: tuple[Any, ...] | None = None) -> None:
         """What is being computed now (None: under any key) rests on what was; nothing of it is kept or joined."""
         self._epoch += 1
+        self.behind.forget(key)
         for flights in (self._flights, self._task_flights):
             if key is None:
                 flights.forget_all()
@@ -428,12 +429,11 @@ class CacheGuard(Guard):
 
     def _refresh_behind(self, key: tuple[Any, ...], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Compute anew on a thread of its own, once a key."""
-        if not self._flights.is_under_way(key):
-            self.behind.on_thread(self.label, lambda: self._flights.run(key, lambda: self._fill(key, args, kwargs)))
+        self.behind.on_thread(key, self.label, lambda: self._flights.run(key, lambda: self._fill(key, args, kwargs)))
 
     def _refresh_behind_async(self, key: tuple[Any, ...], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         self.behind.in_task(
-            self.label, lambda: self._task_flights.run(key, lambda: self._fill_async(key, args, kwargs))
+            key, self.label, lambda: self._task_flights.run(key, lambda: self._fill_async(key, args, kwargs))
         )
 
     # What the function offers.
@@ -501,7 +501,7 @@ class CacheGuard(Guard):
 
     def after_fork(self) -> None:
         """A child inherits results, and no computation that is under way."""
-        self._flights, self._task_flights = Flights(), TaskFlights()
+        self._flights, self._task_flights, self.behind = Flights(), TaskFlights(), Behind()
         self._identities.after_fork()
         self.shelf.after_fork()
 

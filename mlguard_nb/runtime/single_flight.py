@@ -64,10 +64,6 @@ class Flights:
         self.land(key, mine, value)
         return value, True
 
-    def is_under_way(self, key: Hashable) -> bool:
-        """Whether somebody is computing `key` now."""
-        return key in self.under_way
-
     def forget(self, key: Hashable) -> None:
         """Who comes from now on computes anew; who waits already still gets the result."""
         self.under_way.pop(key, None)
