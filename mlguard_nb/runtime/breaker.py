@@ -57,7 +57,7 @@ class CircuitBreaker:
         renew_in_child(self)
         self._ended: deque[tuple[float, int, int]] = deque()  # (when, calls, failures)
         self._until = 0.0
-        self._probes = self._probes_passed = 0
+        self._probes = self._probes_passed = self._round = 0
         # Successes while closed are only counted, and spread over the time since the last look, when a failure asks.
         self.successes = 0
         self._looked_at = clock.current().now()
@@ -73,10 +73,14 @@ class CircuitBreaker:
             return "half-open"
         return self._state
 
-    def enter(self) -> None:
-        """Ask to make one call; CircuitOpen with the seconds until the next probe where it is refused."""
+    def enter(self) -> int:
+        """Ask to make one call; CircuitOpen with the seconds until the next probe where it is refused.
+
+        The answer goes to `succeeded`, `failed` or `given_up` when the call has ended: the round of probes it belongs
+        to, 0 where it is none. A call that began before a round says nothing about the service in that round.
+        """
         if self.is_closed:
-            return
+            return 0
         with self._lock:
             now = clock.current().now()
             if self._state == "open":
@@ -90,30 +94,32 @@ class CircuitBreaker:
                         raise CircuitOpen(self.label, self._until - now)
                     self._let_probes_pass(now)
                 self._probes += 1
+                return self._round
+        return 0
 
-    def succeeded(self, seconds: float | None = None) -> None:
-        """Count one call that ended well, after `seconds`."""
+    def succeeded(self, seconds: float | None = None, probe: int = 0) -> None:
+        """Count one call that ended well, after `seconds`; `probe` is what `enter` answered."""
         if self.slow_call is not None and seconds is not None and seconds > self.slow_call:
-            self.failed()
+            self.failed(probe)
             return
         if self.is_closed:
             self.successes += 1
             return
         with self._lock:
-            if self._state == "half-open":
+            if self._is_due(probe):
                 self._probes_passed += 1
                 if self._probes_passed >= self.half_open_calls:
                     self._ended.clear()
                     self._move("closed")
 
-    def failed(self) -> None:
-        """Count one call that failed."""
+    def failed(self, probe: int = 0) -> None:
+        """Count one call that failed; `probe` is what `enter` answered."""
         with self._lock:
             now = clock.current().now()
-            if self._state == "half-open":
+            if self._is_due(probe):
                 self._open(now)
                 return
-            if self._state == "open":
+            if self._state != "closed":
                 return
             self._spread_successes(now)
             self._count(now, 1, 1)
@@ -124,11 +130,15 @@ class CircuitBreaker:
             if calls >= self.minimum_calls and failures >= self.failure_rate * calls:
                 self._open(now)
 
-    def given_up(self) -> None:
+    def given_up(self, probe: int = 0) -> None:
         """A call that was let in has neither succeeded nor failed (it was cancelled): its probe is free again."""
         with self._lock:
-            if self._state == "half-open":
-                self._probes = max(0, self._probes - 1)
+            if self._is_due(probe):
+                self._probes -= 1
+
+    def _is_due(self, probe: int) -> bool:
+        """Whether this is a probe of the round under way."""
+        return self._state == "half-open" and probe == self._round
 
     def _spread_successes(self, now: float) -> None:
         count, self.successes = self.successes, 0
@@ -146,6 +156,7 @@ class CircuitBreaker:
 
     def _let_probes_pass(self, now: float) -> None:
         self._probes = self._probes_passed = 0
+        self._round += 1
         self._until = now + self.open_for
 
     def _open(self, now: float) -> None:

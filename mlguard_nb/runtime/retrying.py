@@ -198,22 +198,21 @@ class RetryGuard(Guard):
 
     def _once(self, attempts: Attempts, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         breaker = self.policy.breaker
-        if breaker is not None:
-            breaker.enter()
+        probe = 0 if breaker is None else breaker.enter()
         started = attempts.clock.now()
         try:
             with self._span(attempts):
                 result = self.function(*args, **kwargs)
         except Exception:
             if breaker is not None:
-                breaker.failed()
+                breaker.failed(probe)
             raise
         except BaseException:
             if breaker is not None:
-                breaker.given_up()
+                breaker.given_up(probe)
             raise
         if breaker is not None:
-            breaker.succeeded(attempts.clock.now() - started)
+            breaker.succeeded(attempts.clock.now() - started, probe)
         return result
 
     def _span(self, attempts: Attempts) -> Any:
@@ -259,22 +258,21 @@ class RetryGuard(Guard):
 
     async def _once_async(self, attempts: Attempts, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         breaker = self.policy.breaker
-        if breaker is not None:
-            await _asked(breaker, breaker.enter)
+        probe = 0 if breaker is None else await _asked(breaker, breaker.enter)
         started = attempts.clock.now()
         try:
             with self._span(attempts):
                 result = await self._timed(attempts, args, kwargs)
         except Exception:
             if breaker is not None:
-                await _asked(breaker, breaker.failed)
+                await _asked(breaker, breaker.failed, probe)
             raise
         except BaseException:
             if breaker is not None:
-                await _asked(breaker, breaker.given_up)
+                await _asked(breaker, breaker.given_up, probe)
             raise
         if breaker is not None:
-            await _asked(breaker, breaker.succeeded, attempts.clock.now() - started)
+            await _asked(breaker, breaker.succeeded, attempts.clock.now() - started, probe)
         return result
 
     async def _timed(self, attempts: Attempts, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

@@ -78,53 +78,59 @@ class SharedCircuitBreaker(CircuitBreaker):
         self._ask("look")
         return super().state
 
-    def enter(self) -> None:
+    def enter(self) -> int:
         """Ask to make one call; CircuitOpen with the seconds until the next probe where it is refused."""
         if self.is_closed:
-            return
+            return 0
         _teller.add(self)
         now = clock.current().now()
         if self._state == "open" and now < self._until:
             raise CircuitOpen(self.label, self._until - now)
-        allowed = self._ask("enter")
-        if allowed is None:
-            super().enter()
+        answer = self._ask("enter")
+        if answer is None:
+            probe = super().enter()
             self.is_closed = self._state == "closed"
-        elif not allowed:
+            return probe
+        is_allowed, probe = answer
+        if not is_allowed:
             raise CircuitOpen(self.label, max(0.0, self._until - clock.current().now()))
+        return probe
 
-    def succeeded(self, seconds: float | None = None) -> None:
-        """Count one call that ended well, after `seconds`."""
+    def succeeded(self, seconds: float | None = None, probe: int = 0) -> None:
+        """Count one call that ended well, after `seconds`; `probe` is what `enter` answered."""
         is_slow = self.slow_call is not None and seconds is not None and seconds > self.slow_call
-        if is_slow or self.is_closed or self._ask("succeeded") is None:
-            super().succeeded(seconds)
+        if is_slow or self.is_closed or self._ask("succeeded", probe) is None:
+            super().succeeded(seconds, probe)
 
-    def failed(self) -> None:
-        """Count one call that failed."""
-        if self._ask("failed") is None:
-            super().failed()
+    def failed(self, probe: int = 0) -> None:
+        """Count one call that failed; `probe` is what `enter` answered."""
+        if self._ask("failed", probe) is None:
+            super().failed(probe)
 
-    def given_up(self) -> None:
+    def given_up(self, probe: int = 0) -> None:
         """A call that was let in has neither succeeded nor failed (it was cancelled): its probe is free again."""
-        if self._state == "half-open" and self._ask("given_up") is None:
-            super().given_up()
+        if self._state == "half-open" and self._ask("given_up", probe) is None:
+            super().given_up(probe)
 
     def tell(self) -> None:
         """Report the calls that succeeded since the last report, and learn the state."""
         if self.successes:
             self._ask("look")
 
-    def _ask(self, what: str) -> bool | None:
-        """Whether the server allows the call; None while it is away. Tells it of what has succeeded since."""
+    def _ask(self, what: str, probe: int = 0) -> tuple[bool, int] | None:
+        """Whether the server allows the call, and its round of probes (0: none); None while the server is away.
+
+        It is told of what has succeeded since.
+        """
         count, self.successes = self.successes, 0
         answer = self._shared.ask(
             what, count, self.failure_rate, self.minimum_calls, _milliseconds(self.window),
-            _milliseconds(self.open_for), self.half_open_calls,
+            _milliseconds(self.open_for), self.half_open_calls, probe,
         )  # fmt: skip
         if answer is None:
             self.successes += count
             return None
-        state, milliseconds, allowed = answer
+        state, milliseconds, allowed, probe = answer
         with self._lock:
             self._until = clock.current().now() + milliseconds / 1000
             if state.decode() != self._state:
@@ -132,7 +138,7 @@ class SharedCircuitBreaker(CircuitBreaker):
                 self._probes = self._probes_passed = 0
                 self._move(state.decode())
             self.is_closed = self._state == "closed"
-        return bool(allowed)
+        return bool(allowed), probe
 
     def _settings(self) -> tuple[Any, ...]:
         *others, name = super()._settings()

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 __all__ = ["BREAKER", "BUDGET"]
 
-# runtime/breaker.py over all processes. Calls and failures are counted in tenths of the window. Answers (state,
-# milliseconds until it ends, whether the call may be made).
+# runtime/breaker.py over all processes. Calls and failures are counted in tenths of the window. A round of probes is
+# known by when it ends. Answers (state, milliseconds until it ends, whether the call may be made, its round or 0).
 BREAKER = """
 local key, what, successes = KEYS[1], ARGV[1], tonumber(ARGV[2])
 local rate, minimum, window, open_for = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
-local most_probes = tonumber(ARGV[7])
+local most_probes, probe = tonumber(ARGV[7]), tonumber(ARGV[8])
 local time = redis.call('time')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local function get(field, otherwise) return redis.call('hget', key, field) or otherwise end
@@ -50,12 +50,13 @@ if state == 'closed' then
   add('failures:' .. tenth, failed)
   if failed == 1 and rate_is_reached() then move('open') end
 elseif state == 'half-open' then
+  local is_due = probe == ends
   if what == 'failed' then
-    move('open')
+    if is_due then move('open') end
   elseif what == 'succeeded' then
-    if redis.call('hincrby', key, 'passed', 1) >= most_probes then move('closed') end
+    if is_due and redis.call('hincrby', key, 'passed', 1) >= most_probes then move('closed') end
   elseif what == 'given_up' then
-    if tonumber(get('probes', 0)) > 0 then redis.call('hincrby', key, 'probes', -1) end
+    if is_due then redis.call('hincrby', key, 'probes', -1) end
   elseif what == 'enter' then
     if tonumber(get('probes', 0)) >= most_probes and now >= ends then move('half-open') end
     allowed = redis.call('hincrby', key, 'probes', 1) <= most_probes and 1 or 0
@@ -65,7 +66,7 @@ else
   allowed = 0
 end
 if redis.call('exists', key) == 1 then redis.call('pexpire', key, 2 * (window + open_for)) end
-return {state, math.max(0, ends - now), allowed}
+return {state, math.max(0, ends - now), allowed, state == 'half-open' and ends or 0}
 """
 
 # runtime/budget.py over all processes. Answers (whether the retry is paid for, tokens left).

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 import email.message
 import os
@@ -256,12 +257,68 @@ def test_a_failed_probe_opens_again_and_only_so_many_may_probe(clock: FakeClock)
     breaker = CircuitBreaker(minimum_calls=1, open_for=10, half_open_calls=2)
     breaker.failed()
     clock.sleep(11)
-    breaker.enter()
+    probe = breaker.enter()
     breaker.enter()
     with pytest.raises(CircuitOpen):
         breaker.enter()
-    breaker.failed()
+    breaker.failed(probe)
     assert breaker.state == "open"
+
+
+def test_a_call_that_began_before_the_probes_is_none_of_them(clock: FakeClock) -> None:
+    """It says how the service was then: it closes no circuit, opens none, and frees no probe."""
+    breaker = CircuitBreaker(minimum_calls=1, open_for=10)
+    early = breaker.enter()
+    breaker.failed(early)
+    clock.sleep(11)
+    late = breaker.enter()
+    clock.sleep(10)
+    probe = breaker.enter()  # the round of the one before was given up
+    for old in (early, late):
+        breaker.succeeded(1.0, old)
+        breaker.failed(old)
+        breaker.given_up(old)
+        assert breaker.state == "half-open"
+        with pytest.raises(CircuitOpen):
+            breaker.enter()
+    breaker.succeeded(1.0, probe)
+    assert breaker.state == "closed"
+
+
+@pytest.mark.parametrize("ends_well", [True, False])
+def test_a_slow_call_that_began_while_closed_decides_nothing_in_half_open(clock: FakeClock, ends_well: bool) -> None:
+    """By the decorator: it is still running when the circuit opens, and ends while the probe is under way."""
+    breaker = CircuitBreaker(minimum_calls=1, open_for=10)
+    begun, probing = threading.Semaphore(0), threading.Semaphore(0)
+    end_slow, end_probe = threading.Event(), threading.Event()
+
+    @retry(attempts=1, breaker=breaker)
+    def call(which: str) -> str:
+        if which == "fails":
+            raise ConnectionError
+        (begun if which == "slow" else probing).release()
+        assert (end_slow if which == "slow" else end_probe).wait(30)
+        if which == "slow" and not ends_well:
+            raise ConnectionError
+        return which
+
+    def quietly(which: str) -> None:
+        with contextlib.suppress(ConnectionError):
+            call(which)
+
+    slow, probe = (threading.Thread(target=quietly, args=(which,)) for which in ("slow", "probe"))
+    slow.start()
+    assert begun.acquire(timeout=30)
+    quietly("fails")
+    clock.sleep(11)
+    probe.start()
+    assert probing.acquire(timeout=30)
+    end_slow.set()
+    slow.join(30)
+    assert breaker.state == "half-open"
+    end_probe.set()
+    probe.join(30)
+    assert breaker.state == "closed"
 
 
 def test_threads_that_come_together_get_no_more_probes_than_there_are(clock: FakeClock) -> None:
@@ -312,8 +369,7 @@ def test_a_probe_that_never_ends_does_not_keep_the_circuit_open_for_ever(clock: 
         breaker.enter()
     assert refused.value.retry_after == pytest.approx(10)
     clock.sleep(10)
-    breaker.enter()
-    breaker.succeeded()
+    breaker.succeeded(probe=breaker.enter())
     assert breaker.state == "closed"
 
 

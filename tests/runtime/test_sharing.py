@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import pickle
@@ -107,12 +108,13 @@ def test_probes_are_limited_over_all_processes(server: Server) -> None:
     first.failed()
     until(lambda: first.state == "half-open")
     some = [Breaker(server.url, "shop", minimum_calls=1, open_for=60, half_open_calls=2) for _ in range(8)]
-    start, let_in = threading.Barrier(len(some)), []
+    start = threading.Barrier(len(some))
+    let_in: list[tuple[Breaker, int]] = []
 
     def ask(breaker: Breaker) -> None:
         start.wait()
-        if not refuses(breaker):
-            let_in.append(breaker)
+        with contextlib.suppress(CircuitOpen):
+            let_in.append((breaker, breaker.enter()))
 
     threads = [threading.Thread(target=ask, args=(breaker,)) for breaker in some]
     for thread in threads:
@@ -120,9 +122,10 @@ def test_probes_are_limited_over_all_processes(server: Server) -> None:
     for thread in threads:
         thread.join()
     assert len(let_in) == 2
-    let_in[0].succeeded()
+    (one, probe), (other, same_round) = let_in
+    one.succeeded(probe=probe)
     assert some[0].state == "half-open"
-    let_in[1].succeeded()
+    other.succeeded(probe=same_round)
     assert [breaker.state for breaker in some] == ["closed"] * 8
 
 
@@ -130,12 +133,25 @@ def test_a_failed_probe_opens_again_for_all_and_a_cancelled_one_is_free(server: 
     Breaker(server.url, "shop", minimum_calls=1, open_for=0.05).failed()
     here, there = two(server, minimum_calls=1, open_for=60)
     until(lambda: here.state == "half-open")
-    here.enter()
+    probe = here.enter()
     assert refuses(there)
-    here.given_up()
-    there.enter()
-    there.failed()
+    here.given_up(probe)
+    there.failed(there.enter())
     assert here.state == "open"
+
+
+def test_a_call_that_began_before_the_probes_is_none_of_them(server: Server) -> None:
+    """Whichever process made it, and whether it ends well, badly or not at all."""
+    Breaker(server.url, "shop", minimum_calls=1, open_for=0.05).failed()
+    here, there = two(server, minimum_calls=1, open_for=60)
+    before = 0
+    until(lambda: here.state == "half-open")
+    probe = here.enter()
+    there.succeeded(1.0, before), there.failed(before), there.given_up(before)
+    assert here.state == "half-open"
+    assert refuses(there)
+    here.succeeded(1.0, probe)
+    assert there.state == "closed"
 
 
 def test_probes_that_never_end_are_given_up(server: Server) -> None:
