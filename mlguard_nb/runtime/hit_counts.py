@@ -34,7 +34,7 @@ class HitCounts:
             return
         self._is_waiting = True
         self._emit(1)
-        self._wait()
+        _ticker.wait_for(self)
 
     def tell(self) -> int:
         """Tell what has not been told; how many that was."""
@@ -43,23 +43,57 @@ class HitCounts:
             self._emit(count)
         return count
 
-    def _wait(self) -> None:
-        timer = threading.Timer(_PAUSE_SECONDS, self._second_over)
-        timer.daemon = True
-        timer.start()
-
-    def _second_over(self) -> None:
-        if self.tell():
-            self._wait()
-        else:
+    def second_over(self) -> bool:
+        """Tell what came since; whether there was anything, so that the next second is waited for too."""
+        if not self.tell():
             self._is_waiting = False
+        return self._is_waiting
 
     def after_fork(self) -> None:
-        """The child inherits no timer, and its parent tells its own hits."""
+        """The parent tells its own hits."""
         self._untold, self._is_waiting = 0, False
 
 
+class _Ticker:
+    """The one thread that tells of a second's hits, of all caches; it ends when there were none."""
+
+    def __init__(self) -> None:
+        self.after_fork()
+
+    def after_fork(self) -> None:
+        """The child inherits no thread."""
+        self._lock = threading.Lock()
+        self._waiting: list[HitCounts] = []
+        self._is_running = False
+
+    def wait_for(self, counts: HitCounts) -> None:
+        """Have `counts` told when the second is over, and kept until then."""
+        with self._lock:
+            self._waiting.append(counts)
+            if self._is_running:
+                return
+            self._is_running = True
+        try:
+            threading.Thread(target=self._run, name="mlguard-hits", daemon=True).start()
+        except RuntimeError:  # the interpreter is ending, or the process may have no more threads: a flush tells
+            self._is_running = False
+
+    def _run(self) -> None:
+        pause = threading.Event()
+        while True:
+            pause.wait(_PAUSE_SECONDS)
+            with self._lock:
+                due, self._waiting = self._waiting, []
+            busy = [counts for counts in due if counts.second_over()]
+            with self._lock:
+                self._waiting += busy
+                if not self._waiting:
+                    self._is_running = False
+                    return
+
+
 _ALL: weakref.WeakSet[HitCounts] = weakref.WeakSet()
+_ticker = _Ticker()
 
 
 def _tell_all() -> None:
@@ -68,6 +102,7 @@ def _tell_all() -> None:
 
 
 def _after_fork() -> None:
+    _ticker.after_fork()
     for counts in list(_ALL):
         counts.after_fork()
 

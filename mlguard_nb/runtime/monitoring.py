@@ -121,6 +121,10 @@ def run_id(new: str | None = None) -> str:
     return _run.get(_process_run)
 
 
+# The states of functions that are gone, with calls that are not told yet.
+_bereft: deque[MonitorGuard] = deque()
+
+
 class MonitorGuard(Guard):
     """The state of one monitored function: the calls begun, those that ended, and what is not drained yet."""
 
@@ -245,6 +249,13 @@ class MonitorGuard(Guard):
         """End it, with the error that is on its way out."""
         tracing.end(span, error)
 
+    def __del__(self, bereft: deque[MonitorGuard] = _bereft) -> None:
+        """The function is gone, its last calls are not told yet: the state stays until the thread has told them."""
+        state = self.__dict__
+        if state.get("waiting") or state.get("broken") or state.get("lost"):
+            self.function = self._signature = None
+            bereft.append(self)
+
     # On the thread.
 
     def forget(self) -> None:
@@ -342,6 +353,7 @@ class _Drainer:
         """A child has no thread, holds none of its parent's locks, and does not tell its parent's calls again."""
         self._thread: threading.Thread | None = None
         self._starting, self._draining = threading.Lock(), threading.Lock()
+        _bereft.clear()
         for guard in list(_monitored):
             guard.forget()
 
@@ -371,7 +383,7 @@ class _Drainer:
     def drain(self) -> None:
         """Drain every function now."""
         with self._draining:
-            for guard in list(_monitored):
+            for guard in [*_monitored, *_taken(_bereft)]:
                 guard.drain()
 
 

@@ -21,6 +21,7 @@ import pytest
 
 from mlguard_nb import CachePolicy, cache_result, devices, memory_guard
 from mlguard_nb.errors import MemoryPressure, PolicyError
+from mlguard_nb.runtime import hit_counts
 from mlguard_nb.runtime.caching import cache_of
 from mlguard_nb.runtime.stores import memory as memory_store
 from mlguard_nb.runtime.stores.choosing import GivenStore
@@ -936,6 +937,33 @@ def test_every_hit_and_miss_is_told() -> None:
         end()
     assert [type(event) for event in heard] == [CacheMiss, CacheHit, CacheEvicted, CacheMiss]
     assert {event.function for event in heard} == {"lookup"}
+
+
+def test_one_thread_tells_of_the_hits_of_all_caches(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many there are, and also of one that is gone by then; with no hit for a second the thread ends."""
+    heard: dict[str, int] = {}
+
+    def hear(event: Any) -> None:
+        if isinstance(event, CacheHit) and event.function.startswith("told "):
+            heard[event.function] = heard.get(event.function, 0) + event.count
+
+    def tellers() -> int:
+        return sum(thread.name == "mlguard-hits" for thread in threading.enumerate())
+
+    monkeypatch.setattr(hit_counts, "_PAUSE_SECONDS", 0.02)
+    end = bus.subscribe(hear)
+    try:
+        for number in range(50):
+            cached = cache_result(name=f"told {number}")(lambda: 1)
+            for _ in range(4):
+                cached()
+            assert tellers() <= 1
+        del cached
+        while tellers():
+            time.sleep(0.001)
+    finally:
+        end()
+    assert heard == {f"told {number}": 3 for number in range(50)}
 
 
 def test_hits_that_follow_at_once_are_told_as_one_event() -> None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import logging
 import os
 import threading
+import weakref
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
@@ -16,6 +18,7 @@ import polars as pl
 import pytest
 
 from mlguard_nb import InputRejected, monitor, retry, validate_input
+from mlguard_nb.errors import PolicyError
 from mlguard_nb.runtime import monitoring, summaries
 from mlguard_nb.runtime.wrapping import guards_of
 from mlguard_nb.telemetry import bus, redaction
@@ -351,6 +354,34 @@ def test_overflow_is_counted_never_silent(heard: list[Any], monkeypatch: pytest.
     lost = sum(e.calls for e in heard if isinstance(e, CallsLost) and e.function == "overflow")
     assert lost > 0
     assert lost + len(finished(heard, "overflow")) == 10_000
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_the_calls_of_a_function_that_is_gone_are_told_too(heard: list[Any], fails: bool) -> None:
+    """A closure made for one call lives shorter than the second until the next drain; so it is, and is told of."""
+
+    def body() -> int:
+        return 1 // (not fails)
+
+    gone = weakref.ref(body)
+    for _ in range(3):
+        with contextlib.suppress(ZeroDivisionError):
+            monitor(name="short")(body)()
+    del body
+    gc.collect()
+    assert gone() is None
+    bus.flush()
+    bus.flush()
+    told = [event.outcome for event in heard if isinstance(event, CallFinished) and event.function == "short"]
+    assert told == ["error" if fails else "ok"] * 3
+
+
+def test_a_monitor_that_could_not_be_made_ends_quietly(recwarn: pytest.WarningsRecorder) -> None:
+    """Nothing of it is there yet."""
+    with pytest.raises(PolicyError):
+        monitor(name=" ")(lambda: 1)
+    gc.collect()
+    assert not recwarn.list
 
 
 def test_one_thread_drains_however_many_callers_begin_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
