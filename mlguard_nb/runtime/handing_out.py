@@ -36,6 +36,12 @@ def kept_and_hand(box: list[Any], mode: str) -> tuple[Any, Hand | None]:
     kept without a copy.
     """
     value = box.pop()
+    if type(value) is types.CoroutineType:
+        value.close()
+        raise PolicyError(
+            "cache: the result is a coroutine of a function that is no `async def`, and can be awaited once only. "
+            "Decorate the async function that makes it, or write `async def` around it"
+        )
     if mode == "same" or _is_atom(value) or _is_constant(value):
         return value, None
     if mode == "readonly" and _is_array(value):

@@ -10,6 +10,7 @@ import weakref
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
+from types import CoroutineType
 from typing import Any, TypeVar, cast, overload
 
 from mlguard_nb import clock, devices
@@ -73,9 +74,12 @@ _SYNC = """\
 if _mlguard_guard.is_closed:
     _mlguard_stay = _mlguard_guard.enter(<args>, <kwargs>)
     try:
-        return <call> if _mlguard_stay.instead is None else _mlguard_stay.instead(*<args>, **<kwargs>)
+        _mlguard_result = <call> if _mlguard_stay.instead is None else _mlguard_stay.instead(*<args>, **<kwargs>)
     finally:
         _mlguard_stay.leave()
+    if type(_mlguard_result) is not _mlguard_coroutine or _mlguard_stay.instead is not None:
+        return _mlguard_result
+    return _mlguard_guard.awaited(_mlguard_result, <args>, <kwargs>)
 return <call>
 """
 _COROUTINE = """\
@@ -171,6 +175,10 @@ class MemoryGuard(Guard):
         """An attribute read where there is room; a generator is admitted at its first item."""
         return {"sync": _SYNC, "coroutine": _COROUTINE, "generator": _GENERATOR, "asyncgen": _ASYNCGEN}[kind]
 
+    def objects(self, kind: Kind) -> Mapping[str, Any]:
+        """What a call is told by that has not done its work yet."""
+        return {"_mlguard_coroutine": CoroutineType} if kind == "sync" else {}
+
     # What the sampler does.
 
     def look(self, reading: Reading) -> None:
@@ -218,6 +226,19 @@ class MemoryGuard(Guard):
                 answer = await asyncio.to_thread(step)
             else:
                 await clock.current().sleep_async(step)
+
+    async def awaited(
+        self, coroutine: CoroutineType[Any, Any, Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    ) -> Any:
+        """The work of a sync function that has returned a coroutine: admitted when that is awaited, until it ends."""
+        try:
+            stay = await self.enter_async(args, kwargs)
+            try:
+                return await (coroutine if stay.instead is None else stay.answer(args, kwargs))
+            finally:
+                stay.leave()
+        finally:
+            coroutine.close()
 
     def _entering(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> _Steps[Stay]:
         """What happens at the gate: yields waits in seconds and slow questions, is sent answers, returns the stay."""

@@ -15,8 +15,9 @@ import threading
 import traceback
 import weakref
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict
+from types import CoroutineType
 from typing import Any, TypeVar, overload
 
 from mlguard_nb import clock as clocks
@@ -75,7 +76,9 @@ _TEMPLATES: dict[str, str] = {
 _mlguard_started = _mlguard_time.now()
 try:
     _mlguard_result = <call>
-{_END}_mlguard_guard.ended(_mlguard_time.now() - _mlguard_started)
+{_END}if type(_mlguard_result) is _mlguard_coroutine:
+    return _mlguard_guard.awaited(_mlguard_result, <args>, <kwargs>)
+_mlguard_guard.ended(_mlguard_time.now() - _mlguard_started)
 return _mlguard_result
 """,
     "coroutine": f"""\
@@ -155,8 +158,12 @@ class MonitorGuard(Guard):
         return _TEMPLATES[kind]
 
     def objects(self, kind: Kind) -> Mapping[str, Any]:
-        """The clock and the switch of the traces."""
-        return {"_mlguard_time": clocks.NOW, "_mlguard_tracing": tracing.SWITCH}
+        """The clock, the switch of the traces, and what a call is told by that has not done its work yet."""
+        return {
+            "_mlguard_time": clocks.NOW,
+            "_mlguard_tracing": tracing.SWITCH,
+            "_mlguard_coroutine": CoroutineType,
+        }
 
     # On the call path, rarely.
 
@@ -212,42 +219,52 @@ class MonitorGuard(Guard):
 
     def traced(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """The call of a sync function inside a span."""
-        with self._span():
+        span = self.begin_span()
+        with tracing.current(span):
             started = clocks.NOW.now()
             try:
                 result = self.function(*args, **kwargs)
             except BaseException as error:
                 self.failed(started, error, args, kwargs)
+                self.end_span(span, error)
                 raise
-            self.waiting.append(clocks.NOW.now() - started)
-            return result
+        if type(result) is CoroutineType:
+            return self.awaited(result, args, kwargs, span)
+        self.waiting.append(clocks.NOW.now() - started)
+        self.end_span(span, None)
+        return result
 
     async def traced_async(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """The call of an async function inside a span."""
-        with self._span():
+        return await self.awaited(self.function(*args, **kwargs), args, kwargs, self.begin_span())
+
+    async def awaited(
+        self, call: Awaitable[Any], args: tuple[Any, ...], kwargs: dict[str, Any], span: Any = None
+    ) -> Any:
+        """What `call` gives, timed from here; also of a sync function that has returned a coroutine."""
+        with tracing.current(span):
             started = clocks.NOW.now()
             try:
-                result = await self.function(*args, **kwargs)
+                result = await call
             except BaseException as error:
                 self.failed(started, error, args, kwargs)
+                self.end_span(span, error)
                 raise
-            self.waiting.append(clocks.NOW.now() - started)
-            return result
-
-    def _span(self) -> Any:
-        wanted = self.policy.traces is not False
-        return tracing.span(self.label, self._span_attributes()) if wanted else _nothing
+        self.waiting.append(clocks.NOW.now() - started)
+        self.end_span(span, None)
+        return result
 
     def _span_attributes(self) -> dict[str, str]:
         return {**dict(self.policy.labels), "mlguard.run_id": run_id()}
 
     def begin_span(self) -> Any:
-        """The span of a generator; None where none is wanted."""
+        """The span of a call; None where none is wanted."""
         return None if self.policy.traces is False else tracing.begin(self.label, self._span_attributes())
 
     def end_span(self, span: Any, error: BaseException | None) -> None:
         """End it, with the error that is on its way out."""
-        tracing.end(span, error)
+        if span is not None:
+            tracing.end(span, error)
 
     def __del__(self, bereft: deque[MonitorGuard] = _bereft) -> None:
         """The function is gone, its last calls are not told yet: the state stays until the thread has told them."""
@@ -304,17 +321,6 @@ class MonitorGuard(Guard):
             _log.warning("%s was slow: %.3f s", self.label, seconds, extra={"mlguard": {**facts, "slow": p.slow}})
         elif p.logs == "all" or (isinstance(p.logs, float) and self._random.random() < p.logs):
             _log.info("%s finished in %.3f s", self.label, seconds, extra={"mlguard": facts})
-
-
-class _Nothing:
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, *_: object) -> None:
-        return None
-
-
-_nothing = _Nothing()
 
 
 def _taken(queue: deque[Any]) -> list[Any]:

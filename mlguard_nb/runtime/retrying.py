@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from numbers import Integral, Real
+from types import CoroutineType
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from mlguard_nb import clock as clocks
@@ -40,6 +41,8 @@ try:
 except Exception as _mlguard_error:
     _mlguard_failed.append(_mlguard_error)
 else:
+    if type(_mlguard_result) is _mlguard_coroutine:
+        return _mlguard_guard.awaited(_mlguard_result, <args>, <kwargs>)
     return _mlguard_result
 return _mlguard_guard.again(_mlguard_failed, <args>, <kwargs>)
 """
@@ -53,6 +56,7 @@ else:
     return _mlguard_result
 return await _mlguard_guard.again_async(_mlguard_failed, <args>, <kwargs>)
 """
+_GOOD = "    return _mlguard_result\n"
 # CircuitBreaker.succeeded, as far as it concerns a closed breaker.
 _COUNT_SUCCESS = """\
     if _mlguard_breaker.is_closed:
@@ -145,17 +149,22 @@ class RetryGuard(Guard):
         plain = _SYNC if kind == "sync" else _ASYNC
         if self._budget() is not None:
             refill = "if not _mlguard_budget.is_full:\n        _mlguard_budget.give_back()"
-            plain = plain.replace("else:\n", f"else:\n    {refill}\n")
+            plain = plain.replace(_GOOD, f"    {refill}\n{_GOOD}")
         goes_slow = "_mlguard_tracing.on"
         if self.policy.breaker is not None:
-            plain = plain.replace("else:\n", f"else:\n{_COUNT_SUCCESS}")
+            plain = plain.replace(_GOOD, f"{_COUNT_SUCCESS}{_GOOD}")
             goes_slow += " or not _mlguard_breaker.is_closed"
         return f"if {goes_slow}:\n    {whole}{plain}"
 
     def objects(self, kind: Kind) -> Mapping[str, Any]:
         """The budget, the breaker, and whether spans are made, read on every call."""
         budget, breaker = self._budget(), self.policy.breaker
-        return {"_mlguard_budget": budget, "_mlguard_breaker": breaker, "_mlguard_tracing": tracing.SWITCH}
+        return {
+            "_mlguard_budget": budget,
+            "_mlguard_breaker": breaker,
+            "_mlguard_tracing": tracing.SWITCH,
+            "_mlguard_coroutine": CoroutineType,
+        }
 
     def _budget(self) -> RetryBudget | None:
         return budget_of(self.policy, self.label)
@@ -181,6 +190,8 @@ class RetryGuard(Guard):
                     except Exception as error:
                         failed.append(error)
                     else:
+                        if type(result) is CoroutineType:
+                            return self.awaited(result, args, kwargs, attempts)
                         if not self._is_unsatisfying(result):
                             return self._succeeded(result, attempts)
                         decision = attempts.unsatisfying()
@@ -211,7 +222,9 @@ class RetryGuard(Guard):
             if breaker is not None:
                 breaker.given_up(probe)
             raise
-        if breaker is not None:
+        if breaker is not None and type(result) is CoroutineType:  # which says nothing yet
+            breaker.given_up(probe)
+        elif breaker is not None:
             breaker.succeeded(attempts.clock.now() - started, probe)
         return result
 
@@ -343,9 +356,34 @@ class RetryGuard(Guard):
         found: tuple[Any, bool, Any] = await self._with(first).run_async([], args, kwargs)
         return found
 
-    def _with(self, function: Callable[..., Any]) -> RetryGuard:
-        """This guard around another function: what begins a generator."""
-        other = RetryGuard(replace(self.policy, retry_on_result=None), self.name)
+    async def awaited(
+        self,
+        coroutine: CoroutineType[Any, Any, Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        attempts: Attempts | None = None,
+    ) -> Any:
+        """The attempts of a sync function that has returned a coroutine: it fails or not when that is awaited."""
+        begun = [coroutine]
+        function: Any = self.function
+
+        async def call(*args: Any, **kwargs: Any) -> Any:
+            result = begun.pop() if begun else function(*args, **kwargs)
+            return await result if inspect.isawaitable(result) else result
+
+        policy = self.policy
+        if attempts is not None:  # those before it raised at once, and count
+            left = attempts.ends_at and max(1e-3, attempts.ends_at - attempts.clock.now())
+            policy = replace(policy, attempts=policy.attempts - attempts.number + 1, deadline=left)
+        try:
+            return await self._with(call, policy).run_async([], args, kwargs)
+        finally:
+            for never_awaited in begun:
+                never_awaited.close()
+
+    def _with(self, function: Callable[..., Any], policy: RetryPolicy | None = None) -> RetryGuard:
+        """This guard around another function: what begins a generator, or awaits a coroutine."""
+        other = RetryGuard(policy or replace(self.policy, retry_on_result=None), self.name)
         other.function, other.label, other.kind = function, self.label, self.kind
         other.signature_of = self.function
         return other

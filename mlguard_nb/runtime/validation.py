@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import inspect
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from types import CoroutineType
 from typing import Any, TypeVar, get_type_hints, overload
 
 from mlguard_nb.errors import InputRejected, PolicyError, Violation
@@ -133,6 +134,8 @@ class ValidateGuard(Guard):
         except _Answered:
             return self.policy.on_fail(*args, **kwargs)
         result = self.function(*args, **kwargs)
+        if type(result) is CoroutineType:
+            return self._result_of(result, dimensions, args, kwargs)
         try:
             return self._checked(result, dimensions, args, kwargs)
         except _Answered:
@@ -144,7 +147,13 @@ class ValidateGuard(Guard):
             args, kwargs, dimensions = self._settle(args, kwargs)
         except _Answered:
             return await self._answer(args, kwargs)
-        result = await self.function(*args, **kwargs)
+        return await self._result_of(self.function(*args, **kwargs), dimensions, args, kwargs)
+
+    async def _result_of(
+        self, call: Awaitable[Any], dimensions: Bindings, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        """What `call` gives, checked; also of a sync function that has returned a coroutine."""
+        result = await call
         try:
             return self._checked(result, dimensions, args, kwargs)
         except _Answered:

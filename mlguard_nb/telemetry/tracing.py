@@ -8,7 +8,7 @@ from typing import Any
 
 from mlguard_nb.telemetry.libraries import loaded
 
-__all__ = ["SWITCH", "begin", "carried", "continued", "end", "look", "span", "span_if_on"]
+__all__ = ["SWITCH", "begin", "carried", "continued", "current", "end", "look", "span", "span_if_on"]
 
 
 class _Switch:
@@ -75,6 +75,15 @@ def begin(name: str, attributes: Mapping[str, str | int]) -> Any:
     from opentelemetry import trace
 
     return trace.get_tracer("mlguard_nb").start_span(name, attributes=dict(attributes))
+
+
+def current(span: Any) -> Any:
+    """A context manager: makes a span that `begin` gave the current one of the block, without ending it."""
+    if span is None:
+        return nullcontext()
+    from opentelemetry import trace
+
+    return trace.use_span(span, end_on_exit=False, record_exception=False, set_status_on_exception=False)
 
 
 def end(span: Any, error: BaseException | None) -> None:
