@@ -88,7 +88,7 @@ class ViewRenderer extends Widget implements IRenderMime.IRenderer {
         this.headline(view, isSilent),
         ...rows,
         ...(rows.length < 2 ? [h('div', { class: 'mlguard-View-row' })] : []),
-        ...(isFolded && !view.happened && !view.happenedCode ? [] : [this.happened(view)]),
+        ...(isFolded && !view.happened && !view.happenedCode && !view.notes ? [] : [this.happened(view)]),
         isFolded ? this.fold() : h('div', { class: 'mlguard-View-row mlguard-quiet', title: view.next }, this.next(view, isSilent))
       ),
       isFolded && this._isOpen ? this.attempts(view) : h('div', {})
@@ -179,11 +179,14 @@ class ViewRenderer extends Widget implements IRenderMime.IRenderer {
   }
 
   private happened(view: CellView): HTMLElement {
+    const told = view.happened + view.happenedCode;
+    const notes = told && view.notes ? ` · ${view.notes}` : view.notes;
     return h(
       'div',
-      { class: 'mlguard-View-row', title: view.happened + view.happenedCode },
+      { class: 'mlguard-View-row', title: told + notes },
       view.happened,
-      view.happenedCode ? h('code', {}, view.happenedCode) : null
+      view.happenedCode ? h('code', {}, view.happenedCode) : null,
+      notes ? h('span', { class: 'mlguard-quiet' }, notes) : null
     );
   }
 

@@ -1,6 +1,6 @@
 /** The view below a guarded cell as data: the JSON that the kernel stores in the output, checked. */
 
-import { isObject, list, number, text } from './api';
+import { isObject, list, number, text, texts } from './api';
 
 export const VIEW_MIME = 'application/vnd.mlguard.view+json';
 
@@ -54,6 +54,7 @@ export interface CellView {
   readonly devices: readonly ViewDevice[];
   readonly happened: string;
   readonly happenedCode: string;
+  readonly notes: string;
   readonly next: string;
   readonly sentence: string;
   readonly attempts: readonly ViewAttempt[];
@@ -82,6 +83,7 @@ export function readView(data: unknown): CellView | null {
     devices: list(data.devices).map(readDevice),
     happened: text(happened.text),
     happenedCode: text(happened.code),
+    notes: texts(data.notes).join(' · '),
     next: text(data.next),
     sentence: text(data.sentence),
     attempts: list(data.attempts).map(readAttempt)

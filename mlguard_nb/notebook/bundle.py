@@ -67,7 +67,7 @@ def view_json(facts: RunFacts, story: Story | None = None) -> dict[str, Any]:
         "holders": [{"name": holder.name, "used_bytes": holder.used_bytes} for holder in facts.holders],
         "bound": list(facts.bound or facts.defined),
         "rolled_back": facts.rolled_back,
-        "notes": list(facts.notes),
+        "notes": list(facts.remarks),
         "calls_inside": dict(facts.calls_inside),
     }
 

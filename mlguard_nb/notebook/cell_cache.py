@@ -40,6 +40,7 @@ class CellCache:
         code = _code(source)
         self._key = code + self._digest(ast.parse(source))
         self._recorder: Recorder | None = None
+        self.trouble: str | None = None  # why the store could not be asked
 
     def restore(self, wall: float) -> CacheFacts | None:
         """Bind the names of a hit and show its output again; None on a miss."""
@@ -67,6 +68,7 @@ class CellCache:
         except OSError as error:
             backend = self._policy.backend.partition(":")[0]
             bus.emit(events.CacheFailed(function=self._label, backend=backend, error=str(error)))
+            self.trouble = f"the cache in {backend} could not be asked, so the cell ran: {error}"
             return None
         return found
 
@@ -76,7 +78,9 @@ class CellCache:
         self._recorder.start()
 
     def keep(self, wall: float, seconds: float) -> str | None:
-        """Store what the cell bound and showed; why it could not be kept, None where it was."""
+        """Store what the cell bound and showed; what to say of the cache: why it could not be asked, or could not keep
+        the result. None where all went well.
+        """
         shown = self._recorder.stop() if self._recorder is not None else []
         modules: dict[str, str] = {}
         names: dict[str, Any] = {}
@@ -92,7 +96,7 @@ class CellCache:
             self._session.cell_store(self._policy).put(self._key, Entry(value, wall, ends, ends))
         except (NotStorable, OSError, TypeError, ValueError) as error:
             return f"not kept in the cache: {error}"
-        return None
+        return self.trouble
 
     def close(self) -> None:
         """The run is over."""

@@ -10,10 +10,14 @@ from mlguard_nb.errors import PolicyError
 from mlguard_nb.notebook.words import gib, spoken_seconds
 
 if TYPE_CHECKING:
-    from mlguard_nb.notebook.facts import RunFacts
+    from mlguard_nb.notebook.facts import DeviceFacts, RunFacts
     from mlguard_nb.notebook.session import Session
+    from mlguard_nb.runtime.reference import Reference
 
 __all__ = ["TABLE"]
+
+
+_MOST_PROFILED = 64
 
 
 def _say(text: str) -> None:
@@ -34,17 +38,15 @@ def status(session: Session, _rest: str) -> None:
     reading = session.sampler().with_devices()
     meter = Meter(session.sampler(), None)
     for device in meter.devices():
-        _say(
-            f"{device.label}: {gib(device.used)} of {gib(device.limit)} GiB, {gib(device.own)} here "
-            f"({device.binds or device.key})"
-        )
+        _say(f"{device.label}: {_use(device)}")
     gpus = reading.gpus
     if isinstance(gpus, Unknown):
-        _say(f"GPU: – ({gpus.reason})")
+        _say(f"GPU: not known ({gpus.reason})")
     if session.chaos is not None:
         _say("chaos: on")
     for facts in list(session.history)[-5:]:
-        _say(f"{_called(facts)}: {facts.phase} in {spoken_seconds(facts.elapsed)}")
+        took = f" after {spoken_seconds(facts.elapsed)}" if facts.elapsed else ""
+        _say(f"{_called(facts)}: {_ENDED[facts.phase]}{took}")
 
 
 def set_profile(session: Session, rest: str) -> None:
@@ -80,13 +82,29 @@ def report(session: Session, _rest: str) -> None:
     def peak(facts: RunFacts) -> int:
         return next((device.peak_own or 0 for device in facts.devices if device.key == "ram"), 0)
 
-    _say(f"{'cell':<24} {'ended':<12} {'time':>10} {'peak RAM':>10} {'attempts':>9}")
+    _say(f"{'cell':<24} {'ended':<20} {'time':>10} {'peak RAM':>10} {'attempts':>9}")
     for facts in sorted(session.history, key=peak, reverse=True):
         told = f"{gib(peak(facts))} GiB" if facts.devices else "–"
         _say(
-            f"{_called(facts)[:24]:<24} {facts.phase:<12} {spoken_seconds(facts.elapsed):>10} {told:>10} "
+            f"{_called(facts)[:24]:<24} {_ENDED[facts.phase]:<20} {spoken_seconds(facts.elapsed):>10} {told:>10} "
             f"{len(facts.attempts):>9}"
         )
+
+
+_ENDED = {
+    "ok": "finished", "failed": "failed", "refused": "memory was short", "rejected": "input rejected",
+    "interrupted": "interrupted", "cached": "restored from cache", "skipped": "skipped", "degraded": "fallback ran",
+    "defs": "functions guarded",
+}  # fmt: skip
+
+
+def _use(device: DeviceFacts) -> str:
+    """ "3.1 of 16.0 GiB in use, 0.1 GiB of it by this notebook; the limit is the container's"."""
+    if device.used is None:
+        return f"not known ({device.reason})"
+    own = "" if device.own is None else f", {gib(device.own)} GiB of it by this notebook"
+    limits = {"container limit": "; the limit is the container's", "machine": "; the limit is the machine's memory"}
+    return f"{gib(device.used)} of {gib(device.limit)} GiB in use{own}{limits.get(device.binds or '', '')}"
 
 
 def _called(facts: RunFacts) -> str:
@@ -108,6 +126,9 @@ def free(session: Session, rest: str) -> None:
 
 def schema(session: Session, rest: str) -> None:
     """Learn the schema of a live value; it is kept in this output, so that the notebook and the export have it."""
+    import json
+
+    from mlguard_nb.notebook.cell_inputs import Learned
     from mlguard_nb.policy.as_json import to_json
     from mlguard_nb.policy.render import source_of
     from mlguard_nb.policy.values import GuardPolicy, ValidatePolicy
@@ -121,15 +142,33 @@ def schema(session: Session, rest: str) -> None:
         raise PolicyError(f"there is no {words[0]!r} here")
     value = session.namespace[words[0]]
     learned = learn(value)
+    profile, told = _profile(value)
     remember(name, learned)
-    session.schemas[name] = words[0], learned
+    session.schemas[name] = Learned(words[0], learned, profile)
     if name != words[0]:
         session.namespace[name] = learned
     plain = to_json(GuardPolicy(validate=ValidatePolicy(schemas=((name, learned),))))["validate"]["schemas"][0][1]
     rows = len(value) if hasattr(value, "__len__") else None
+    reference = None if profile is None else json.loads(profile.to_json())
     session.keep(
-        {"schema": {"name": name, "of": words[0], "rows": rows, "schema": plain}}, f"{name} = {source_of(learned)}"
+        {"schema": {"name": name, "of": words[0], "rows": rows, "schema": plain, "reference": reference}},
+        f"{name} = {source_of(learned)}\n{told}",
     )
+
+
+def _profile(value: Any) -> tuple[Reference | None, str]:
+    """The profile of the numbers in `value`, and what to say of it. A notebook has no room for hundreds of columns."""
+    from mlguard_nb.runtime.reference import Reference, numeric_columns
+
+    try:
+        columns = sum(1 for _ in numeric_columns(value))
+        if columns > _MOST_PROFILED:
+            return None, f"no profile for drift: {columns} numeric columns, and at most {_MOST_PROFILED} are kept"
+        profile = Reference.fit(value)
+    except PolicyError as error:
+        return None, f"no profile for drift: {error}"
+    names = ", ".join(name for name, _ in profile.columns)
+    return profile, f"profile for drift: {names}" if columns > 1 else "profile for drift learned"
 
 
 def chaos(session: Session, rest: str) -> None:

@@ -104,6 +104,11 @@ class RunFacts:
         return self.policy.retry.attempts if self.policy.retry is not None else 1
 
     @property
+    def remarks(self) -> tuple[str, ...]:
+        """What there is to say beside how the run went, each in one line. (A rejection is how it went.)"""
+        return () if self.phase == "rejected" else tuple(" ".join(note.split()) for note in self.notes)
+
+    @property
     def failed(self) -> tuple[AttemptFacts, ...]:
         """The attempts that ended with an error."""
         return tuple(attempt for attempt in self.attempts if attempt.outcome == "failed")

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 __all__ = ["register", "unregister"]
 
 
+_MATCHER = "mlguard_nb"
+
+
 class _Magic:
     """A magic whose documentation is written when somebody asks for it: the table of options costs 30 ms to import."""
 
@@ -46,18 +49,15 @@ def register(ip: Any, session: Session) -> None:
     ip.register_magic_function(_Magic(guard), "line", "guard")
     ip.register_magic_function(_Magic(guard_cell), "cell", "guard")
 
-    def complete_cell(_shell: Any, event: Any) -> list[str]:
+    def complete(context: Any) -> Any:
         from mlguard_nb.notebook import completion
 
-        return completion.complete_line(event.line, event.symbol, session.profiles)
+        return completion.answer(context, session)
 
-    def complete_line(_shell: Any, event: Any) -> list[str]:
-        from mlguard_nb.notebook import completion
-
-        return completion.complete_command(event.line, event.symbol)
-
-    ip.set_hook("complete_command", complete_cell, str_key="%%guard")
-    ip.set_hook("complete_command", complete_line, str_key="%guard")
+    complete.matcher_api_version = 2  # type: ignore[attr-defined]
+    complete.matcher_priority = 1000  # type: ignore[attr-defined]
+    complete.matcher_identifier = _MATCHER  # type: ignore[attr-defined]
+    ip.Completer.custom_matchers.append(complete)
 
 
 def _command(session: Session, command: str, rest: str, line: str) -> None:
@@ -85,6 +85,5 @@ def unregister(ip: Any) -> None:
     """Remove both magics and their completion."""
     for kind in ("line", "cell"):
         ip.magics_manager.magics[kind].pop("guard", None)
-    hooks = getattr(getattr(ip, "strdispatchers", {}).get("complete_command"), "strs", {})
-    for key in ("%%guard", "%guard"):
-        hooks.pop(key, None)
+    others = [one for one in ip.Completer.custom_matchers if getattr(one, "matcher_identifier", "") != _MATCHER]
+    ip.Completer.custom_matchers[:] = others

@@ -29,15 +29,15 @@ def to_html(facts: RunFacts, story: Story) -> str:
     rows += [_row("")] * (3 - len(rows))
     if facts.phase in _OPENED and facts.attempts and not story.next:
         return _with_details(facts, story, rows)
-    rows += [_row(_spans(story.happened), _title(story.happened)), _row(_spans(story.next))]
+    rows += [_happened(facts, story), _row(_spans(story.next))]
     return f'<div style="{_BOX};height:100px;padding:5px 0 5px 0">{"".join(rows)}</div>'
 
 
 def _with_details(facts: RunFacts, story: Story, rows: list[str]) -> str:
     """Closed it is 100 px high like every other state; only a reader's click makes it taller."""
     below = 5
-    if any(text for _, text in story.happened):
-        rows = [*rows, _row(_spans(story.happened), _title(story.happened))]
+    if any(text for _, text in story.happened) or facts.remarks:
+        rows = [*rows, _happened(facts, story)]
     else:
         below += 18
     top = 100 - 18 - below
@@ -46,6 +46,16 @@ def _with_details(facts: RunFacts, story: Story, rows: list[str]) -> str:
         f'<details style="margin:0;padding:0 0 {below}px 0;font-size:13px;line-height:18px">'
         f'<summary style="height:18px;cursor:pointer">Attempts and curve</summary>{_opened(facts)}</details>'
     )
+
+
+def _happened(facts: RunFacts, story: Story) -> str:
+    """What happened, and every remark; a row may have to cut it, so that it is whole on hover."""
+    told = [text for _, text in story.happened if text]
+    remarks = " · ".join(facts.remarks)
+    spans = (*story.happened, ("quiet", f" · {remarks}" if told and remarks else remarks))
+    whole = "".join(text for _, text in spans)
+    title = f' title="{escape(whole)}"' if remarks or any(style == "code" for style, _ in spans) else ""
+    return _row(_spans(spans), title)
 
 
 def _opened(facts: RunFacts) -> str:
@@ -65,6 +75,7 @@ def _opened(facts: RunFacts) -> str:
             rows.append(
                 _row(f"{_cell(24)}{_cell(64, spoken_seconds(attempt.waited), 'right')}{_cell(16)}{_quiet(told)}")
             )
+    rows += [f'<div style="padding:2px 0 0 0">{_quiet(remark)}</div>' for remark in facts.remarks]
     return f'<div style="padding:4px 0 0 20px">{"".join(rows)}{_curve(facts)}</div>'
 
 
@@ -152,12 +163,6 @@ def _spans(spans: Iterable[Span]) -> str:
         else:
             told.append(_quiet(text) if style == "quiet" else escape(text))
     return "".join(told)
-
-
-def _title(spans: Iterable[Span]) -> str:
-    """What a row may have to cut, whole on hover."""
-    code = [text for style, text in spans if style == "code"]
-    return f' title="{escape(code[0])}"' if code else ""
 
 
 def _image(source: str, width: int, height: int, alt: str) -> str:

@@ -13,6 +13,7 @@ from mlguard_nb.notebook.live import LiveView, Updater
 
 if TYPE_CHECKING:
     from mlguard_nb.devices.sampler import Sampler
+    from mlguard_nb.notebook.cell_inputs import Learned
     from mlguard_nb.notebook.facts import RunFacts
     from mlguard_nb.notebook.parts import CellParts
     from mlguard_nb.notebook.publisher import Publisher
@@ -37,7 +38,7 @@ class Session:
     publisher: Publisher
     profiles: dict[str, str] = field(default_factory=dict)
     everywhere: str | None = None  # the line for cells without one; None: they are not guarded
-    schemas: dict[str, tuple[str, Any]] = field(default_factory=dict)  # name -> (variable, learned schema)
+    schemas: dict[str, Learned] = field(default_factory=dict)
     history: deque[RunFacts] = field(default_factory=lambda: deque(maxlen=_REMEMBERED_RUNS))
     updater: Updater = field(default_factory=Updater)
     chaos: ExitStack | None = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mlguard_nb.notebook.facts import AttemptFacts, CacheFacts, DeviceFacts, RunFacts
 from mlguard_nb.notebook.forecast import seconds_to_stop
@@ -26,7 +26,10 @@ _QUIET = "quiet"
 
 @dataclass(frozen=True, slots=True)
 class Story:
-    """A view in words. `sign` names the picture before the headline; `sentence` is the text/plain of it all."""
+    """A view in words. `sign` names the picture before the headline; `sentence` is the text/plain of it all.
+
+    The row of what happened also holds the remarks of the run, which the sentence ends with.
+    """
 
     sign: str
     headline: tuple[Span, ...]
@@ -43,7 +46,8 @@ def tell(facts: RunFacts) -> Story:
         "refused": _refused, "rejected": _rejected, "interrupted": _interrupted, "cached": _cached,
         "skipped": _skipped,
     }[facts.phase]  # fmt: skip
-    return teller(facts)
+    story = teller(facts)
+    return replace(story, sentence=" · ".join((story.sentence, *facts.remarks)))
 
 
 def _of(facts: RunFacts, *, before: str = " · ") -> str:
@@ -131,8 +135,8 @@ def _running(facts: RunFacts) -> Story:
         back = "; names bound by attempt {} were taken back" if facts.rolled_back else ""
         again = f"Attempt {facts.attempt} runs the cell again from its first line{back.format(last.number)}."
         coming = ((_QUIET, again),)
-    elif facts.notes:
-        happened = ((_QUIET, facts.notes[-1]),)
+    elif facts.remarks:
+        happened = ()
     sentence = f"guard: {strong}{_of(facts)}{told}{_devices_sentence(facts)} · as of {moment(facts.wall)}"
     return Story("running", head, happened, coming, sentence)
 
@@ -218,7 +222,7 @@ def _finished(facts: RunFacts) -> Story:
     took = spoken_seconds(facts.elapsed)
     peaks, words = _peaks(facts)
     again = _of(facts) if facts.attempt > 1 else ""
-    happened = _failure(facts.failed[-1]) if facts.failed else tuple((_QUIET, note) for note in facts.notes[-1:])
+    happened = _failure(facts.failed[-1]) if facts.failed else ()
     return Story("ok", (("strong", took), *peaks, ("", again)), happened, (), f"✓ {took}{words}{again}")
 
 
@@ -228,7 +232,7 @@ def _degraded(facts: RunFacts) -> Story:
     why = f"{over.label} was short" if over is not None else "memory was short"
     return Story(
         "warning", (("strong", "fallback"), ("", f" ran in {took}: {why}"), _moment(facts)),
-        tuple(("", note) for note in facts.notes[-1:]),
+        (),
         ((_QUIET, f"Bound {', '.join(facts.bound)}." if facts.bound else ""),),
         f"guard: fallback ran in {took}: {why}{_use_of(over)}",
     )  # fmt: skip

@@ -7,16 +7,17 @@ import re
 import time
 from collections.abc import Iterator
 from html.parser import HTMLParser
+from typing import Any
 
 import pytest
 
 from mlguard_nb.notebook import drawing
 from mlguard_nb.notebook.bundle import MIME, bundle, thinned
-from mlguard_nb.notebook.facts import RunFacts
+from mlguard_nb.notebook.facts import AttemptFacts, RunFacts
 from mlguard_nb.notebook.forecast import seconds_to_stop
 from mlguard_nb.notebook.page import to_html
 from mlguard_nb.notebook.stories import tell
-from tests.notebook.states import STATES, facts, gib, ram, rising, running
+from tests.notebook.states import RESET, STATES, facts, gib, ram, rising, running
 
 ALL = pytest.mark.parametrize("state", list(STATES))
 
@@ -220,3 +221,26 @@ def test_words_without_retry_name_no_attempt() -> None:
     known: RunFacts = facts("running", "mem=0.8", elapsed=3, attempts=(running(1, 3),), devices=(ram(4, 1),))
 
     assert "attempt" not in tell(known).sentence
+
+
+@pytest.mark.parametrize(
+    ("phase", "more"),
+    [
+        ("ok", {"attempts": (AttemptFacts(number=1, outcome="finished", seconds=2.0),)}),
+        ("ok", {"attempts": (RESET, AttemptFacts(number=2, outcome="finished", seconds=2.0))}),
+        ("failed", {"attempts": (RESET,)}),
+        ("running", {"attempts": (running(1, 2.0),)}),
+        ("degraded", {}),
+    ],
+)
+def test_every_remark_is_in_every_form_of_the_view(phase: str, more: dict[str, Any]) -> None:
+    """Not only the last of several: in the sentence, in the stored HTML, and in what the JupyterLab renderer reads."""
+    remarks = ("not kept in the cache: the server is away", "out of memory at size=8: tried again\nwith size=4")
+    known = facts(phase, elapsed=2.0, devices=(ram(4, 2),), notes=remarks, **more)
+    data = bundle(known)
+    text = "".join(_Outline(data["text/html"]).text)
+
+    for remark in remarks:
+        line = " ".join(remark.split())
+        assert line in data["text/plain"] and line in text and line in data[MIME]["notes"]
+    assert "\n" not in data["text/plain"]
