@@ -226,6 +226,21 @@ def test_a_cache_inside_a_step_says_how_long_it_lasts(tmp_path: Path) -> None:
         assert any("lasts for one run only" in one.message for one in plan.diagnostics) == expected
 
 
+def test_a_cached_cell_hands_out_variables(tmp_path: Path) -> None:
+    """Later cells may change them in place, and a hit brings back what the cell itself changed; also the second time."""
+    cells = (
+        "import numpy as np\nxs = [1]\nruns = []",
+        "%%guard cache=1h\nys = np.zeros(3)\nxs.append(2)",
+        "ys[0] = 5\nxs.append(3)\nruns.append(len(xs))",
+    )
+    path = make_notebook(tmp_path, *cells, name="cached_variables")
+    found = guarded_values(*cells)
+    for _ in range(2):
+        made = values_of(path)
+        assert made["xs"] == found["xs"] == [1, 2, 3] and made["runs"] == [3]
+        assert made["ys"].tolist() == found["ys"].tolist() == [5, 0, 0]
+
+
 def test_two_cells_of_one_name_become_two_functions(tmp_path: Path) -> None:
     """Steps of their own, and cells inside one step."""
     cells = ("%%guard retry=2 name=load\nx = len('a')", "%%guard retry=2 name=load\ny = x + 1")
@@ -250,7 +265,8 @@ def guards_of(text: str, namespace: dict[str, Any]) -> list[GuardPolicy]:
 
 
 def policies_of(source: str) -> list[GuardPolicy]:
-    """What the line of a cell guards: each of its functions where it only defines, else its run, which watches files."""
+    """What the line of a cell guards: each of its functions where it only defines, else its run, which watches
+    files and keeps variables that later cells may change."""
     line, _, rest = source.partition("\n")
     if not line.startswith("%%guard"):
         return []
@@ -258,7 +274,7 @@ def policies_of(source: str) -> list[GuardPolicy]:
     body = ast.parse(rest).body
     if only_defines(body):
         return [policy] * sum(isinstance(one, ast.FunctionDef) for one in body)
-    return [replace(policy, cache=policy.cache and replace(policy.cache, watch_files=True))]
+    return [replace(policy, cache=policy.cache and replace(policy.cache, watch_files=True, hand_out="copy"))]
 
 
 @pytest.mark.parametrize("block", range(2))

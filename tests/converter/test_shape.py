@@ -76,7 +76,10 @@ def test_guards_become_decorators(tmp_path: Path) -> None:
         "def small():\n    return {'y': [0]}",
         "%%guard mem=0.8 fallback=small name=grow\ny = xs + [last(xs)]",
     )
-    assert "@cache_result(ttl=3600.0, watch_files=True)\n@retry(attempts=3)\ndef make_xs():" in made["steps"]
+    assert (
+        '@cache_result(ttl=3600.0, watch_files=True, hand_out="copy")\n@retry(attempts=3)\ndef make_xs():'
+        in made["steps"]
+    )
     assert "@monitor()\ndef last(x):" in made["functions"]
     assert "fallback=grow_on_pressure" in made["steps"]
     assert 'return given["y"]' in made["steps"]

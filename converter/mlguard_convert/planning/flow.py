@@ -160,8 +160,11 @@ def _step(draft: Draft, group: Group, after: _After, known: set[str], fixed: fro
     if "__name__" in one.uses:
         restored.append("__name__")
     order = [name for name in binding_order(group) if name in outputs]
+    mutates = tuple(name for name in inputs if _changes_argument(group, name))
     cell = group.first.cell
     directive = cell.directive
+    if directive is not None and directive.policy.cache is not None and len(group.cells) == 1:
+        order += [name for name in mutates if name not in order and name not in gone]  # a hit brings the change back
     wanted = step_name(
         _own_title(draft, cell),
         order,
@@ -191,7 +194,7 @@ def _step(draft: Draft, group: Group, after: _After, known: set[str], fixed: fro
         dead=tuple(sorted(dead - kept)),
         nonlocals=tuple(sorted(one.written_globals & (local | set(inputs)))),
         deletes=tuple(sorted(gone & known)),
-        mutates=tuple(name for name in inputs if _changes_argument(group, name)),
+        mutates=mutates,
         tolerated=tuple(dict.fromkeys(unit.number for unit in group.units if unit.cell.may_raise)),
         figures=(slug(_own_title(draft, cell)) or None) if group.draws else None,
         is_async=one.is_async,

@@ -70,7 +70,8 @@ def _with_inputs(draft: Draft, policy: GuardPolicy, inputs: tuple[str, ...], cel
         key = policy.cache.key
         if isinstance(key, tuple):
             key = tuple(name for name in key if not isinstance(name, str) or name in inputs) or None
-        policy = replace(policy, cache=replace(policy.cache, watch_files=True, key=key))
+        # A cell's results are variables, which later cells may change in place: each caller gets its own.
+        policy = replace(policy, cache=replace(policy.cache, watch_files=True, hand_out="copy", key=key))
     if policy.validate is not None:
         known = tuple(pair for pair in policy.validate.schemas if pair[0] in inputs)
         for parameter, _ in policy.validate.schemas:

@@ -49,7 +49,7 @@ def scale(features):
         return given.get("factor", factor), given["small"]
 
     @validate_input(name="shrink", features=Rows)
-    @cache_result(ttl=3600.0, backend="disk", watch_files=True)
+    @cache_result(ttl=3600.0, backend="disk", watch_files=True, hand_out="copy")
     @memory_guard(ram=0.9, fallback=shrink_on_pressure)
     @retry(attempts=2)
     def shrink(scalers, features):

@@ -10,7 +10,7 @@ from mlguard_nb.pipeline import save_figures, step
 
 
 @step(cell=3, outputs=("sales",))
-@cache_result(ttl=3600.0, watch_files=True)
+@cache_result(ttl=3600.0, watch_files=True, hand_out="copy")
 @retry(attempts=3, wait_initial=1.0, wait_max=30.0)
 def load_data(path: str):
     """1. Load the data.
