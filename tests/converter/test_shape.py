@@ -13,7 +13,7 @@ import pytest
 from mlguard_convert.plan import PlanOptions, make_plan
 from mlguard_convert.reader import read_notebook
 from mlguard_nb.errors import ConversionError
-from tests.converter.running import convert, make_notebook, sources
+from tests.converter.running import convert, make_notebook, sources, values_of
 
 H = "markdown"
 
@@ -145,6 +145,16 @@ def test_helper_modules_travel(tmp_path: Path) -> None:
     assert "from helped.vendor.cleaning import tidy" in modules["src/helped/steps.py"]
     assert "from helped.vendor.shapes import SIDES" in modules["src/helped/steps.py"]
     assert "sys.path" not in modules["src/helped/steps.py"]
+
+
+def test_a_helper_that_a_cell_writes_travels_too(tmp_path: Path) -> None:
+    """`%%writefile helper.py`, and a later cell imports it: in the package it is there before anything is written."""
+    cells = ("%%writefile helper.py\ndef triple(x):\n    return 3 * x\n", "import helper\ny = helper.triple(len('ab'))")
+    _, modules = convert(make_notebook(tmp_path, *cells, name="writing"))
+    assert "def triple(x):" in modules["src/writing/vendor/helper.py"]
+    assert "from writing.vendor import helper" in modules["src/writing/steps.py"]
+    assert values_of(make_notebook(tmp_path, *cells, name="writing"), base_dir=tmp_path)["y"] == 6
+    assert (tmp_path / "helper.py").read_text().startswith("def triple"), "and the file is written all the same"
 
 
 REFUSED = {

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import ast
 import re
+import shutil
 import sys
+import tempfile
+import weakref
 from pathlib import Path
 
 from mlguard_convert.plan import VendorFile
@@ -12,14 +15,16 @@ from mlguard_convert.planning.draft import Draft, Unit
 
 __all__ = ["Helpers"]
 
+_WRITTEN = re.compile(r"%%(?:writefile|file)\s+(?:\./)?([A-Za-z_]\w*\.py)")
+
 
 class Helpers:
     """The .py files that the notebook can import from its own folder and from literal sys.path entries."""
 
     def __init__(self, draft: Draft) -> None:
         self._draft = draft
-        folder = draft.notebook.path.parent.absolute()
-        self._roots = [folder]
+        self._folder = folder = draft.notebook.path.parent.absolute()
+        self._roots = [*self._written(), folder]
         self.path_changes_at_run_time = False
         self._copied: dict[Path, str] = {}
         for unit in draft.units:
@@ -30,6 +35,24 @@ class Helpers:
                 self._roots.append((folder / entry).resolve())
             elif "sys.path" in unit.text and not isinstance(unit.node, (ast.FunctionDef, ast.ClassDef)):
                 self.path_changes_at_run_time = True
+
+    def _written(self) -> list[Path]:
+        """A folder with the modules that `%%writefile NAME.py` cells write, which `find` looks into first, or none.
+
+        It goes with this object. Only the text of the cells is there, to be read like any helper; none of it is run.
+        """
+        texts: dict[str, str] = {}
+        for cell in self._draft.cells:
+            head, _, body = cell.cell.source.lstrip("\n").partition("\n")
+            if match := _WRITTEN.fullmatch(head.strip()):
+                texts[match[1]] = body
+        if not texts:
+            return []
+        folder = Path(tempfile.mkdtemp(prefix="mlguard-helpers-"))
+        weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
+        for name, text in texts.items():
+            (folder / name).write_text(text, encoding="utf-8")
+        return [folder]
 
     def _entry(self, unit: Unit) -> str | None:
         """The literal that `sys.path.append("..")` or `.insert(0, "..")` adds."""
@@ -55,7 +78,7 @@ class Helpers:
             for file in (target.with_suffix(".py"), target / "__init__.py"):
                 if file.is_file():
                     return file
-            if len(parts) == 1 and target.is_dir() and root == self._roots[0] and any(target.glob("*.py")):
+            if len(parts) == 1 and target.is_dir() and root == self._folder and any(target.glob("*.py")):
                 from mlguard_convert.planning.hoisting import _is_known
 
                 return None if _is_known(module) else target
