@@ -116,7 +116,20 @@ def _capacity(port: int) -> Mapping[str, float]:
     asked = {
         "GETs": ["get", "k"],
         "questions for a lease": ["eval", _TAKE, "2", "l", "v", "token", "10000", "seen"],
-        "failures of a breaker": ["eval", BREAKER, "1", "b", "failed", "0", "0.5", "1000000000", "60000", "30000", "1"],
+        "failures of a breaker": [
+            "eval",
+            BREAKER,
+            "1",
+            "b",
+            "failed",
+            "0",
+            "0.5",
+            "1000000000",
+            "60000",
+            "30000",
+            "1",
+            "0",
+        ],
     }
     found: dict[str, float] = {}
     for what, words in asked.items():
