@@ -5,6 +5,8 @@ SHELL := /bin/sh
 VENVS := .venvs
 DEMO := $(VENVS)/demo
 TEST := $(VENVS)/test
+CORPUS := $(VENVS)/corpus
+MINUTES := 60
 WHEELS := build/wheels
 
 # Interpreters are probed by running them: a name on the PATH may be a shim that fails.
@@ -20,7 +22,7 @@ SOURCES := $(shell find mlguard_nb converter jupyter-config labextension -type f
 # mkdocs-material prints an advertisement of its successor otherwise.
 export NO_MKDOCS_2_WARNING := 1
 
-.PHONY: help demo lab test docs lint accept bench soak gpu-check corpus clean test-pythons test-kernels test-frameworks
+.PHONY: help demo lab test docs lint accept bench soak gpu-check corpus fuzz clean test-pythons test-kernels test-frameworks
 
 help:  ## what each target does
 	@grep -hE '^[a-z-]+:.*  ## ' $(MAKEFILE_LIST) | awk -F':.*  ## ' '{printf "make %-16s %s\n", $$1, $$2}'
@@ -105,8 +107,18 @@ soak: $(TEST)/.stamp  ## ten minutes of mixed load with faults, every memory bom
 gpu-check: $(TEST)/.stamp  ## what only a machine with an NVIDIA GPU can show
 	@$(TEST)/bin/python -m pytest -m gpu tests/gpu $(TEST_OPTIONS)
 
-corpus: $(TEST)/.stamp  ## convert public notebooks and print the goal table
-	@$(TEST)/bin/python tests/corpus_report.py
+# The notebooks' own libraries and the peers, in an environment of their own.
+$(CORPUS)/.stamp: pyproject.toml | $(UV)
+	@echo "making the environment $(CORPUS)"
+	@$(UV) venv --quiet --clear --seed --python $(PYTHON) $(CORPUS)
+	@$(UV) pip install --quiet --python $(CORPUS)/bin/python --group corpus --editable '.[lab,convert]'
+	@touch $@
+
+corpus: $(CORPUS)/.stamp  ## public notebooks, converted by us and by our peers: the goal table
+	@$(CORPUS)/bin/python -m tests.public $(CORPUS_OPTIONS)
+
+fuzz: $(TEST)/.stamp  ## an hour of drawn notebooks: each must compute as a package what it computes as cells
+	@$(TEST)/bin/python -m tests.converter.fuzz_notebooks --minutes $(MINUTES) $(FUZZ_OPTIONS)
 
 clean:  ## remove every environment and build output
 	rm -rf $(VENVS) build dist mlguard_nb/labextension labextension/lib labextension/node_modules tests/artefacts

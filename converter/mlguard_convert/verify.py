@@ -20,7 +20,7 @@ from mlguard_convert.notebook_run import NotebookRun, run_notebook
 from mlguard_nb.pipeline.comparing import compare, shortened
 from mlguard_nb.pipeline.portable import Portable
 
-__all__ = ["Row", "Verification", "observe", "verify"]
+__all__ = ["Row", "Verification", "compare_names", "observe", "verify"]
 
 Progress = Callable[[str, int, int], None]
 _KINDS = ("module", "function", "class")
@@ -122,7 +122,7 @@ def verify(
                 error=found, notebook_seconds=first.seconds, package_seconds=seconds, values=first.values
             )
         tell("comparing what both ended with", 0, 1)
-        rows = _compare(first.values, found)
+        rows = compare_names(first.values, found)
         unstable: set[str] = set()
         if any(row.equal is False for row in rows):
             second = notebook_once("running the notebook a second time")
@@ -232,7 +232,8 @@ def _place(line: str) -> str:
     return rest.replace('"', "") or line
 
 
-def _compare(values: Mapping[str, Portable], found: Mapping[str, Any]) -> list[Row]:
+def compare_names(values: Mapping[str, Portable], found: Mapping[str, Any]) -> list[Row]:
+    """Each final name of the notebook beside what `found` has under it: in "results", else in "locals"."""
     rows: list[Row] = []
     for name, value in values.items():
         other = found["results"].get(name, found["locals"].get(name))
