@@ -34,6 +34,7 @@ def emit_modules(plan: Plan, types: Mapping[str, str] | None = None) -> dict[str
         **{file.path: file.source for file in plan.vendor},
     }
     optional = ("functions.py", "params.py", "schemas.py")
+    found |= {schema.profile_file: schema.profile for schema in plan.schemas if schema.profile}
     folder = f"src/{plan.package.replace('.', '/')}"
     return {f"{folder}/{path}": text for path, text in found.items() if text or path not in optional}
 

@@ -101,12 +101,25 @@ class Param:
 
 @dataclass(frozen=True, slots=True)
 class Schema:
-    """A schema declared or learned in the notebook, as source. `note` is the comment above it."""
+    """A schema declared or learned in the notebook, as source. `note` is the comment above it, `profile` the JSON of
+    what the numbers looked like that it was learned from.
+    """
 
     name: str
     source: str
     note: str = ""
     of: str = ""
+    profile: str = ""
+
+    @property
+    def profile_name(self) -> str:
+        """What the module of schemas calls the profile."""
+        return f"{self.name}Profile"
+
+    @property
+    def profile_file(self) -> str:
+        """The file beside the module of schemas that holds the profile."""
+        return f"{self.name.lower()}_profile.json"
 
 
 @dataclass(frozen=True, slots=True)

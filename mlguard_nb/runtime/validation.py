@@ -204,9 +204,13 @@ class ValidateGuard(Guard):
         _log.debug("%s: outside what was seen before: %s", self.label, "; ".join(map(str, unusual)))
 
     def _compare(self, examined: Examined) -> Examined:
-        """The first frame or array held against the reference now, and handed on to the drift watch."""
+        """The first frame or array held against the reference now, and handed on to the drift watch: the first that has
+        a schema, where one has.
+        """
         assert self.watch is not None
-        for name, value in examined.arguments.items():
+        names = dict.fromkeys([*(slot.name for slot in self.checks.slots), *examined.arguments])
+        for name in names:
+            value = examined.arguments[name]
             if is_frame(value) or is_array(value):
                 broken, unusual = self.watch.reference.check(name, value, self.policy.depth)
                 if not broken:

@@ -409,6 +409,14 @@ def test_drift_against_a_reference_is_measured_off_the_call_path() -> None:
     assert drift.psi > 0.25
 
 
+def test_a_reference_is_held_against_the_argument_with_a_schema() -> None:
+    """Another frame may stand before it."""
+    reference = Reference.fit(pd.DataFrame({"a": [1.0, 2.0, 3.0]}))
+    join = validate_input(right=Frame({"a": float}), stats=reference)(lambda left, right: len(left))
+
+    assert join(pd.DataFrame({"other": [1]}), pd.DataFrame({"a": [2.0]})) == 1
+
+
 def test_a_reference_checks_columns_and_range_on_each_call() -> None:
     """A column that is missing is refused; a value outside the training data is counted, and let through."""
     reference = Reference.fit(pd.DataFrame({"a": [1.0, 2.0, 3.0], "b": [5, 6, 7]}))

@@ -121,9 +121,18 @@ def schemas_module(plan: Plan) -> str:
     for schema in plan.schemas:
         note = f"# {schema.note}\n" if schema.note else ""
         parts.append(f"{note}{schema.name} = {schema.source}\n")
+        if schema.profile:
+            load = f'Reference.load(Path(__file__).with_name("{schema.profile_file}"))'
+            parts.append(
+                f"# What the numbers looked like: drift is measured from here.\n{schema.profile_name} = {load}\n"
+            )
     code = "\n".join(parts)
-    kinds = sorted(kind for kind in ("Array", "Col", "Frame") if f"{kind}(" in code)
-    return f'"""Schemas declared or learned in the notebook."""\n\nfrom mlguard_nb import {", ".join(kinds)}\n\n{code}'
+    kinds = sorted(
+        kind for kind in ("Array", "Col", "Frame", "Reference") if f"{kind}(" in code or f"{kind}.load" in code
+    )
+    path = "from pathlib import Path\n\n" if "Reference" in kinds else ""
+    about = '"""Schemas declared or learned in the notebook."""'
+    return f"{about}\n\n{path}from mlguard_nb import {', '.join(kinds)}\n\n{code}"
 
 
 def init_module(plan: Plan) -> str:

@@ -117,7 +117,7 @@ def functions_module(plan: Plan, seen: Mapping[str, str] | None) -> str:
             passes.append(AddGuards({function.name: writer.guards(function.policy)}))
         parts.append(code_of(body.rewritten(*passes)).strip("\n"))
     code = "\n\n\n".join(parts) + "\n"
-    home = {one.name: "schemas" for one in plan.schemas}
+    home = {name: "schemas" for one in plan.schemas for name in (one.name, one.profile_name)}
     classes = [one.is_class for one in plan.functions]
     kinds = [*(["functions"] if not all(classes) else []), *(["classes"] if any(classes) else [])]
     kinds += ["constants"] if plan.constants else []
@@ -135,7 +135,7 @@ def steps_module(plan: Plan, seen: Mapping[str, str] | None) -> str:
             parts.append(fallback_of(plan, step.name, step.fallback, step.inputs, step.outputs, step.inputs))
         parts.append(_step(writer, step))
     code = "\n\n\n".join(part.strip("\n") for part in parts) + "\n"
-    home = {one.name: "schemas" for one in plan.schemas}
+    home = {name: "schemas" for one in plan.schemas for name in (one.name, one.profile_name)}
     home |= {one.name: "functions" for one in plan.functions}
     home |= {one.name: "functions" for one in plan.constants} if plan.functions else {}
     what = "a step reads its arguments and returns what later cells or the caller use"

@@ -185,6 +185,7 @@ class Draft:
             | {one.name for one in self.constants}
             | set(self.functions)
             | set(self.schemas)
+            | {one.profile_name for one in self.schemas.values() if one.profile}
         )
 
     def forget_tables(self) -> None:

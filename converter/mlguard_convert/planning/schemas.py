@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 from dataclasses import replace
 from typing import Any
 
@@ -11,7 +12,7 @@ from mlguard_convert.planning.draft import BUILTINS, Draft
 from mlguard_nb.errors import PolicyError
 from mlguard_nb.policy.render import source_of
 from mlguard_nb.policy.schemas import Col, Frame
-from mlguard_nb.policy.values import GuardPolicy, NameRef
+from mlguard_nb.policy.values import GuardPolicy, NameRef, ValidatePolicy
 
 __all__ = ["find_schemas", "with_known_schemas"]
 
@@ -54,7 +55,17 @@ def _learned(data: Any, cell: int) -> Schema | None:
         return None
     rows = f" from {data['rows']:,} rows" if isinstance(data.get("rows"), int) else ""
     note = f"Learned by `%guard schema {of}` in cell {cell}{rows}. Types and missing values reject; `seen` only warns."
-    return Schema(name, source, note, of)
+    return Schema(name, source, note, of, _profile(data.get("reference")))
+
+
+def _profile(data: Any) -> str:
+    """The JSON of a profile that this version can read; "" without one."""
+    from mlguard_nb.runtime.reference import Reference
+
+    try:
+        return Reference.from_json(json.dumps(data)).to_json() + "\n" if data else ""
+    except (PolicyError, TypeError, ValueError):
+        return ""
 
 
 def _plain_types(value: Any) -> Any:
@@ -88,4 +99,15 @@ def with_known_schemas(draft: Draft, policy: GuardPolicy, names: tuple[str, ...]
             known.append((parameter, schema))
     if not known and not policy.validate.returns and not policy.validate.stats:
         return replace(policy, validate=None)
-    return replace(policy, validate=replace(policy.validate, schemas=tuple(known)))
+    validate = replace(policy.validate, schemas=tuple(known))
+    return replace(policy, validate=_with_profile(draft, validate, names))
+
+
+def _with_profile(draft: Draft, validate: ValidatePolicy, names: tuple[str, ...]) -> ValidatePolicy:
+    """With the profile that was learned with the schema of the first parameter: a function is held against one."""
+    checked = [pair for pair in validate.schemas if pair[0] in names] if names else list(validate.schemas[:1])
+    if validate.stats is not None or not checked:
+        return validate
+    _, schema = min(checked, key=lambda pair: names.index(pair[0]) if names else 0)
+    known = draft.schemas.get(schema.name) if isinstance(schema, NameRef) else None
+    return validate if known is None or not known.profile else replace(validate, stats=NameRef(known.profile_name))
