@@ -41,7 +41,7 @@ def run_page(text: str, folder: Path) -> str:
             script, is_new = f"{script}{source}\n", True
         elif language == "sh":
             python = [sys.executable, "-c", script] if is_new else []
-            for command in (python, [shutil.which("sh") or "sh", "-e", "-c", source]):
+            for command in (python, [shutil.which("sh") or "sh", "-e", "-c", source] if source else []):
                 if command and (wrong := _run(command, folder)):
                     return wrong
             is_new = False
@@ -76,8 +76,10 @@ def _environment(folder: Path) -> dict[str, str]:
         commands.mkdir()
         pip = commands / "pip"
         uv = os.environ.get("UV") or shutil.which("uv")
-        assert uv, "uv is needed to install what a page exports: run `make test`, or put uv on the PATH"
-        install = f'"{Path(uv).absolute()}" pip install --python "{sys.executable}"'
+        missing = "uv is needed to install what a page exports: run `make test`, or put uv on the PATH"
+        install = (
+            f'"{Path(uv).absolute()}" pip install --python "{sys.executable}"' if uv else f"echo '{missing}'; exit 1;"
+        )
         pip.write_text(f'#!/bin/sh\nshift\n{install} --quiet --no-deps --target "{site}" "$@"\n')
         pip.chmod(0o755)
     path = [str(commands), str(site / "bin"), str(Path(sys.executable).parent), os.environ["PATH"]]
