@@ -253,5 +253,8 @@ CONSTRUCTS: dict[str, tuple[Any, ...]] = {
     'pathlib': ("from pathlib import Path\np=Path('d')\np.mkdir(exist_ok=True)\n(p/'x.txt').write_text('1')", 'names=sorted(q.name for q in p.iterdir())',),
     'json roundtrip': ("import json\njson.dump({'a':1}, open('j.json','w'))", "import os\ns=os.path.getsize('j.json')>=0",),
     'model formulas': (('markdown', '# A'), "import sys, math\nk=int('2')\ndef twice(v): return v*2\ndef scaled(v): return v*k\ndef fit(text):\n    frame = sys._getframe(1)\n    return eval(text.partition('~')[2], frame.f_globals, frame.f_locals)", ('markdown', '# B'), "a=fit('y ~ math.sqrt(k)')", ('markdown', '# C'), "text='y ~ twice(k)'", ('markdown', '# D'), 'b=fit(text)', ('markdown', '# E'), "c=fit('y ~ scaled(3)')", ('markdown', '# F'), 'k=5', ('markdown', '# G'), "d=fit('y ~ scaled(3) + twice(k)')"),
+    'annotated beside exec': ("x: int = 3\ny: 'str'\nz: list[int]\nx: int = x + 1", "exec('q=5')\nr=q+x",),
+    'class told to its base': ('reg=[]\nclass Base:\n    def __init_subclass__(cls,**k):\n        reg.append(cls.__name__)', 'r=list(reg)', 'class Y(Base): pass', 'class Z(Y): pass\ns=list(reg)',),
+    'class made by its metaclass': ('made=[]\nclass Meta(type):\n    def __init__(cls,*a):\n        made.append(cls.__name__)', 'r=list(made)', 'class Y(metaclass=Meta): pass', 'class Z(Y): pass\ns=list(made)',),
     'query in separate steps': (('markdown', '# A'), "import pandas as pd\ndf=pd.DataFrame({'a':[1,5]})\nlim=int('2')\nLIT=3", ('markdown', '# B'), "r=len(df.query('a > @lim'))", ('markdown', '# C'), "s=len(df.query('a > @LIT'))"),
 }  # fmt: skip

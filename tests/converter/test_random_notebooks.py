@@ -31,8 +31,9 @@ def disagreement(cells: list[Any], folder: Path) -> str | None:
             if value is not None and name != "e":  # behind `except E as e` the notebook has none, the package may
                 return f"{name} is no name of the notebook"
         elif type(wanted[name]).__module__ == "__main__":
-            if vars(wanted[name]) != vars(value):
-                return f"{name} is {vars(wanted[name])}, became {vars(value)}"
+            here, there = (getattr(one, "__dict__", {}) for one in (wanted[name], value))
+            if here != there and not _holds_objects(here):
+                return f"{name} is {here}, became {there}"
         elif not (callable(value) or equal(wanted[name], value).equal or _holds_objects(wanted[name])):
             return f"{name} is {wanted[name]!r}, became {value!r}"
     return None

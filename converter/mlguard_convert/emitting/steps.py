@@ -20,7 +20,7 @@ from mlguard_convert.rewriting.annotating import AnnotateFunctions
 from mlguard_convert.rewriting.calls import PassVariables
 from mlguard_convert.rewriting.dead_stores import DropDeadStores
 from mlguard_convert.rewriting.definitions import AddGuards, TakeVariables
-from mlguard_convert.rewriting.namespaces import GlobalToNonlocal, ModuleNamespace
+from mlguard_convert.rewriting.namespaces import DropAnnotations, GlobalToNonlocal, ModuleNamespace
 from mlguard_convert.rewriting.notebook_calls import NameHelper, PrintDisplays, RunShell, SaveFigures
 from mlguard_convert.rewriting.statements import Body, code_of, function_of, joined, kept, lines_of
 from mlguard_convert.rewriting.unread_locals import DropUnreadLocals
@@ -164,7 +164,7 @@ def _step(writer: Writer, step: Step) -> str:
         if step.nonlocals:
             body = body.rewritten(GlobalToNonlocal(step.nonlocals))
         if step.state:
-            body = body.rewritten(ModuleNamespace())
+            body = body.rewritten(ModuleNamespace(), DropAnnotations(_bound_globally(writer.plan, step)))
         inner = next((one for one in step.inner if one.cell == piece.cell), None)
         before = Body([], [])
         if inner is not None:
@@ -221,9 +221,14 @@ def _preamble(writer: Writer, step: Step) -> Body:
         else:
             lines.append(f"{name} = {writer.introduced.module('builtins')}.{name}")
     if step.state:
-        bound = sorted(_state_names(writer.plan, step) | set(step.outputs))
+        bound = sorted(_bound_globally(writer.plan, step))
         lines = [*([f"global {', '.join(bound)}"] if bound else []), *lines]
     return lines_of(*lines)
+
+
+def _bound_globally(plan: Plan, step: Step) -> set[str]:
+    """What a step that runs code as text declares to be of the module."""
+    return _state_names(plan, step) | set(step.outputs)
 
 
 def _state_names(plan: Plan, step: Step) -> set[str]:

@@ -124,6 +124,8 @@ def _may_move(draft: Draft, unit: Unit, fixed: frozenset[str]) -> bool:
     if any(not _is_quiet(one) for one in outside_expressions(node) if one not in node.decorator_list):
         return False
     if isinstance(node, ast.ClassDef):
+        if _is_told_of_classes(draft, node):
+            return False
         quiet = (*_Def, ast.Pass, ast.Assign, ast.AnnAssign)
         for item in node.body:
             text = isinstance(item, ast.Expr) and isinstance(item.value, ast.Constant)
@@ -133,6 +135,24 @@ def _may_move(draft: Draft, unit: Unit, fixed: frozenset[str]) -> bool:
             if any(part is not None and not _is_quiet(part) for part in parts):
                 return False
     return all(one in fixed or one in BUILTINS or _is_earlier_definition(draft, unit, one) for one in _early(unit))
+
+
+def _is_told_of_classes(draft: Draft, node: ast.ClassDef) -> bool:
+    """Whether making the class runs code of the notebook: a metaclass, or a base with `__init_subclass__`."""
+    waiting, seen = [node], set[int]()
+    while waiting:
+        one = waiting.pop()
+        seen.add(id(one))
+        keywords = {part.id for key in one.keywords for part in ast.walk(key.value) if isinstance(part, ast.Name)}
+        if keywords & draft.binders.keys():
+            return True
+        names = [base.id for base in one.bases if isinstance(base, ast.Name)]
+        above = [unit.node for name in names for unit in draft.binders.get(name, ())]
+        bases = [base for base in above if isinstance(base, ast.ClassDef) and id(base) not in seen]
+        if any(getattr(part, "name", "") == "__init_subclass__" for base in bases for part in base.body):
+            return True
+        waiting += bases
+    return False
 
 
 def _early(unit: Unit) -> frozenset[str]:
