@@ -6,6 +6,7 @@ import type { TranslationBundle } from '@jupyterlab/translation';
 import { Token } from '@lumino/coreutils';
 import { Api } from './api';
 import { NotebookInFront } from './front';
+import { KernelFeed } from './kernelFeed';
 import { LiveModel } from './model';
 import { Stream } from './stream';
 
@@ -32,6 +33,7 @@ export function makeLive(
   const stream = new Stream(api);
   const model = new LiveModel(stream);
   const front = new NotebookInFront(tracker, model);
+  new KernelFeed(model, front);
   stream.connect();
   return { api, stream, model, front, trans };
 }

@@ -119,6 +119,15 @@ export interface Holders {
   readonly others: readonly OtherNow[];
 }
 
+/** From a kernel, over a comm: the machine as it stands there, and what the kernel holds by its own counters. */
+export interface KernelAccount {
+  readonly kind: 'account';
+  readonly host: string;
+  readonly sample: Sample;
+  readonly ram: Measured;
+  readonly gpus: readonly Held[];
+}
+
 /** From a page: whether its panel is on screen, and the seconds between samples it wants (null: the server's). */
 export interface Watch {
   readonly kind: 'watch';
@@ -126,7 +135,7 @@ export interface Watch {
   readonly interval: number | null;
 }
 
-export type ServerMessage = Hello | History | Sample | Holders;
+export type ServerMessage = Hello | History | Sample | Holders | KernelAccount;
 
 export type ClientMessage = Watch;
 
@@ -145,8 +154,9 @@ export const SHAPES: Readonly<Record<string, Readonly<Record<string, string>>>> 
   Hello: { kind: "'hello'", version: "string", host: "string", interval: "number", minimum_interval: "number" },
   History: { kind: "'history'", points: "readonly Point[]" },
   Sample: { kind: "'sample'", wall: "number", ram: "RamNow", gpus: "readonly GpuNow[]", gpus_reason: "string | null" },
-  Holders: { kind: "'holders'", wall: "number", kernels: "readonly KernelNow[]", others: "readonly OtherNow[]" }
+  Holders: { kind: "'holders'", wall: "number", kernels: "readonly KernelNow[]", others: "readonly OtherNow[]" },
+  KernelAccount: { kind: "'account'", host: "string", sample: "Sample", ram: "Measured", gpus: "readonly Held[]" }
 };
 
 /** The shape of each kind of message. */
-export const KINDS: Readonly<Record<string, string>> = { hello: 'Hello', history: 'History', sample: 'Sample', holders: 'Holders' };
+export const KINDS: Readonly<Record<string, string>> = { hello: 'Hello', history: 'History', sample: 'Sample', holders: 'Holders', account: 'KernelAccount' };

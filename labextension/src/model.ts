@@ -3,11 +3,15 @@
 import { IDisposable } from '@lumino/disposable';
 import { ISignal, Signal } from '@lumino/signaling';
 import type {
+  DevicePoint,
   GpuNow,
+  Held,
   Hello,
   Holders,
+  KernelAccount,
   KernelNow,
   Measured,
+  OtherNow,
   Point,
   Sample,
   ServerMessage
@@ -58,13 +62,49 @@ export class LiveModel implements IDisposable {
   }
 
   hello: Hello | null = null;
-  sample: Sample | null = null;
-  holders: Holders | null = null;
-  points: Point[] = [];
   thresholds: Thresholds = { warning: 0.8, critical: 0.95 };
 
   /** The kernel of the notebook in front, null without one. */
   kernelId: string | null = null;
+
+  /** The devices now: those of the server's machine, or of the kernel's where that is another one and tells of them. */
+  get sample(): Sample | null {
+    return this.remote?.account.sample ?? this._sample;
+  }
+
+  /** The readings of that machine, oldest first. */
+  get points(): readonly Point[] {
+    return this.remote?.points ?? this._points;
+  }
+
+  /** Who holds the memory of that machine. What this notebook's kernel counts itself stands where nobody else knows. */
+  get holders(): Holders | null {
+    const row = this.row;
+    const told = this.told;
+    if (this._holders === null || row === null || told === null) {
+      return this._holders;
+    }
+    const own = { ...row, ...merged(row, told.account) };
+    return row.elsewhere === null
+      ? { ...this._holders, kernels: this._holders.kernels.map(other => (other === row ? own : other)) }
+      : alone(own, told.account, this._holders);
+  }
+
+  /** What the kernel of the notebook in front said last, null where it does not have to or does not. */
+  get account(): KernelAccount | null {
+    return this.told?.account ?? null;
+  }
+
+  /** Whether only the kernel of the notebook in front can say what it holds: another host, foreign process ids. */
+  get asksKernel(): boolean {
+    const row = this.row;
+    return row !== null && (row.elsewhere !== null || this.isForeign);
+  }
+
+  /** Whether the driver counts processes by numbers that mean nothing here, so that nobody knows whose they are. */
+  get isForeign(): boolean {
+    return this.row?.gpus.some(({ used }) => used.reason?.includes('--pid=host')) ?? false;
+  }
 
   /** Emitted for every sample and every change of state; views draw at their own pace. */
   get changed(): ISignal<this, void> {
@@ -86,9 +126,8 @@ export class LiveModel implements IDisposable {
 
   /** Seconds since the last sample, null before the first one. */
   get age(): number | null {
-    return this._heardAt === null
-      ? null
-      : (performance.now() - this._heardAt) / 1000;
+    const heardAt = this.remote?.heardAt ?? this._heardAt;
+    return heardAt === null ? null : (performance.now() - heardAt) / 1000;
   }
 
   /** Whether the last sample is too old to be called the present. */
@@ -218,19 +257,46 @@ export class LiveModel implements IDisposable {
         this.hello = message;
         break;
       case 'history':
-        this.points = [...message.points];
+        this._points = [...message.points];
         break;
       case 'holders':
-        this.holders = message;
+        this._holders = message;
         break;
       case 'sample':
-        this.sample = message;
+        this._sample = message;
         this._heardAt = performance.now();
         this.know(message);
-        this.remember(message);
+        remember(this._points, message, this._holders?.kernels ?? []);
         break;
     }
     this.notify();
+  }
+
+  /** What a kernel says of its own machine; null: it says no more. */
+  hearKernel(kernelId: string, account: KernelAccount | null): void {
+    if (account === null) {
+      this._told.delete(kernelId);
+    } else {
+      const points = this._told.get(kernelId)?.points ?? [];
+      this._told.set(kernelId, { account, points, heardAt: performance.now() });
+      this.know(account.sample);
+      remember(points, account.sample, [{ kernel_id: kernelId, ram: account.ram, gpus: account.gpus }]);
+    }
+    this.notify();
+  }
+
+  /** The row of this notebook's kernel as the server sees it. */
+  private get row(): KernelNow | null {
+    return this._holders?.kernels.find(kernel => kernel.kernel_id === this.kernelId) ?? null;
+  }
+
+  private get told(): Told | null {
+    return (this.asksKernel && this._told.get(this.kernelId ?? '')) || null;
+  }
+
+  /** The same where the kernel's machine is another one than the server's. */
+  private get remote(): Told | null {
+    return this.row?.elsewhere == null ? null : this.told;
   }
 
   /** A device that is lost keeps its size: only what is in use is not known. */
@@ -264,33 +330,6 @@ export class LiveModel implements IDisposable {
     }
   }
 
-  private remember(sample: Sample): void {
-    const last = this.points[this.points.length - 1];
-    const gone = last === undefined ? Infinity : sample.wall - last.wall;
-    if (gone >= 0 && gone < POINT_SECONDS) {
-      return;
-    }
-    this.points.push({
-      wall: sample.wall,
-      ram: sample.ram.used.value,
-      gpus: sample.gpus.map(({ uuid, used, utilisation }) => ({
-        uuid,
-        used: used.value,
-        utilisation: utilisation.value
-      })),
-      kernels: (this.holders?.kernels ?? []).map(row => ({
-        kernel_id: row.kernel_id,
-        ram: row.ram.value,
-        gpus: row.gpus.map(({ uuid, used }) => ({
-          uuid,
-          used: used.value,
-          utilisation: null
-        }))
-      }))
-    });
-    this.points.splice(0, this.points.length - MOST_POINTS);
-  }
-
   /** Without samples nothing else would say that the last one grows old. */
   private grow(): void {
     if (this.sample === null || this.isStale || this.nextTry !== null) {
@@ -298,11 +337,75 @@ export class LiveModel implements IDisposable {
     }
   }
 
+  private _sample: Sample | null = null;
+  private _holders: Holders | null = null;
+  private _points: Point[] = [];
+  private readonly _told = new Map<string, Told>();
   private readonly _known = new Map<string, Loss & { limit: number }>();
   private _heardAt: number | null = null;
   private _isDisposed = false;
   private readonly _timer: number;
   private readonly _changed = new Signal<this, void>(this);
+}
+
+/** What a kernel said last, when this page heard it, and what it said before. */
+interface Told {
+  readonly account: KernelAccount;
+  readonly points: Point[];
+  readonly heardAt: number;
+}
+
+type Holding = Pick<KernelNow, 'kernel_id' | 'ram' | 'gpus'>;
+
+/** Add `sample` to the points of the last hour, unless one has just been added. */
+function remember(points: Point[], sample: Sample, kernels: readonly Holding[]): void {
+  const last = points[points.length - 1];
+  const gone = last === undefined ? Infinity : sample.wall - last.wall;
+  if (gone >= 0 && gone < POINT_SECONDS) {
+    return;
+  }
+  const onDevice = ({ uuid, used }: Held): DevicePoint => ({ uuid, used: used.value, utilisation: null });
+  points.push({
+    wall: sample.wall,
+    ram: sample.ram.used.value,
+    gpus: sample.gpus.map(gpu => ({ ...onDevice(gpu), utilisation: gpu.utilisation.value })),
+    kernels: kernels.map(row => ({
+      kernel_id: row.kernel_id,
+      ram: row.ram.value,
+      gpus: row.gpus.map(onDevice)
+    }))
+  });
+  points.splice(0, points.length - MOST_POINTS);
+}
+
+/** What a kernel holds: as the server sees it, and where that cannot, as the kernel counts itself. */
+function merged(row: KernelNow, account: KernelAccount): Pick<KernelNow, 'ram' | 'gpus'> {
+  if (row.elsewhere !== null) {
+    return { ram: account.ram, gpus: account.gpus };
+  }
+  return {
+    ram: row.ram.value === null ? account.ram : row.ram,
+    gpus: row.gpus.map(held =>
+      held.used.value === null ? (account.gpus.find(({ uuid }) => uuid === held.uuid) ?? held) : held
+    )
+  };
+}
+
+/** The ledger of another machine: this kernel, and everybody whom it cannot name. */
+function alone(own: KernelNow, { sample, gpus }: KernelAccount, { kind }: Holders): Holders {
+  const rest = (used: Measured, held: Measured): Measured =>
+    used.value === null ? used : { value: Math.max(0, used.value - (held.value ?? 0)), reason: null };
+  const unknown: Measured = { value: null, reason: null };
+  const others: OtherNow = {
+    who: 'rest',
+    count: null,
+    ram: rest(sample.ram.used, own.ram),
+    gpus: sample.gpus.map(({ uuid, used }) => ({
+      uuid,
+      used: rest(used, gpus.find(held => held.uuid === uuid)?.used ?? unknown)
+    }))
+  };
+  return { kind, wall: sample.wall, kernels: [own], others: [others] };
 }
 
 /** A device's use, divided; `own` is null where this notebook's part is not known. */

@@ -18,15 +18,8 @@ export function notices(model: LiveModel, trans: TranslationBundle): Child[] {
   } else if (model.sample === null) {
     found.push(notice('waiting', trans.__('Connecting to the server.'), ''));
   }
-  const elsewhere = model.kernel?.elsewhere ?? null;
-  if (elsewhere !== null) {
-    found.push(
-      notice(
-        'note',
-        '',
-        trans.__('This kernel runs on another host. The devices below are those of the Jupyter server; what the cell itself used is in the view below it.')
-      )
-    );
+  if (model.asksKernel) {
+    found.push(kernelSide(model, trans));
   }
   for (const device of model.devices) {
     if (sharesMemory(device)) {
@@ -50,6 +43,36 @@ export function notices(model: LiveModel, trans: TranslationBundle): Child[] {
     }
   }
   return found;
+}
+
+/** Whose numbers these are, where the server cannot look at the kernel of the notebook in front. */
+function kernelSide({ account, kernel }: LiveModel, trans: TranslationBundle): HTMLElement {
+  if (kernel?.elsewhere == null) {
+    return notice(
+      'note',
+      trans.__('Who holds the memory of the GPU cannot be seen from here.'),
+      trans.__('Next: start the container with --pid=host.') +
+        (account === null ? '' : ` ${trans.__('Until then this notebook is shown by the count of its own framework.')}`),
+      account === null && loadNext(trans)
+    );
+  }
+  return account === null
+    ? notice(
+        'note',
+        '',
+        trans.__('This kernel runs on another host. The devices below are those of the Jupyter server.'),
+        loadNext(trans)
+      )
+    : notice(
+        'note',
+        trans.__('This kernel runs on another host, %1.', account.host),
+        trans.__('Shown is what the kernel itself reports. Other notebooks and processes of that host cannot be named from here.')
+      );
+}
+
+/** What makes a kernel tell of itself. */
+function loadNext(trans: TranslationBundle): HTMLElement {
+  return h('p', {}, trans.__('For what the kernel itself counts, run in the notebook: '), h('code', {}, '%load_ext mlguard_nb'));
 }
 
 function missing(trans: TranslationBundle): HTMLElement {
@@ -80,7 +103,9 @@ function stale(model: LiveModel, trans: TranslationBundle): HTMLElement {
   const when = model.sample === null ? '' : `(${timeOfDay(model.sample.wall)}). `;
   const cause =
     model.connection === 'live'
-      ? trans.__('The server has not sent one since.')
+      ? model.account === null
+        ? trans.__('The server has not sent one since.')
+        : trans.__('The kernel has not sent one since.')
       : trans.__('The connection to the server was lost; %1', wait);
   return notice(
     'stale',

@@ -343,6 +343,8 @@ export class GuardPanel extends Widget {
     const last = timeOfDay(model.sample.wall);
     return model.isStale
       ? trans.__('last %1', last)
+      : model.account !== null && model.kernel?.elsewhere != null
+        ? trans.__('from the kernel, last %1', last)
       : trans.__('every %1 s, last %2', this.choices.interval ?? model.hello?.minimum_interval ?? 1, last);
   }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import builtins
 from typing import Any
 
+from mlguard_nb.notebook import account
 from mlguard_nb.notebook.marker import Marker
 from mlguard_nb.notebook.publisher import ShellPublisher
 from mlguard_nb.notebook.session import Session
@@ -33,6 +34,7 @@ def load(ip: Any) -> None:
 
     magics.register(ip, state)
     ip.events.register("post_run_cell", state.after_cell)
+    account.offer(ip)
     setattr(ip, _LOADED, (state, cells))
 
 
@@ -51,6 +53,7 @@ def unload(ip: Any) -> None:
     from mlguard_nb.notebook import magics
 
     magics.unregister(ip)
+    account.withdraw(ip)
     state.close()
     delattr(ip, _LOADED)
 

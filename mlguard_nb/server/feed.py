@@ -19,8 +19,8 @@ from tornado.web import HTTPError
 from mlguard_nb.devices import machine as machines
 from mlguard_nb.devices.readings import Unknown
 from mlguard_nb.devices.sampler import Sampler
+from mlguard_nb.runtime.wire_readings import point, sample
 from mlguard_nb.server.ledger import holders
-from mlguard_nb.server.messages import point, sample
 from mlguard_nb.server.processes import ProcessTable
 from mlguard_nb.telemetry.wire import History, Holders, Point, Sample, as_json
 

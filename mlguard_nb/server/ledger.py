@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from mlguard_nb.devices import frameworks
 from mlguard_nb.devices.readings import Gpu, GpuProcess, Reading, Unknown
-from mlguard_nb.server.messages import measured
+from mlguard_nb.runtime.wire_readings import measured
 from mlguard_nb.telemetry.wire import Held, Holders, KernelNow, Measured, OtherNow
 
 if TYPE_CHECKING:

@@ -20,6 +20,7 @@ __all__ = [
     "Hello",
     "History",
     "Holders",
+    "KernelAccount",
     "KernelNow",
     "KernelPoint",
     "Measured",
@@ -172,6 +173,17 @@ class Hello:
 
 
 @dataclass(frozen=True, slots=True)
+class KernelAccount:
+    """From a kernel, over a comm: the machine as it stands there, and what the kernel holds by its own counters."""
+
+    kind: Literal["account"]
+    host: str
+    sample: Sample
+    ram: Measured
+    gpus: tuple[Held, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Watch:
     """From a page: whether its panel is on screen, and the seconds between samples it wants (null: the server's)."""
 
@@ -192,7 +204,7 @@ class DirectiveRead:
     span: tuple[int, ...] | None
 
 
-SERVER_MESSAGES = (Hello, History, Sample, Holders)
+SERVER_MESSAGES = (Hello, History, Sample, Holders, KernelAccount)
 CLIENT_MESSAGES = (Watch,)
 _PARTS = (
     Measured, RamNow, GpuNow, Held, KernelNow, OtherNow, DevicePoint, KernelPoint, Point, DirectiveRead,

@@ -1,0 +1,99 @@
+/** Asks the kernel of the notebook in front for its own account, where the server cannot look at it. */
+
+import type { Kernel } from '@jupyterlab/services';
+import { IDisposable } from '@lumino/disposable';
+import type { NotebookInFront } from './front';
+import type { KernelAccount } from './messages';
+import type { LiveModel } from './model';
+import { conforms } from './shapes';
+
+const TARGET = 'mlguard.account';
+const AGAIN_SECONDS = 10;
+
+/** JupyterLab's own comms say when their subshell runs; its interface does not, and before 4.4 there is none. */
+type StartedComm = Kernel.IComm & { readonly subshellStarted?: Promise<void> };
+
+/** Keeps one comm open, to the kernel in front and only while the model has to ask it. */
+export class KernelFeed implements IDisposable {
+  constructor(
+    private readonly model: LiveModel,
+    private readonly front: NotebookInFront
+  ) {
+    model.changed.connect(this.follow, this);
+  }
+
+  get isDisposed(): boolean {
+    return this._isDisposed;
+  }
+
+  dispose(): void {
+    if (!this._isDisposed) {
+      this._isDisposed = true;
+      this.model.changed.disconnect(this.follow, this);
+      this.end();
+    }
+  }
+
+  /** A kernel without the extension closes the comm at once; it is asked again, since it may be loaded later. */
+  private follow(): void {
+    const kernel = this.front.panel?.sessionContext.session?.kernel ?? null;
+    const wanted = this.model.asksKernel ? kernel : null;
+    const isLost = this._comm === null || this._comm.isDisposed;
+    if (wanted?.id !== this._kernelId || (isLost && performance.now() > this._again)) {
+      this.end();
+      this.begin(wanted);
+    }
+  }
+
+  private begin(kernel: Kernel.IKernelConnection | null): void {
+    this._kernelId = kernel?.id;
+    this._again = performance.now() + 1000 * AGAIN_SECONDS;
+    if (kernel === null || !kernel.handleComms || kernel.isDisposed) {
+      return;
+    }
+    const { id } = kernel;
+    const comm = kernel.createComm(TARGET);
+    comm.onMsg = ({ content }) => {
+      if (conforms(content.data, 'KernelAccount')) {
+        this.model.hearKernel(id, content.data as unknown as KernelAccount);
+      }
+    };
+    comm.onClose = () => {
+      if (this._comm === comm) {
+        this._comm = null;
+        this.model.hearKernel(id, null);
+      }
+    };
+    this._comm = comm;
+    void this.open(comm);
+  }
+
+  /** Over a subshell where the kernel has one (a running cell would hold the request up), so once that has started. */
+  private async open(comm: Kernel.IComm): Promise<void> {
+    try {
+      await (comm as StartedComm).subshellStarted;
+    } catch {
+      // The main shell takes it then, as soon as it is idle.
+    }
+    if (this._comm === comm && !comm.isDisposed) {
+      comm.open();
+    }
+  }
+
+  private end(): void {
+    const [comm, id] = [this._comm, this._kernelId];
+    this._comm = null;
+    this._kernelId = undefined;
+    if (comm !== null && !comm.isDisposed) {
+      comm.close();
+    }
+    if (id !== undefined && comm !== null) {
+      this.model.hearKernel(id, null);
+    }
+  }
+
+  private _comm: Kernel.IComm | null = null;
+  private _kernelId: string | undefined;
+  private _again = 0;
+  private _isDisposed = false;
+}

@@ -1,0 +1,94 @@
+"""What a kernel tells pages whose server cannot look at it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+from mlguard_nb.devices.readings import Gpu, GpuProcess
+from mlguard_nb.notebook.account import Accounts, account
+from mlguard_nb.telemetry.wire import as_json
+from mlguard_nb.testing import FakeDevices
+
+GIB = 2**30
+UUID = "GPU-1"
+
+
+def one_gpu(**more: Any) -> FakeDevices:
+    gpu = Gpu(uuid=UUID, index=0, name="A100", used_bytes=16 * GIB, total_bytes=80 * GIB)
+    return FakeDevices(ram_used="5GiB", ram_limit="16GiB", gpus=(gpu,), **more)
+
+
+class Comm:
+    """A comm as ipykernel hands it over."""
+
+    def __init__(self) -> None:
+        self.sent: list[dict[str, Any]] = []
+        self.end: Callable[[Any], None] | None = None
+
+    def on_close(self, callback: Callable[[Any], None]) -> None:
+        self.end = callback
+
+    def send(self, data: dict[str, Any]) -> None:
+        self.sent.append(data)
+
+    def close(self) -> None:
+        pass
+
+
+def test_the_driver_is_believed_where_it_names_this_process() -> None:
+    with one_gpu(processes=(GpuProcess(os.getpid(), UUID, 12 * GIB), GpuProcess(1, UUID, GIB))) as machine:
+        told = account(machine.read(), machine)
+    assert [(held.uuid, held.used.value) for held in told.gpus] == [(UUID, 12 * GIB)]
+    assert told.ram.value is not None
+    assert told.ram.value > 2**20
+    assert told.sample.ram.limit.value == 16 * GIB
+
+
+def test_what_nobody_counts_is_null_with_a_reason() -> None:
+    """The driver names only processes that are not here, and no framework is loaded: not 0."""
+    with one_gpu(processes=(GpuProcess(4_000_000, UUID, 12 * GIB),)) as machine:
+        told = account(machine.read(), machine)
+    assert told.gpus[0].used.value is None
+    assert told.gpus[0].used.reason
+
+
+def test_it_samples_only_while_a_page_listens() -> None:
+    accounts = Accounts()
+    assert not accounts.is_running
+    one, other = Comm(), Comm()
+    with one_gpu() as machine:
+        accounts.opened(one, {})
+        accounts.opened(other, {})
+        assert accounts.is_running
+        accounts.tell(machine.read())
+        assert one.sent[-1]["kind"] == other.sent[-1]["kind"] == "account"
+        assert one.sent[-1]["sample"] == as_json(account(machine.read(), machine))["sample"] | {
+            "wall": one.sent[-1]["sample"]["wall"]
+        }
+        assert one.end is not None
+        one.end({})
+        heard = len(one.sent)
+        accounts.tell(machine.read())
+        assert len(one.sent) == heard
+        assert accounts.is_running
+        accounts.close()
+    assert not accounts.is_running
+
+
+def test_a_forked_child_tells_nothing() -> None:
+    """Samplers go on in a forked child; its numbers are not those of the kernel."""
+    accounts, comm = Accounts(), Comm()
+    with one_gpu() as machine:
+        reader, writer = os.pipe()
+        accounts._comms = (comm,)
+        child = os.fork()
+        if child == 0:
+            accounts.tell(machine.read())
+            os.write(writer, str(len(comm.sent)).encode())
+            os._exit(0)
+        os.waitpid(child, 0)
+        assert os.read(reader, 10) == b"0"
+        accounts.tell(machine.read())
+    assert len(comm.sent) == 1
