@@ -214,30 +214,23 @@ def _open(browser: Any, server: Server, panel: bool) -> Any:
 
 
 def _main_thread(trace: dict[str, Any]) -> float:
-    """The share of the time in which the page's main thread ran a task; tasks inside tasks count once."""
+    """The share of the time for which the page's main thread had a processor: what else the machine does is left out."""
     events = trace["traceEvents"]
     main = {
         (one["pid"], one["tid"])
         for one in events
         if one.get("name") == "thread_name" and one["args"].get("name") == "CrRendererMain"
     }
-    tasks = [
-        one
-        for one in events
-        if one.get("ph") == "X" and one["name"].endswith("RunTask") and (one["pid"], one["tid"]) in main
-    ]
     shares = []
     for thread in main:
-        spans = sorted(
-            (one["ts"], one["ts"] + one.get("dur", 0)) for one in tasks if (one["pid"], one["tid"]) == thread
-        )
-        busy = 0
-        end = 0
-        for start, stop in spans:
-            busy += max(0, stop - max(start, end))
-            end = max(end, stop)
-        if spans:
-            shares.append(busy / max(1, end - spans[0][0]))
+        tasks = [
+            one
+            for one in events
+            if one.get("ph") == "X" and one["name"].endswith("RunTask") and (one["pid"], one["tid"]) == thread
+        ]
+        if tasks:
+            seconds = max(one["ts"] + one.get("dur", 0) for one in tasks) - min(one["ts"] for one in tasks)
+            shares.append(sum(one.get("tdur", 0) for one in tasks) / max(1, seconds))
     return max(shares, default=float("nan"))
 
 
