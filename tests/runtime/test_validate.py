@@ -113,7 +113,7 @@ REFUSED = [
     (Array("n", ge=0), np.ones(2, "complex64"), [("x", "dtype")]),
     (Array("n", ge=2), np.array([True]), [("x", ">=")]),
     (Array("n", ge=0), np.ma.array([1.0, 5.0, -5.0], mask=[0, 1, 0]), [("x", "finite"), ("x", ">=")]),
-    (Frame({"a": float}), pd.DataFrame([[1.0, 2.0]], columns=["a", "a"]), [("x.a", "column")]),
+    (Frame({"a": Col(float)}), pd.DataFrame([[1.0, 2.0]], columns=["a", "a"]), [("x.a", "column")]),
     (Frame({"a": Col("object", ge=0)}), pd.DataFrame({"a": [1, "b"]}, dtype=object), [("x.a", ">=")]),
     (Frame({"a": Col("object", isin=("b",))}), pd.DataFrame({"a": [[1]]}), [("x.a", "isin")]),
     (int, "3", [("x", "int_type")]),
@@ -235,6 +235,17 @@ def test_without_coerce_nothing_is_converted_and_with_it_the_function_gets_the_r
         guarded(Order)({"amount": "3"})
     assert guarded(Order, coerce=True)({"amount": "3"}) == Order(amount=3)
     assert guarded(Order)(Order(amount=3)) == Order(amount=3)
+
+
+def test_arrays_and_frames_are_never_converted() -> None:
+    """A cast can lose values and takes as much memory again: another dtype is refused, also with coerce=True."""
+    for schema, value in (
+        (Array(dtype="float32"), np.ones(3)),
+        (Frame({"a": Col(float)}), pd.DataFrame({"a": [1]})),
+        (Col(float), "3"),
+    ):
+        with pytest.raises(InputRejected):
+            guarded(schema, coerce=True)(value)
 
 
 def test_a_pandera_schema_is_taken_in_place_of_a_frame() -> None:
