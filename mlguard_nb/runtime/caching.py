@@ -29,7 +29,6 @@ from mlguard_nb.runtime.stores.memory import FRESH, HAND, HITS, KEPT, Held, Memo
 from mlguard_nb.runtime.surroundings import Surroundings
 from mlguard_nb.runtime.wrapping import Guard, Kind, guards_of, wrap
 from mlguard_nb.telemetry import bus
-from mlguard_nb.telemetry.events import CacheEvicted, CacheFailed, CacheHit, CacheMiss
 
 __all__ = ["CacheInfo", "cache_result"]
 
@@ -277,9 +276,7 @@ class CacheGuard(Guard):
 
     def _hand_stale(self, held: Held | None) -> Any:
         assert held is not None
-        self.stale_hits += 1
-        if bus.is_heard():
-            bus.emit(CacheHit(function=self.label, stale=True))
+        self._tell_stale()
         return _handed(held)
 
     def _fill(self, key: tuple[Any, ...], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Held:
@@ -421,10 +418,8 @@ class CacheGuard(Guard):
             lease.has_failed = True
         if self.shelf.find(key) is None:
             self.shelf.put(key, held)
-        self.stale_hits += 1
         _log.warning("%s failed, its last result is served instead: %s: %s", self.label, type(error).__name__, error)
-        if bus.is_heard():
-            bus.emit(CacheHit(function=self.label, stale=True))
+        self._tell_stale()
         return held
 
     def _refresh_behind(self, key: tuple[Any, ...], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
@@ -480,7 +475,16 @@ class CacheGuard(Guard):
         if bus.is_heard():
             self._hit_counts.one()
 
+    def _tell_stale(self) -> None:
+        self.stale_hits += 1
+        if bus.is_heard():
+            from mlguard_nb.telemetry.events import CacheHit
+
+            bus.emit(CacheHit(function=self.label, stale=True))
+
     def _emit_hits(self, count: int) -> None:
+        from mlguard_nb.telemetry.events import CacheHit
+
         bus.emit(CacheHit(function=self.label, count=count))
 
     def _count_miss(self) -> None:
@@ -489,14 +493,20 @@ class CacheGuard(Guard):
             self._miss_counts.one()
 
     def _emit_misses(self, count: int) -> None:
+        from mlguard_nb.telemetry.events import CacheMiss
+
         bus.emit(CacheMiss(function=self.label, count=count))
 
     def _tell_evicted(self, size_bytes: int, reason: str) -> None:
         if bus.is_heard():
+            from mlguard_nb.telemetry.events import CacheEvicted
+
             bus.emit(CacheEvicted(function=self.label, reason=reason, size_bytes=size_bytes))
 
     def _tell_failed(self, error: str) -> None:
         if bus.is_heard():
+            from mlguard_nb.telemetry.events import CacheFailed
+
             bus.emit(CacheFailed(function=self.label, backend=self.policy.backend.partition(":")[0], error=error))
 
     def after_fork(self) -> None:

@@ -25,7 +25,6 @@ from mlguard_nb.runtime.pressure import RAM, pressure, watched_gpus
 from mlguard_nb.runtime.reclaim import ladder
 from mlguard_nb.runtime.wrapping import DELEGATE, Guard, Kind, wrap
 from mlguard_nb.telemetry import bus
-from mlguard_nb.telemetry.events import MemoryRefused, MemoryWaited
 
 __all__ = ["MemoryGuard", "admit", "memory_guard", "pressure"]
 
@@ -343,10 +342,14 @@ class MemoryGuard(Guard):
     def _tell_wait(self, short: MemoryPressure, started: float) -> None:
         if bus.is_heard():
             seconds = clock.current().now() - started
+            from mlguard_nb.telemetry.events import MemoryWaited
+
             bus.emit(MemoryWaited(function=self.label, device=short.device, wait_seconds=seconds))
 
     def _tell(self, short: MemoryPressure, action: str) -> None:
         if bus.is_heard():
+            from mlguard_nb.telemetry.events import MemoryRefused
+
             bus.emit(
                 MemoryRefused(
                     function=self.label, device=short.device, action=action,

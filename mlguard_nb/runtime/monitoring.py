@@ -22,14 +22,13 @@ from typing import Any, TypeVar, overload
 
 from mlguard_nb import clock as clocks
 from mlguard_nb import devices
-from mlguard_nb.devices.readings import known
+from mlguard_nb.devices.readings import Reading, known
 from mlguard_nb.errors import GuardError
 from mlguard_nb.policy.values import MonitorPolicy
 from mlguard_nb.runtime import summaries, wrapping
 from mlguard_nb.runtime.options import decorate, policy_from
 from mlguard_nb.runtime.wrapping import Guard, Kind
-from mlguard_nb.telemetry import bus, measures, sinks, tracing
-from mlguard_nb.telemetry.events import CallFailed, CallFinished, CallsInFlight, CallsLost, ResourcesMeasured
+from mlguard_nb.telemetry import bus, sinks, tracing
 from mlguard_nb.telemetry.redaction import SECRET_NAMES, redacted
 
 __all__ = ["MOST_WAITING", "MonitorGuard", "monitor", "run_id"]
@@ -137,8 +136,9 @@ class MonitorGuard(Guard):
     def reset(self) -> None:
         """Start counting anew, in this process."""
         self.begun = itertools.count()
-        self.waiting: deque[float] = deque()
-        self.ended = self.waiting.append
+        self.waiting: deque[float | tuple[float, Reading]] = deque()
+        self._tells_each = self.policy.logs != "errors" or self.policy.slow is not None
+        self.ended: Callable[[float], None] = self._ended_and_read if self._tells_each else self.waiting.append
         self.broken: deque[tuple[float, str, str]] = deque()
         self.lost = self.drained = 0
         self._signature: inspect.Signature | None = None
@@ -177,6 +177,10 @@ class MonitorGuard(Guard):
                 break
             self.lost += 1
 
+    def _ended_and_read(self, seconds: float) -> None:
+        """Where calls are logged one by one: with the memory in use when this one ended."""
+        self.waiting.append((seconds, devices.shared().latest))
+
     def failed(self, started: float, error: BaseException, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """A call ended with `error`: always counted, and logged with what is known of its inputs and the machine."""
         seconds = clocks.NOW.now() - started
@@ -191,9 +195,11 @@ class MonitorGuard(Guard):
         )
         was_refused = isinstance(error, GuardError)  # on purpose: the message says why, a traceback adds nothing
         lines = "" if was_refused else trimmed(error, p.redact)
+        from mlguard_nb.telemetry.events import CallFailed
+
         failed = CallFailed(
             function=self.label, duration_seconds=round(seconds, 6), error=text, run_id=run_id(), inputs=inputs,
-            resources=self._resources(), labels=dict(p.labels), traceback=lines,
+            resources=self._resources(devices.shared().latest), labels=dict(p.labels), traceback=lines,
         )  # fmt: skip
         if bus.is_heard():
             bus.emit(failed)
@@ -206,13 +212,12 @@ class MonitorGuard(Guard):
             "%s failed after %.3f s: %s\n%s", self.label, seconds, text, failed.traceback, extra={"mlguard": facts}
         )
 
-    def _resources(self) -> dict[str, Any]:
-        latest = devices.shared().latest
+    def _resources(self, reading: Reading) -> dict[str, Any]:
         told: dict[str, Any] = {}
         if "ram" in self.policy.resources:
-            told["ram_used_bytes"] = known(latest.ram.used_bytes)
-            told["ram_limit_bytes"] = known(latest.ram.limit_bytes)
-        gpus = known(latest.gpus)
+            told["ram_used_bytes"] = known(reading.ram.used_bytes)
+            told["ram_limit_bytes"] = known(reading.ram.limit_bytes)
+        gpus = known(reading.gpus)
         if "gpu" in self.policy.resources and gpus:
             told["gpu_used_bytes"] = {gpu.uuid: known(gpu.used_bytes) for gpu in gpus}
         return told
@@ -230,7 +235,7 @@ class MonitorGuard(Guard):
                 raise
         if type(result) is CoroutineType:
             return self.awaited(result, args, kwargs, span)
-        self.waiting.append(clocks.NOW.now() - started)
+        self.ended(clocks.NOW.now() - started)
         self.end_span(span, None)
         return result
 
@@ -250,7 +255,7 @@ class MonitorGuard(Guard):
                 self.failed(started, error, args, kwargs)
                 self.end_span(span, error)
                 raise
-        self.waiting.append(clocks.NOW.now() - started)
+        self.ended(clocks.NOW.now() - started)
         self.end_span(span, None)
         return result
 
@@ -286,40 +291,50 @@ class MonitorGuard(Guard):
         ended, broken = _taken(self.waiting), _taken(self.broken)
         if not ended and not broken and not self.lost:
             return
-        if self.policy.buckets is not None or self.policy.max_series != measures.Wishes().most_series:
-            measures.wish(self.label, measures.Wishes(self.policy.buckets, self.policy.max_series))
         self.drained += len(ended) + len(broken)
-        p = self.policy
-        are_logged = p.logs != "errors" or p.slow is not None
-        told = self._resources() if are_logged or bus.is_heard() else {}
-        if p.metrics or are_logged:
-            for seconds in ended:
-                self._tell(seconds, told)
-        for seconds, error, outcome in broken:
-            self._tell(seconds, told, error, outcome)
-        if self.lost:
-            bus.emit(CallsLost(function=self.label, calls=self.lost))
-            self.drained, self.lost = self.drained + self.lost, 0
-        if p.metrics and bus.is_heard():
-            bus.emit(CallsInFlight(function=self.label, calls=max(0, _count(self.begun) - self.drained)))
-            gpus = tuple((uuid, used) for uuid, used in told.get("gpu_used_bytes", {}).items() if used is not None)
-            bus.emit(ResourcesMeasured(function=self.label, ram_used_bytes=told.get("ram_used_bytes"), gpus=gpus))
+        if bus.is_heard():
+            self._emit(ended, broken)
+        if self._tells_each:
+            for call in ended:
+                assert isinstance(call, tuple)
+                self._log(*call)
+        self.drained, self.lost = self.drained + self.lost, 0
 
-    def _tell(
-        self, seconds: float, resources: Mapping[str, Any], error: str | None = None, outcome: str = "ok"
-    ) -> None:
-        if self.policy.metrics and bus.is_heard():
-            bus.emit(CallFinished(function=self.label, outcome=outcome, duration_seconds=seconds, error=error))
-        if error is not None:
-            return
+    def _emit(self, ended: list[Any], broken: list[tuple[float, str, str]]) -> None:
+        """What happened, to whoever listens. The reading is that of the last call where each is told by itself."""
+        from mlguard_nb.telemetry import measures
+        from mlguard_nb.telemetry.events import CallFinished, CallsInFlight, CallsLost, ResourcesMeasured
+
+        p, label = self.policy, self.label
+        if p.buckets is not None or p.max_series != measures.Wishes().most_series:
+            measures.wish(label, measures.Wishes(p.buckets, p.max_series))
+        if p.metrics:
+            for call in ended:
+                seconds = call[0] if self._tells_each else call
+                bus.emit(CallFinished(function=label, outcome="ok", duration_seconds=seconds))
+            for seconds, error, outcome in broken:
+                bus.emit(CallFinished(function=label, outcome=outcome, duration_seconds=seconds, error=error))
+        if self.lost:
+            bus.emit(CallsLost(function=label, calls=self.lost))
+        if p.metrics:
+            bus.emit(CallsInFlight(function=label, calls=max(0, _count(self.begun) - self.drained - self.lost)))
+            told = self._resources(ended[-1][1] if self._tells_each and ended else devices.shared().latest)
+            gpus = tuple((uuid, used) for uuid, used in told.get("gpu_used_bytes", {}).items() if used is not None)
+            bus.emit(ResourcesMeasured(function=label, ram_used_bytes=told.get("ram_used_bytes"), gpus=gpus))
+
+    def _log(self, seconds: float, reading: Reading) -> None:
+        """The line of one good call, where it is slow or one of those to be logged."""
         p = self.policy
+        is_slow = p.slow is not None and seconds > p.slow
+        if not is_slow and not (p.logs == "all" or (isinstance(p.logs, float) and self._random.random() < p.logs)):
+            return
         facts: dict[str, Any] = {
             "event": "call_finished", "function": self.label, "duration_seconds": round(seconds, 6),
-            "labels": dict(p.labels), "resources": resources,
+            "labels": dict(p.labels), "resources": self._resources(reading),
         }  # fmt: skip
-        if p.slow is not None and seconds > p.slow:
+        if is_slow:
             _log.warning("%s was slow: %.3f s", self.label, seconds, extra={"mlguard": {**facts, "slow": p.slow}})
-        elif p.logs == "all" or (isinstance(p.logs, float) and self._random.random() < p.logs):
+        else:
             _log.info("%s finished in %.3f s", self.label, seconds, extra={"mlguard": facts})
 
 
@@ -378,6 +393,8 @@ class _Drainer:
             _flush_at_exit()
 
     def _work(self) -> None:
+        import mlguard_nb.telemetry.events  # noqa: F401 - a failing call is no moment to find no memory left for it
+
         pause = threading.Event()
         while not pause.wait(DRAIN_SECONDS):
             if sys.is_finalizing():

@@ -15,7 +15,6 @@ from mlguard_nb.devices.host import resident_bytes
 from mlguard_nb.devices.readings import known
 from mlguard_nb.runtime.stores.memory import evict_all
 from mlguard_nb.telemetry import bus
-from mlguard_nb.telemetry.events import MemoryReclaimed
 
 __all__ = ["ladder", "trim"]
 
@@ -43,6 +42,8 @@ def ladder(actions: Iterable[str], is_short: Callable[[], bool] = lambda: True, 
         if bus.is_heard():
             if measure is not None:
                 freed = _fallen(before, measure())
+            from mlguard_nb.telemetry.events import MemoryReclaimed
+
             bus.emit(MemoryReclaimed(function=label, action=action, freed_bytes=freed))
         if action != "alert" and not is_short():
             break

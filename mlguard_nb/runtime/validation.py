@@ -21,7 +21,6 @@ from mlguard_nb.runtime.reference import Drift, Reference
 from mlguard_nb.runtime.shapes import Bindings
 from mlguard_nb.runtime.wrapping import DELEGATE, Guard, Kind
 from mlguard_nb.telemetry import bus
-from mlguard_nb.telemetry.events import DriftMeasured, InputRefused, InputUnusual
 
 __all__ = ["ValidateGuard", "refuse", "validate_input"]
 
@@ -200,6 +199,8 @@ class ValidateGuard(Guard):
     def _unusual(self, unusual: tuple[Violation, ...]) -> None:
         columns = tuple(violation.argument for violation in unusual)
         if bus.is_heard():
+            from mlguard_nb.telemetry.events import InputUnusual
+
             bus.emit(InputUnusual(function=self.label, columns=columns))
         _log.debug("%s: outside what was seen before: %s", self.label, "; ".join(map(str, unusual)))
 
@@ -222,6 +223,8 @@ class ValidateGuard(Guard):
 
     def _drifted(self, drifts: tuple[Drift, ...]) -> None:
         for drift in drifts:
+            from mlguard_nb.telemetry.events import DriftMeasured
+
             bus.emit(
                 DriftMeasured(
                     function=self.label, column=drift.column, psi=drift.psi, ks=drift.ks, mean_shift=drift.mean_shift
@@ -251,6 +254,8 @@ def _indented(text: str) -> str:
 def refuse(function: str, violations: tuple[Violation, ...], *, warn_only: bool = False) -> None:
     """Tell the bus, and raise InputRejected or only log a warning. Used by guarded cells as well."""
     if bus.is_heard():
+        from mlguard_nb.telemetry.events import InputRefused
+
         bus.emit(InputRefused(function=function, rules=tuple(violation.rule for violation in violations)))
     error = InputRejected(function, violations)
     if not warn_only:
@@ -307,9 +312,10 @@ def validate_input(given: Any = None, /, *, name: str | None = None, **options: 
 
     A schema is an Array, a Frame, a Col, a type, a pydantic model, a typing construct or a pandera schema; schemas in
     `Annotated[...]` are read too. A parameter whose default is None may be None. A positional mapping names parameters
-    whose names are options. `coerce` lets pydantic convert. `on_fail`: "raise" InputRejected, "warn",
-    "quarantine[:folder]" (keep the input, then raise), or a function called instead. `depth`: "full", "schema" (no
-    values), "sample" (about 10,000 values). `returns` checks the result; one that is bad goes the way of bad input.
+    whose names are options. `coerce` lets pydantic and pandera convert what they check; what an Array, a Frame or a Col
+    describes never is. `on_fail`: "raise" InputRejected, "warn", "quarantine[:folder]" (keep the input, then raise), or
+    a function called instead. `depth`: "full", "schema" (no values), "sample" (about 10,000 values). `returns` checks
+    the result; one that is bad goes the way of bad input.
 
     `stats` is a Reference. The first argument that is a frame or an array must have its columns; what lies outside the
     range of the training data is counted as unusual; drift is measured on a thread.

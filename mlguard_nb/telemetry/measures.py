@@ -39,9 +39,17 @@ METRICS: dict[str, Metric] = {
         Metric("mlguard_validation_failures_total", "counter", ("function", "rule"), "Broken rules of refused input."),
         Metric("mlguard_drift_score", "gauge", ("function", "column"), "Population stability index against training."),
         Metric("mlguard_memory_actions_total", "counter", ("function", "action"), "What was done about short memory."),
-        Metric("mlguard_ram_used_bytes", "gauge", ("function",), "Working set of the container at the last call."),
         Metric(
-            "mlguard_gpu_used_bytes", "gauge", ("function", "device"), "Memory in use on a device at the last call."
+            "mlguard_ram_used_bytes",
+            "gauge",
+            ("function",),
+            "Working set of the container within a second of the last call.",
+        ),
+        Metric(
+            "mlguard_gpu_used_bytes",
+            "gauge",
+            ("function", "device"),
+            "Memory in use on a device within a second of the last call.",
         ),
         Metric("mlguard_breaker_state", "gauge", ("function",), "0 closed, 1 half-open, 2 open."),
         Metric("mlguard_steps_total", "counter", ("function", "outcome"), "Steps of a package that ended."),

@@ -8,11 +8,11 @@ import sys
 
 import pytest
 
-# Each of these takes longer to import than half the runtime.
+# Each of these takes longer to import than half the runtime, or as long as a decorator.
 SLOW = {
     "asyncio", "concurrent.futures", "ctypes", "decimal", "email", "http", "numpy", "pandas", "platform", "psutil",
     "pydantic", "pynvml", "socket", "ssl", "subprocess", "uuid", "prometheus_client", "opentelemetry", "IPython",
-    "libcst",
+    "libcst", "mlguard_nb.telemetry.events", "mlguard_nb.telemetry.measures",
 }  # fmt: skip
 
 

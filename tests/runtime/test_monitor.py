@@ -339,6 +339,28 @@ def test_calls_in_flight_and_resources_are_measured(heard: list[Any]) -> None:
     assert measured[0].ram_used_bytes == 2 * 10**9
 
 
+@pytest.mark.parametrize("asked", [{"logs": "all"}, {"slow": 5}, {"logs": 1.0}])
+def test_a_logged_call_is_told_with_the_memory_in_use_when_it_ended(
+    clock: FakeClock, heard: list[Any], caplog: pytest.LogCaptureFixture, asked: dict[str, Any]
+) -> None:
+    """Not with what is in use when the thread comes to log it."""
+    caplog.set_level(logging.INFO, logger="mlguard.monitor")
+
+    @monitor(name="each", **asked)
+    def function() -> None:
+        clock.sleep(6)
+
+    for used in ("2GB", "3GB"):
+        with FakeDevices(ram_used=used, gpus=(fake_gpu(used=used),)):
+            function()
+    bus.flush()
+    told = [record.mlguard["resources"] for record in caplog.records if record.name == "mlguard.monitor"]  # type: ignore[attr-defined]
+    assert [each["ram_used_bytes"] for each in told] == [2 * 10**9, 3 * 10**9]
+    assert [list(each["gpu_used_bytes"].values()) for each in told] == [[2 * 10**9], [3 * 10**9]]
+    measured = [e for e in heard if isinstance(e, ResourcesMeasured) and e.function == "each"]
+    assert measured[-1].ram_used_bytes == 3 * 10**9
+
+
 def test_overflow_is_counted_never_silent(heard: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(monitoring, "MOST_WAITING", 1000)
     monkeypatch.setattr(monitoring._drainer, "ensure", lambda: None)  # no thread in between
