@@ -97,11 +97,12 @@ bench: $(TEST)/.stamp  ## our figures beside the peers', in one run
 	@$(UV) pip install --quiet --python $(TEST)/bin/python --group bench
 	@$(TEST)/bin/python -m benchmarks $(BENCH_OPTIONS)
 
-soak: $(TEST)/.stamp  ## ten minutes of mixed load with faults, every memory bomb in a container, 60,000 cells under signals
+soak: $(TEST)/.stamp  ## ten minutes of mixed load with faults, every memory bomb in a container, 60,000 cells under signals, 2,000 cells of one notebook
 	@broken=0; \
 	$(TEST)/bin/python -m tests.soak $(SOAK_OPTIONS) || broken=1; \
 	$(TEST)/bin/python -m tests.notebook.soak_bombs || broken=1; \
 	$(TEST)/bin/python -m tests.notebook.races || broken=1; \
+	$(TEST)/bin/python -m tests.notebook.soak_cells || broken=1; \
 	exit $$broken
 
 gpu-check: $(TEST)/.stamp  ## what only a machine with an NVIDIA GPU can show

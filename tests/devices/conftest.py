@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
@@ -11,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-HERE = Path(__file__).parent
-ROOT = HERE.parents[1]
+from tests.devices.nvml_double import compile_double
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -32,12 +32,9 @@ def tree(tmp_path: Path) -> Callable[[Mapping[str, str]], tuple[Path, Path]]:
 @pytest.fixture(scope="session")
 def nvml_library(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a libnvidia-ml.so.1 without a driver, compiled once."""
-    compiler = shutil.which("cc")
-    if compiler is None:
+    folder = compile_double(tmp_path_factory.mktemp("nvml"))
+    if folder is None:
         pytest.skip("NOT TESTED: the NVML double needs a C compiler (cc), and there is none")
-    folder = tmp_path_factory.mktemp("nvml")
-    target = folder / "libnvidia-ml.so.1"
-    subprocess.run([compiler, "-shared", "-fPIC", "-O1", "-o", target, HERE / "nvml_double.c"], check=True)
     return folder
 
 

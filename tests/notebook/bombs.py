@@ -1,18 +1,13 @@
-"""Cells that take all the memory there is, each in another way, and the container they are set off in."""
+"""Cells that take all the memory there is, each in another way, and cells that only look like it."""
 
 from __future__ import annotations
 
 import os
-import subprocess
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
+from tests.notebook.containers import Container
 from tests.notebook.kernels import Kernel
 
-LIMIT_BYTES = 1 << 30
 SETUP = """
 import asyncio, array, copy, io, itertools, json, mmap, os, pickle, subprocess, sys, threading, time
 import multiprocessing as mp
@@ -105,15 +100,15 @@ class Calm:
     options: str = ""
 
 
-_FILE = f"/var/tmp/mlguard-page-cache-{os.getpid()}"  # larger than the container's limit, so that its cache fills the container
+FILE = f"/var/tmp/mlguard-page-cache-{os.getpid()}"  # larger than the container's limit, so that its cache fills the container
 CALM = (
-    Calm("a file written", f"with open('{_FILE}', 'wb') as f:\n    for _ in range(120): f.write(b'x' * (10 << 20))"),
-    Calm("a file read", f"with open('{_FILE}', 'rb') as f:\n    while f.read(10 << 20): pass"),
+    Calm("a file written", f"with open('{FILE}', 'wb') as f:\n    for _ in range(120): f.write(b'x' * (10 << 20))"),
+    Calm("a file read", f"with open('{FILE}', 'rb') as f:\n    while f.read(10 << 20): pass"),
     Calm(
         "a file read once an epoch",
-        f"for _ in range(3):\n    with open('{_FILE}', 'rb') as f:\n        while f.read(10 << 20) and f.tell() < (700 << 20): pass",
+        f"for _ in range(3):\n    with open('{FILE}', 'rb') as f:\n        while f.read(10 << 20) and f.tell() < (700 << 20): pass",
     ),
-    Calm("an array mapped from a file", f"x = np.memmap('{_FILE}', mode='r')\nint(x[:: 1 << 12].sum())\ndel x"),
+    Calm("an array mapped from a file", f"x = np.memmap('{FILE}', mode='r')\nint(x[:: 1 << 12].sum())\ndel x"),
     Calm("64 threads", "go = threading.Event()\nts = [threading.Thread(target=go.wait) for _ in range(64)]\nfor t in ts: t.start()\ntime.sleep(0.2); go.set()\nfor t in ts: t.join()"),
     Calm("a sparse array", "x = np.zeros(1 << 31)\nx[:: 1 << 25] = 1\ndel x", options="overcommit"),
     Calm("memory that was given back", "for _ in range(20):\n    x = np.ones(30_000_000); del x"),
@@ -122,42 +117,9 @@ CALM = (
 )  # fmt: skip
 
 
-class NoContainer(Exception):
-    """This machine does not let the tests make a container with a limit; the message says why."""
-
-
-@contextmanager
-def container(limit_bytes: int = LIMIT_BYTES) -> Iterator[Path]:
-    """A cgroup with a limit below the one of this process; NoContainer where it cannot be made."""
-    own = {line.split(":", 2)[1]: line.split(":", 2)[2] for line in Path("/proc/self/cgroup").read_text().splitlines()}
-    root = Path("/sys/fs/cgroup")
-    if "memory" in own:
-        parent, limit = root / "memory" / own["memory"].lstrip("/"), "memory.limit_in_bytes"
-    else:
-        parent, limit = root / own.get("", "").lstrip("/"), "memory.max"
-    folder = parent / f"mlguard-bombs-{os.getpid()}"
-    try:
-        folder.mkdir()
-        (folder / limit).write_text(str(limit_bytes))
-    except OSError as error:
-        if folder.is_dir():
-            folder.rmdir()
-        raise NoContainer(f"no memory cgroup can be made here: {error}") from error
-    try:
-        yield folder
-    finally:
-        subprocess.run(["rm", "-f", "/dev/shm/mlguard-bomb", _FILE], check=False)
-        ends = time.monotonic() + 10
-        while (folder / "cgroup.procs").read_text() and time.monotonic() < ends:
-            time.sleep(0.05)
-        folder.rmdir()
-
-
-def contained_kernel(folder: Path) -> Kernel:
+def contained_kernel(container: Container) -> Kernel:
     """A kernel inside the container, with something worth keeping."""
-    kernel = Kernel(load=False)
-    pid = kernel.manager.provisioner.pid  # type: ignore[union-attr]
-    (folder / "cgroup.procs").write_text(str(pid))
+    kernel = container.kernel()
     kernel.run("%load_ext mlguard_nb")
     kernel.run(SETUP)
     return kernel

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -45,15 +45,19 @@ class Answer:
 
 
 class Kernel:
-    """One kernel with the extension loaded, of the interpreter that MLGUARD_KERNEL_PYTHON names (else this one)."""
+    """One kernel with the extension loaded, of the interpreter that MLGUARD_KERNEL_PYTHON names (else this one).
 
-    def __init__(self, load: bool = True) -> None:
+    `environment` is added to the variables of this process.
+    """
+
+    def __init__(self, load: bool = True, environment: Mapping[str, str] | None = None) -> None:
         self.manager = KernelManager(kernel_name="python3")
         other = os.environ.get("MLGUARD_KERNEL_PYTHON")
         if other:
             assert self.manager.kernel_spec is not None
             self.manager.kernel_spec.argv[0] = other
-        self.manager.start_kernel(env={**os.environ, **({"PYTHONPATH": str(ROOT)} if other else {})})
+        path = {"PYTHONPATH": str(ROOT)} if other else {}
+        self.manager.start_kernel(env={**os.environ, **path, **(environment or {})})
         self.client = self.manager.blocking_client()
         self.client.start_channels()
         self.client.wait_for_ready(timeout=60)

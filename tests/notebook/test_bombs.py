@@ -3,20 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from tests.notebook.bombs import (
-    BOMBS,
-    CALM,
-    Bomb,
-    Calm,
-    NoContainer,
-    contained_kernel,
-    container,
-    set_off,
-    stay_calm,
-)
+from tests.notebook.bombs import BOMBS, CALM, FILE, Bomb, Calm, contained_kernel, set_off, stay_calm
+from tests.notebook.containers import any_container, recorded_container
 from tests.notebook.kernels import Kernel
 
 pytestmark = pytest.mark.kernel
@@ -29,16 +21,14 @@ _SUBSET = (
 
 
 @pytest.fixture(scope="module")
-def contained() -> Iterator[Kernel]:
-    try:
-        with container() as folder:
-            kernel = contained_kernel(folder)
-            try:
-                yield kernel
-            finally:
-                kernel.close()
-    except NoContainer as reason:
-        pytest.skip(f"NOT TESTED: {reason}")
+def contained(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kernel]:
+    with any_container(tmp_path_factory.mktemp("container"), FILE) as container:
+        request.config.get_terminal_writer().line(f"\nmemory bombs: {container.told}")
+        kernel = contained_kernel(container)
+        try:
+            yield kernel
+        finally:
+            kernel.close()
 
 
 @pytest.mark.parametrize("bomb", [bomb for bomb in BOMBS if bomb.name in _SUBSET], ids=lambda bomb: bomb.name)
@@ -51,6 +41,19 @@ def test_the_kernel_survives(contained: Kernel, bomb: Bomb) -> None:
 def test_no_false_alarm(contained: Kernel, calm: Calm) -> None:
     """Page cache, threads and what is only reserved are no memory that is taken; `make soak` imports torch as well."""
     assert stay_calm(contained, calm) == ""
+
+
+def test_the_recorded_container_stops_bombs_too(tmp_path: Path) -> None:
+    """What runs where no cgroup can be made: by signal, by RLIMIT_DATA, and with a child that holds the memory."""
+    with recorded_container(tmp_path, "for this test") as container:
+        kernel = contained_kernel(container)
+        try:
+            for bomb in BOMBS:
+                if bomb.name in ("many arrays", "one array", "a child process"):
+                    assert set_off(kernel, bomb) == "", bomb.name
+            assert stay_calm(kernel, next(calm for calm in CALM if calm.name == "many small objects")) == ""
+        finally:
+            kernel.close()
 
 
 def test_the_suite_is_not_small() -> None:
