@@ -77,6 +77,18 @@ class PrintDisplays(cst.CSTTransformer):
         """An attribute of that name is something else."""
         return updated_node.with_changes(attr=original_node.attr)
 
+    def leave_Arg(self, original_node: cst.Arg, updated_node: cst.Arg) -> cst.Arg:
+        """So is a keyword: `glue("rows", 3, display=True)`."""
+        return updated_node.with_changes(keyword=original_node.keyword)
+
+    def visit_FunctionDef(self, node: cst.FunctionDef) -> bool:
+        """A function with a parameter of that name shows nothing by it."""
+        return not _takes_display(node.params)
+
+    def visit_Lambda(self, node: cst.Lambda) -> bool:
+        """Nor does a lambda."""
+        return not _takes_display(node.params)
+
     @staticmethod
     def _unwrapped(argument: cst.Arg) -> cst.Arg:
         value = argument.value
@@ -85,3 +97,7 @@ class PrintDisplays(cst.CSTTransformer):
             if named in ("Markdown", "HTML", "Latex", "Pretty"):
                 return argument.with_changes(value=value.args[0].value)
         return argument
+
+
+def _takes_display(params: cst.Parameters) -> bool:
+    return any(one.name.value == "display" for one in (*params.posonly_params, *params.params, *params.kwonly_params))
