@@ -257,5 +257,6 @@ CONSTRUCTS: dict[str, tuple[Any, ...]] = {
     'class told to its base': ('reg=[]\nclass Base:\n    def __init_subclass__(cls,**k):\n        reg.append(cls.__name__)', 'r=list(reg)', 'class Y(Base): pass', 'class Z(Y): pass\ns=list(reg)',),
     'class made by its metaclass': ('made=[]\nclass Meta(type):\n    def __init__(cls,*a):\n        made.append(cls.__name__)', 'r=list(made)', 'class Y(metaclass=Meta): pass', 'class Z(Y): pass\ns=list(made)',),
     'display as a keyword': ('def show(x, display=False):\n    return (x, display)\nr=show(1, display=True)', 'display(r)', 't=dict(display=2)\nu=(lambda display: display)(display=3)',),
+    'parameter bound before': ("k=int('1')\ndef f(**kw): return kw.get('k',k)\na=f()", ('k=5\nn=2', ['parameters']), 'r=f()+n',),
     'query in separate steps': (('markdown', '# A'), "import pandas as pd\ndf=pd.DataFrame({'a':[1,5]})\nlim=int('2')\nLIT=3", ('markdown', '# B'), "r=len(df.query('a > @lim'))", ('markdown', '# C'), "s=len(df.query('a > @LIT'))"),
 }  # fmt: skip

@@ -245,3 +245,12 @@ def test_what_is_emitted_is_lint_clean(name: str, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "ruff", "check", "--isolated", "--select", "F,E9", str(tmp_path / "out")]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
+
+
+def test_a_name_bound_above_the_parameters_is_no_option(tmp_path: Path) -> None:
+    """It has two values in the notebook; a warning names it, its neighbour becomes an option."""
+    plan, _ = convert(make_notebook(tmp_path, "k = 1\nprint(k)", ("k = 5\nn = 2", ["parameters"]), "r = k + n"))
+    assert [param.name for param in plan.params] == ["n"]
+    told = [one for one in plan.diagnostics if one.code == "parameter"]
+    assert [(one.cell, one.severity) for one in told] == [(2, "warning")]
+    assert "`k` is bound by a cell above" in told[0].message

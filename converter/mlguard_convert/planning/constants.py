@@ -18,9 +18,15 @@ _PLAIN = {"int": int, "float": float, "str": str, "bool": bool}
 
 
 def find_params(draft: Draft) -> None:
-    """The literals of the cells tagged `parameters` (and `injected-parameters`, whose values win) become Params."""
+    """The literals of the cells tagged `parameters` (and `injected-parameters`, whose values win) become Params.
+
+    A name that a cell above has bound already has two values in the notebook, so it stays a variable.
+    """
     found: dict[str, Param] = {}
+    above: set[str] = set()
     for unit in draft.units:
+        if unit.fate != "param" and not unit.cell.cell.tags & {"parameters", "injected-parameters"}:
+            above |= unit.facts.bound
         if not unit.cell.cell.tags & {"parameters", "injected-parameters"} or unit.fate != "step":
             continue
         node = unit.node
@@ -30,6 +36,10 @@ def find_params(draft: Draft) -> None:
         if not isinstance(target, ast.Name) or value is None or not is_literal(value) or target.id.startswith("_"):
             continue
         if hasattr(builtins, target.id) or target.id in draft.deleted:
+            continue
+        if target.id in above:
+            said = f"`{target.id}` is bound by a cell above the parameters, so it becomes no option"
+            draft.findings.warning("parameter", unit.number, said, "Move the cell tagged parameters above it")
             continue
         annotation = ast.unparse(node.annotation) if isinstance(node, ast.AnnAssign) else _type_of(value)
         if annotation not in {*_PLAIN, "list", "dict", "tuple", "set"}:
