@@ -71,7 +71,7 @@ class Client:
         self.sockets: list[websocket.WebSocket] = []
         self._end = threading.Event()
         if server.name == "mlguard-nb":
-            self._stream(server, "mlguard/stream", {"kind": "watch", "panel": True, "interval": None})
+            self._stream(server, "mlguard/stream", {"kind": "watch", "panel": True, "interval": None, "history": 600})
         elif server.name == "jupyterlab-nvdashboard":
             for panel in ("gpu_utilization", "gpu_usage", "gpu_resource"):
                 self._stream(server, f"nvdashboard/{panel}", {"updateFrequency": 250, "isPaused": False})

@@ -96,7 +96,7 @@ export interface Hello {
   readonly minimum_interval: number;
 }
 
-/** What the server kept, oldest first; sent once to a page that connects. */
+/** What the server kept, oldest first; sent to a page that connects, and again when it asks for more. */
 export interface History {
   readonly kind: 'history';
   readonly points: readonly Point[];
@@ -128,11 +128,12 @@ export interface KernelAccount {
   readonly gpus: readonly Held[];
 }
 
-/** From a page: whether its panel is on screen, and the seconds between samples it wants (null: the server's). */
+/** From a page: whether its panel is on screen, the seconds between samples and the seconds of history it wants. */
 export interface Watch {
   readonly kind: 'watch';
   readonly panel: boolean;
   readonly interval: number | null;
+  readonly history: number | null;
 }
 
 export type ServerMessage = Hello | History | Sample | Holders | KernelAccount;

@@ -100,7 +100,8 @@ export class GuardPanel extends Widget {
 
   /** Say to the server how closely this page looks. */
   tell(): void {
-    this.parts.stream.watch(this.isVisible, this.choices.interval);
+    const { interval, historyMinutes } = this.choices;
+    this.parts.stream.watch(this.isVisible, interval, this.isVisible ? historyMinutes * 60 : null);
   }
 
   protected override onAfterShow(message: Message): void {

@@ -63,10 +63,11 @@ export class Stream implements IDisposable {
     };
   }
 
-  /** Say whether the panel is on screen, and the seconds between samples that are wanted (null: as the server does). */
-  watch(panel: boolean, interval: number | null): void {
+  /** Say whether the panel is on screen, and the seconds between samples and of history that are wanted (null: as the server does). */
+  watch(panel: boolean, interval: number | null, history: number | null): void {
     this._panel = panel;
     this._interval = interval;
+    this._history = history;
     this.tell();
   }
 
@@ -85,7 +86,8 @@ export class Stream implements IDisposable {
     const watch: Watch = {
       kind: 'watch',
       panel: this._panel && !document.hidden,
-      interval: this._interval
+      interval: this._interval,
+      history: this._history
     };
     if (this._socket?.readyState === WebSocket.OPEN) {
       this._socket.send(JSON.stringify(watch));
@@ -117,6 +119,7 @@ export class Stream implements IDisposable {
   private _isDisposed = false;
   private _panel = false;
   private _interval: number | null = null;
+  private _history: number | null = null;
   private _wait = FIRST_WAIT;
   private _timer = 0;
   private readonly _heard = new Signal<this, ServerMessage>(this);

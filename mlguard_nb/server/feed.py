@@ -34,7 +34,7 @@ __all__ = ["HIDDEN_SECONDS", "SHOWN_SECONDS", "Feed", "Page"]
 _LOG = logging.getLogger(__name__)
 SHOWN_SECONDS, HIDDEN_SECONDS = 0.25, 1.0
 _HOLDERS_SHOWN, _HOLDERS_HIDDEN, _BETWEEN_LOOKS = 2.0, 10.0, 1.0
-_POINT_SECONDS, _KEPT_POINTS, _SENT_POINTS = 1.0, 3600, 600
+_POINT_SECONDS, _KEPT_POINTS, _SENT_SECONDS = 1.0, 3600, 600.0
 _EARLY = 0.9  # a sample may come this much before its time: timers are not exact
 
 
@@ -83,11 +83,17 @@ class Feed:
         """Send samples to `page` until it leaves; starts sampling for the first one."""
         if self._sampler is None:
             self._start()
-        page.send(_text(History("history", tuple(self._points)[-_SENT_POINTS:])))
+        self.tell_history(page, _SENT_SECONDS)
         if self._holders is not None:
             page.send(_text(self._holders))
         self._pages[page] = float("-inf")
         self.hurry()
+
+    def tell_history(self, page: Page, seconds: float) -> None:
+        """Send `page` the points of the last `seconds`, up to an hour."""
+        newest = self._points[-1].wall if self._points else 0.0
+        points = tuple(point for point in self._points if newest - point.wall < seconds)
+        page.send(_text(History("history", points)))
 
     def leave(self, page: Page) -> None:
         """Send no more to `page`; stops all threads after the last one. Unknown pages are ignored."""

@@ -18,7 +18,7 @@ from mlguard_nb.version import __version__
 
 __all__ = ["StreamHandler", "read_watch"]
 
-_LONGEST_SECONDS = 60.0
+_LONGEST_SECONDS, _LONGEST_HISTORY = 60.0, 3600.0
 _LONGEST_MESSAGE = 1000  # a watch message takes 50; longer ones are not even parsed
 
 
@@ -28,6 +28,7 @@ class StreamHandler(WebSocketMixin, WebSocketHandler, JupyterHandler):  # pyrigh
     auth_resource = "mlguard"
     panel = False
     interval: float | None = None
+    history: float | None = None
 
     def initialize(self, feed: Feed) -> None:
         """`feed` is the server's only one."""
@@ -50,7 +51,10 @@ class StreamHandler(WebSocketMixin, WebSocketHandler, JupyterHandler):  # pyrigh
         """Take note of what the page shows; anything else is ignored."""
         watch = read_watch(message)
         if watch is not None:
-            self.panel, self.interval = watch
+            self.panel, self.interval, history = watch
+            if history is not None and history > (self.history or 0):  # once for each length: it may be a megabyte
+                self.history = history
+                self._feed.tell_history(self, history)
             self._feed.hurry()
 
     def on_close(self) -> None:
@@ -72,8 +76,8 @@ class StreamHandler(WebSocketMixin, WebSocketHandler, JupyterHandler):  # pyrigh
             self._feed.leave(self)
 
 
-def read_watch(message: str | bytes) -> tuple[bool, float | None] | None:
-    """(panel on screen, seconds between samples or None) of a `watch` message; None of any other text."""
+def read_watch(message: str | bytes) -> tuple[bool, float | None, float | None] | None:
+    """(panel on screen, seconds between samples, seconds of history) of a `watch` message; None of any other text."""
     if len(message) > _LONGEST_MESSAGE:
         return None
     try:
@@ -82,7 +86,11 @@ def read_watch(message: str | bytes) -> tuple[bool, float | None] | None:
         return None
     if not isinstance(data, dict) or data.get("kind") != "watch" or not isinstance(data.get("panel"), bool):
         return None
-    interval = data.get("interval")
-    if isinstance(interval, bool) or not isinstance(interval, (int, float)) or not 0 < interval <= _LONGEST_SECONDS:
-        interval = None
-    return data["panel"], interval
+    interval = _seconds(data.get("interval"), _LONGEST_SECONDS)
+    return data["panel"], interval, _seconds(data.get("history"), _LONGEST_HISTORY)
+
+
+def _seconds(value: Any, most: float) -> float | None:
+    """`value` where it is a number of seconds above 0 and up to `most`."""
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return value if is_number and 0 < value <= most else None

@@ -155,7 +155,7 @@ class Point:
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """What the server kept, oldest first; sent once to a page that connects."""
+    """What the server kept, oldest first; sent to a page that connects, and again when it asks for more."""
 
     kind: Literal["history"]
     points: tuple[Point, ...]
@@ -185,11 +185,15 @@ class KernelAccount:
 
 @dataclass(frozen=True, slots=True)
 class Watch:
-    """From a page: whether its panel is on screen, and the seconds between samples it wants (null: the server's)."""
+    """From a page: whether its panel is on screen, the seconds between samples and the seconds of history it wants.
+
+    Null leaves either to the server.
+    """
 
     kind: Literal["watch"]
     panel: bool
     interval: float | None
+    history: float | None
 
 
 @dataclass(frozen=True, slots=True)

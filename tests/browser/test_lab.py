@@ -11,7 +11,7 @@ import pytest
 from tests.browser.conftest import Lab, keep
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Page
+    from playwright.sync_api import Page, WebSocket
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
 
@@ -128,6 +128,32 @@ def test_the_readings_can_be_saved(lab: Lab, page: Page) -> None:
     assert time.endswith("Z")
     assert int(used) > 2**20
     assert utilisation == ""
+
+
+def test_a_reloaded_page_asks_for_as_much_history_as_it_shows(lab: Lab, page: Page) -> None:
+    """The server keeps an hour; a chart of half an hour is full again at once, not only its last ten minutes."""
+    lab.settings(historyMinutes=30)
+    write_notebook(lab, "reload.ipynb", ("x = 1",))
+    open_notebook(page, lab, "reload.ipynb")
+    sent: list[str] = []
+    heard: list[str] = []
+
+    def listen(socket: WebSocket) -> None:
+        if "/mlguard/stream" in socket.url:
+            socket.on("framesent", lambda text: sent.append(str(text)))
+            socket.on("framereceived", lambda text: heard.append(str(text)[:20]))
+
+    page.on("websocket", listen)
+    page.reload()
+    page.locator(".mlguard-Status").click()
+    page.wait_for_selector("#mlguard-panel .mlguard-Chart")
+    for _ in range(600):
+        if heard.count('{"kind":"history","p') == 2:
+            break
+        page.wait_for_timeout(100)
+    assert any('"history":1800' in text for text in sent)
+    assert heard.count('{"kind":"history","p') == 2, "ten minutes at first, then what the chart shows"
+    lab.settings()
 
 
 def test_a_finding_leads_to_its_cell_and_back(lab: Lab, page: Page) -> None:

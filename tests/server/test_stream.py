@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -196,4 +197,25 @@ async def test_a_thousand_pages_that_come_and_go_leave_nothing(machine: FakeDevi
 
 @pytest.mark.parametrize("interval", ["null", "true", "-1", "0", "1e9", '"fast"', "NaN"])
 def test_an_interval_out_of_range_is_left_to_the_server(interval: str) -> None:
-    assert read_watch(f'{{"kind": "watch", "panel": true, "interval": {interval}}}') == (True, None)
+    assert read_watch(f'{{"kind": "watch", "panel": true, "interval": {interval}}}') == (True, None, None)
+
+
+@pytest.mark.parametrize(
+    ("asked", "read"), [("1800", 1800), ("3600", 3600), ("3601", None), ("0", None), ("true", None)]
+)
+def test_a_page_may_ask_for_an_hour_of_history(asked: str, read: float | None) -> None:
+    assert read_watch(f'{{"kind": "watch", "panel": true, "history": {asked}}}') == (True, None, read)
+
+
+async def test_a_page_that_shows_more_gets_more_of_the_history(machine: FakeDevices) -> None:
+    """Ten minutes to whoever connects, as much as it shows to a page that says so."""
+    feed, page = Feed(no_kernels, machine), FakePage()
+    feed.join(page)
+    for second in range(1000):
+        feed.publish(replace(machine.read(), wall=float(second)))
+    other = FakePage()
+    feed.join(other)
+    feed.tell_history(other, 900)
+    feed.leave(page)
+    feed.leave(other)
+    assert [len(history["points"]) for history in other.kinds("history")] == [600, 900]
