@@ -23,16 +23,13 @@ def all_faults(
 ) -> list[Fault]:
     """Those that this machine can have; the first four need nothing."""
 
-    def fill(used: int) -> Callable[[], None]:
-        return lambda: setattr(machine, "ram_used", used)
-
     def nothing() -> None:
         """The time that was jumped over is gone."""
 
     found = [
-        Fault("memory full", fill(int(15.8 * GB)), fill(4 * GB)),
+        Fault("memory full", lambda: machine.fill(0.96), machine.empty),
         Fault("clock jumps an hour", lambda: clock.jump(random.uniform(1, 3600), random.uniform(1, 3600)), nothing),
-        Fault("memory nearly full", fill(int(14.0 * GB)), fill(4 * GB)),
+        Fault("memory nearly full", lambda: machine.fill(0.875), machine.empty),
         Fault("time of day set back", lambda: clock.jump(0, -random.uniform(1, 7200)), nothing),
     ]
     if redis is not None:
@@ -42,4 +39,5 @@ def all_faults(
         found.append(Fault("GPU full", lambda: driver.set(79 * GB), calm))
         found.append(Fault("GPU lost", lambda: driver.set(79 * GB, is_lost=True), calm))
         found.append(Fault("driver unloaded", driver.unload, calm))
+        found.append(Fault("driver hangs", driver.hang, calm))
     return found

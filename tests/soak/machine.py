@@ -1,4 +1,4 @@
-"""The machine under the load: memory made of numbers, a driver that is a C library, a Redis server, a clock that jumps."""
+"""The machine under the load: a container (or numbers), a driver that is a C library, a Redis server, a clock that jumps."""
 
 from __future__ import annotations
 
@@ -7,12 +7,16 @@ import os
 import shutil
 import socket
 import subprocess
+import sys
 import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from mlguard_nb.clock import SystemClock
+from mlguard_nb.devices.machine import LocalMachine
 from mlguard_nb.devices.nvml import Driver
-from mlguard_nb.devices.readings import Gpu, GpuProcess, Ram, Reading, Unknown
+from mlguard_nb.devices.readings import Gpu, GpuProcess, Ram, Reading, Unknown, known
 
 GB = 10**9
 CARD = "gpu GPU-soak-1 80000000000 {used} 37 55 210000 700000 NVIDIA Soak\n"
@@ -43,23 +47,92 @@ class JumpingClock(SystemClock):
 
 
 class SoakMachine:
-    """16 GB of memory, filled on demand, and the GPUs that the driver's double shows."""
+    """The memory and the GPUs under the load. Its memory is numbers: 16 GB, of which the faults change what is in use."""
 
     def __init__(self) -> None:
-        self.ram_used, self.ram_limit = 4 * GB, 16 * GB
         self.driver = Driver(retry_seconds=0.2)
+        self._limit, self._used = 16 * GB, 4 * GB
+
+    def fill(self, share: float) -> None:
+        """Have that share of the memory in use."""
+        self._used = int(share * self._limit)
+
+    def empty(self) -> None:
+        """Have as much in use as in the beginning."""
+        self._used = 4 * GB
 
     def read(self) -> Reading:
         return Reading(time.time(), self.ram(), self.gpus())
 
     def ram(self) -> Ram:
-        return Ram(self.ram_limit, self.ram_used, "container", 0, self.ram_limit)
+        return Ram(self._limit, self._used, "container", 0, self._limit)
 
     def gpus(self) -> tuple[Gpu, ...] | Unknown:
         return self.driver.gpus()
 
     def gpu_processes(self) -> tuple[GpuProcess, ...] | Unknown:
         return self.driver.processes()
+
+
+# Takes so many bytes for good; the kernel ends it first where the container runs over.
+_BALLAST = """\
+import sys
+open("/proc/self/oom_score_adj", "w").write("1000")
+taken = bytearray(int(sys.argv[1]))
+taken[::4096] = bytes(len(range(0, len(taken), 4096)))
+print("taken", flush=True)
+sys.stdin.read()
+"""
+CONTAINER_BYTES = 2**30
+
+
+class ContainedMachine(SoakMachine):
+    """This process in a control group of its own, whose memory another process in it really takes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._local = LocalMachine(driver=self.driver)
+        self._ballast: subprocess.Popen[bytes] | None = None
+
+    def ram(self) -> Ram:
+        return self._local.ram()
+
+    def fill(self, share: float) -> None:
+        self.empty()
+        used = known(self._local.ram().used_bytes) or 0
+        wanted = max(1, int(share * CONTAINER_BYTES) - used - 8 * 2**20)  # less what the other interpreter takes
+        self._ballast = subprocess.Popen(
+            [sys.executable, "-S", "-c", _BALLAST, str(wanted)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
+        assert self._ballast.stdout is not None
+        self._ballast.stdout.readline()  # empty where it was ended before it had all
+
+    def empty(self) -> None:
+        if self._ballast is not None:
+            self._ballast.kill()
+            self._ballast.communicate()
+            self._ballast = None
+
+
+@contextmanager
+def contained() -> Iterator[ContainedMachine]:
+    """Put this process into a control group of a gibibyte; NotHere where there can be none."""
+    from tests.notebook.bombs import NoContainer, container
+
+    try:
+        entered = ExitStack()
+        folder = entered.enter_context(container(CONTAINER_BYTES))
+    except (NoContainer, OSError) as reason:
+        raise NotHere(f"memory is really filled only in a control group, else by numbers: {reason}") from reason
+    with entered:
+        (folder / "cgroup.procs").write_text(str(os.getpid()))
+        machine = ContainedMachine()
+        try:
+            yield machine
+        finally:
+            machine.empty()
+            for process in (folder / "cgroup.procs").read_text().split():
+                (folder.parent / "cgroup.procs").write_text(process)
 
 
 class DriverFile:
@@ -73,6 +146,12 @@ class DriverFile:
         """Written whole, since the double may read at any moment."""
         fresh = self.path.with_suffix(".new")
         fresh.write_text(CARD.format(used=used) + (LOST if is_lost else ""))
+        fresh.replace(self.path)
+
+    def hang(self) -> None:
+        """The driver takes no notice of whoever asks for its memory."""
+        fresh = self.path.with_suffix(".new")
+        fresh.write_text(CARD.format(used=20 * GB) + "hang nvmlDeviceGetMemoryInfo\n")
         fresh.replace(self.path)
 
     def unload(self) -> None:
