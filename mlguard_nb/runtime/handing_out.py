@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import logging
-import pickle
 import sys
 import types
 from collections.abc import Callable
@@ -130,7 +129,7 @@ def _deep(value: Any) -> Any:
     """A deep copy; where there can be none, the object itself, with a warning."""
     try:
         return copy.deepcopy(value)
-    except _UNCOPYABLE as error:
+    except _uncopyable() as error:
         kind = type(value)
         if isinstance(value, types.CoroutineType) or hasattr(kind, "__next__") or hasattr(kind, "__anext__"):
             raise PolicyError(
@@ -145,8 +144,13 @@ def _deep(value: Any) -> Any:
         return value
 
 
-# What deepcopy raises for locks, handles, tensors inside a graph, and whatever else says no.
-_UNCOPYABLE = (TypeError, ValueError, RuntimeError, AttributeError, copy.Error, pickle.PicklingError)
+def _uncopyable() -> tuple[type[Exception], ...]:
+    """What deepcopy raises for locks, handles, tensors inside a graph, and whatever else says no."""
+    from pickle import PicklingError
+
+    return TypeError, ValueError, RuntimeError, AttributeError, copy.Error, PicklingError
+
+
 _told: set[type] = set()
 
 

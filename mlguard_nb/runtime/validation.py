@@ -6,21 +6,23 @@ import inspect
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from types import CoroutineType
-from typing import Any, TypeVar, get_type_hints, overload
+from typing import TYPE_CHECKING, Any, TypeVar, get_type_hints, overload
 
 from mlguard_nb.errors import InputRejected, PolicyError, Violation
 from mlguard_nb.policy.values import ValidatePolicy
-from mlguard_nb.runtime import learning, quarantine, wrapping
+from mlguard_nb.runtime import learning, wrapping
 from mlguard_nb.runtime.arrays import is_array
 from mlguard_nb.runtime.checking import Checks, Examined, from_annotation
-from mlguard_nb.runtime.drift import DriftWatch
 from mlguard_nb.runtime.fallbacks import check_fallback
 from mlguard_nb.runtime.frames import is_frame
 from mlguard_nb.runtime.options import decorate
-from mlguard_nb.runtime.reference import Drift, Reference
 from mlguard_nb.runtime.shapes import Bindings
 from mlguard_nb.runtime.wrapping import DELEGATE, Guard, Kind
 from mlguard_nb.telemetry import bus
+
+if TYPE_CHECKING:
+    from mlguard_nb.runtime.drift import DriftWatch
+    from mlguard_nb.runtime.reference import Drift, Reference
 
 __all__ = ["ValidateGuard", "refuse", "validate_input"]
 
@@ -83,6 +85,9 @@ class ValidateGuard(Guard):
             self.signature, schemas, returns=returns, coerce=self.policy.coerce, depth=self.policy.depth
         )
         if self.policy.stats is not None:
+            from mlguard_nb.runtime.drift import DriftWatch
+            from mlguard_nb.runtime.reference import Reference
+
             if not isinstance(self.policy.stats, Reference):
                 raise PolicyError(f"validate_input: stats must be a Reference, got {type(self.policy.stats).__name__}")
             self.watch = DriftWatch(self.policy.stats, self._drifted)
@@ -187,6 +192,8 @@ class ValidateGuard(Guard):
     def _refused(self, examined: Examined) -> None:
         on_fail = self.policy.on_fail
         if isinstance(on_fail, str) and on_fail.startswith("quarantine"):
+            from mlguard_nb.runtime import quarantine
+
             folder = on_fail.partition(":")[2] or "quarantine"
             quarantine.keep(folder, self.label, examined.arguments, examined.violations)
         try:
@@ -222,9 +229,9 @@ class ValidateGuard(Guard):
         return Examined(examined.arguments, examined.violations + tuple(broken), examined.unusual + tuple(unusual))
 
     def _drifted(self, drifts: tuple[Drift, ...]) -> None:
-        for drift in drifts:
-            from mlguard_nb.telemetry.events import DriftMeasured
+        from mlguard_nb.telemetry.events import DriftMeasured
 
+        for drift in drifts:
             bus.emit(
                 DriftMeasured(
                     function=self.label, column=drift.column, psi=drift.psi, ks=drift.ks, mean_shift=drift.mean_shift

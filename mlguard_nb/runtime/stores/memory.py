@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-import pickle
 import sys
 import threading
 import weakref
@@ -14,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 from mlguard_nb import clock
 
 if TYPE_CHECKING:
+    import pickle
+
     from mlguard_nb.runtime.stores.shelf import Shelf
 
 __all__ = ["Held", "MemoryStore", "evict_all", "size_of"]
@@ -239,6 +240,8 @@ class _Counter:
 
 def _pickled_size(value: Any) -> int:
     """For objects of C extensions, such as a fitted tree: what they would pickle is about what they hold."""
+    import pickle
+
     counter = _Counter()
     try:
         pickle.Pickler(counter, 5, buffer_callback=counter.lay_aside).dump(value)
