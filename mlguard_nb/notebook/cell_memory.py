@@ -46,11 +46,12 @@ def pressure(
         if device.used + asked < device.stop:
             continue
         holders = who_holds(device)
-        others = [holder for holder in holders[1:] if (holder.used_bytes or 0) > (device.used or 0) * 0.05]
+        theirs = [holder for holder in holders if holder.name != "this notebook"]
+        others = [holder for holder in theirs if (holder.used_bytes or 0) > device.used * 0.05]
         step = "free memory here with %guard free"
         if others and others[0].name.endswith(".ipynb"):
             step = f"shut down {others[0].name}, then run again"
-        elif device.own is not None and device.own < device.used / 2:
+        elif sum(holder.used_bytes or 0 for holder in others) > device.used / 2:
             step = "wait for the other processes (at=wait), or raise the stop"
         if need >= device.stop and is_needed_on(policy, device):
             step = never_fits(need, device.stop)

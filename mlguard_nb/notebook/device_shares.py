@@ -31,9 +31,7 @@ def lower(devices: Iterable[DeviceFacts]) -> tuple[Lowered, ...]:
     for device in devices:
         if device.key in ("ram", "gpu") or device.stop is None or not device.limit or device.used is None:
             continue
-        others = device.used - (device.own or 0)
-        share = max(0.0, min(1.0, (device.stop - others) / device.limit))
-        undone = (_torch(device.key, share), _cupy(device.key, int(share * device.limit)))
+        undone = (_torch(device), _cupy(device))
         lowered += [Lowered(device.key, device.used, undo) for undo in undone if undo is not None]
     return tuple(lowered)
 
@@ -44,12 +42,24 @@ def restore(lowered: Iterable[Lowered]) -> None:
         one.undo()
 
 
-def _torch(uuid: str, share: float) -> Callable[[], None] | None:
+def _room(device: DeviceFacts, reserved: int) -> int:
+    """Bytes below the stop that nobody else holds, for a framework that has `reserved` of them already.
+
+    What it has in its pool without a live tensor in it is its own too.
+    """
+    assert device.stop is not None
+    assert device.used is not None
+    assert device.limit is not None
+    return max(0, min(device.limit, device.stop - max(0, device.used - reserved)))
+
+
+def _torch(device: DeviceFacts) -> Callable[[], None] | None:
     torch: Any = sys.modules.get("torch")
     if torch is None or not torch.cuda.is_available() or not torch.cuda.is_initialized():
         return None
     for index in range(torch.cuda.device_count()):
-        if _same(str(torch.cuda.get_device_properties(index).uuid), uuid):
+        if _same(str(torch.cuda.get_device_properties(index).uuid), device.key):
+            share = _room(device, int(torch.cuda.memory_reserved(index))) / (device.limit or 1)
             ask = getattr(torch.cuda, "get_per_process_memory_fraction", None)
             before = float(ask(index)) if ask is not None else 1.0
             torch.cuda.set_per_process_memory_fraction(min(share, before), index)
@@ -57,15 +67,16 @@ def _torch(uuid: str, share: float) -> Callable[[], None] | None:
     return None
 
 
-def _cupy(uuid: str, size: int) -> Callable[[], None] | None:
+def _cupy(device: DeviceFacts) -> Callable[[], None] | None:
     cupy: Any = sys.modules.get("cupy")
-    if cupy is None or size <= 0:
+    if cupy is None:
         return None
     number = cupy.cuda.Device().id
     found = cupy.cuda.runtime.getDeviceProperties(number).get("uuid", b"")
-    if not _same(_text(found), uuid):
+    if not _same(_text(found), device.key):
         return None
     pool = cupy.get_default_memory_pool()
+    size = max(1, _room(device, int(pool.total_bytes())))  # 0 would mean: no limit
     before = int(pool.get_limit())
     pool.set_limit(size=size if before == 0 else min(size, before))
     return lambda: pool.set_limit(size=before)

@@ -88,7 +88,12 @@ class Meter:
         return self._now() - self._began
 
     def devices(self, over: str | None = None, *, fresh: bool = False) -> tuple[DeviceFacts, ...]:
-        """The devices as they stand; `over` is the label of the one that is short. `fresh` reads host memory now."""
+        """The devices as they stand; `over` is the label of the one that is short.
+
+        `fresh` reads host memory now, and the GPUs where the policy has a limit for them.
+        """
+        if fresh and self._asks_devices():
+            self._sampler.devices_now()
         reading = self._sampler.tick() if fresh else self._sampler.latest
         watched = self._watched(reading)
         found = [

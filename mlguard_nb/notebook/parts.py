@@ -135,7 +135,8 @@ class CellParts:
         memory = self._run.policy.memory
         if memory is None or memory.on_pressure == "warn" or "memory_guard" in disabled():
             return
-        devices = self._run.meter.devices()
+        # Shares follow from what others hold now: an old reading would count what we have given back as theirs.
+        devices = self._run.meter.devices(fresh=memory.gpu is not None)
         self._shares = device_shares.lower(devices)
         ram = next((device for device in devices if device.key == "ram"), None)
         if ram is not None and ram.stop is not None:

@@ -203,6 +203,7 @@ def test_torch_may_take_its_share_and_no_more(monkeypatch: pytest.MonkeyPatch) -
     cuda = types.SimpleNamespace(
         is_available=lambda: True, is_initialized=lambda: True, device_count=lambda: 1,
         get_device_properties=lambda index: types.SimpleNamespace(uuid="1"),
+        memory_reserved=lambda index: 10 << 30,
         set_per_process_memory_fraction=lambda share, index: shares.append(share),
     )  # fmt: skip
     monkeypatch.setitem(sys.modules, "torch", types.SimpleNamespace(cuda=cuda))  # type: ignore[arg-type]
