@@ -105,8 +105,11 @@ soak: $(TEST)/.stamp  ## ten minutes of mixed load with faults, every memory bom
 	$(TEST)/bin/python -m tests.notebook.soak_cells || broken=1; \
 	exit $$broken
 
-gpu-check: $(TEST)/.stamp  ## what only a machine with an NVIDIA GPU can show
-	@$(TEST)/bin/python -m pytest -m gpu tests/gpu $(TEST_OPTIONS)
+gpu-check: $(TEST)/.stamp  ## what only a machine with an NVIDIA GPU can show, as a table
+	@broken=0; \
+	$(TEST)/bin/python -m tests.gpu.check || broken=1; \
+	$(TEST)/bin/python -m pytest -m gpu tests/gpu $(TEST_OPTIONS) || broken=1; \
+	exit $$broken
 
 # The notebooks' own libraries and the peers, in an environment of their own.
 $(CORPUS)/.stamp: pyproject.toml | $(UV)
