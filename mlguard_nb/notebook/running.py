@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from contextlib import ExitStack
+from dataclasses import replace
 from types import CodeType, FrameType, TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -219,6 +220,8 @@ class CellRun:
         self._cell.run_begins(code)
         retry = self.policy.retry
         if retry is not None and retry.attempts > 1 and "retry" not in disabled():
+            # A retry budget protects a service from callers that nobody watches. A person asks for each run of a cell.
+            retry = replace(retry, budget=None)
             self._decisions = Attempts(retry, clock=self.clock, name=self.policy.name or "cell")
         return True
 

@@ -152,6 +152,15 @@ def test_an_error_put_in_anothers_place_points_at_the_same_line(kernel: Kernel, 
     assert f"----> 4 {lines.splitlines()[-1]}" in answer.traceback and "mlguard_nb" not in answer.traceback
 
 
+def test_cells_that_failed_before_take_no_attempt_away(kernel: Kernel) -> None:
+    """However often cells failed in a long notebook, the next one has the attempts that its line asks for."""
+    for _ in range(34):  # 102 retries: the budget of a function is 100 in a row
+        kernel.run("%%guard retry=4 wait=0s view=off\nraise ConnectionError")
+    answer = kernel.run("%%guard retry=4 wait=0s\nraise ConnectionError")
+
+    assert len(answer.view["attempts"]) == 4 and "budget" not in answer.traceback
+
+
 def test_a_deadline_ends_all_attempts(kernel: Kernel) -> None:
     """deadline= bounds the attempts together."""
     answer = kernel.run("%%guard retry=50 wait=0s deadline=0.5s\ntime.sleep(0.2)\nraise ConnectionError")
