@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from mlguard_nb.notebook.facts import RunFacts
     from mlguard_nb.notebook.parts import CellParts
     from mlguard_nb.notebook.publisher import Publisher
+    from mlguard_nb.notebook.run_state import RunState
     from mlguard_nb.notebook.running import CellRun
     from mlguard_nb.notebook.watchdog import Watchdog
     from mlguard_nb.policy.directive import Directive
@@ -86,14 +87,14 @@ class Session:
 
         return CellParts(self, run)
 
-    def ended(self, run: CellRun, facts: RunFacts) -> None:
+    def ended(self, run: RunState, facts: RunFacts) -> None:
         """Remember how a run ended."""
         self.dropped(run)
         # The curve is the bulk of it, and no report shows it.
         slim = tuple(replace(device, history=()) for device in facts.devices)
         self.history.append(replace(facts, devices=slim))
 
-    def dropped(self, run: CellRun) -> None:
+    def dropped(self, run: RunState) -> None:
         """The run is over."""
         self.running = [other for other in self.running if other is not run]
 
