@@ -379,7 +379,7 @@ def test_a_schema_is_learned_when_the_outputs_were_cleared(
     assert result.verification.ok, result.verification
     assert result.folder is not None
     assert "Ages = Frame" in (result.folder / "src/n/schemas.py").read_text()
-    assert "@validate_input(rows=Ages)" in (result.folder / "src/n/functions.py").read_text()
+    assert "@validate_input(rows=Ages, stats=AgesProfile)" in (result.folder / "src/n/functions.py").read_text()
 
 
 def test_what_guarded_steps_ask_of_a_cluster_is_written_down(tmp_path: Path) -> None:
