@@ -46,10 +46,8 @@ def any_container(folder: Path, *scratch: str) -> Iterator[Container]:
 
 
 @contextmanager
-def real_container(*scratch: str) -> Iterator[Container]:
-    """A cgroup with a limit below the one of this process; NoContainer where it cannot be made. The files `scratch`
-    are removed at the end.
-    """
+def memory_group(limit_bytes: int = LIMIT_BYTES) -> Iterator[Path]:
+    """The folder of a cgroup with a limit below the one of this process; NoContainer where it cannot be made."""
     own = {line.split(":", 2)[1]: line.split(":", 2)[2] for line in Path("/proc/self/cgroup").read_text().splitlines()}
     root = Path("/sys/fs/cgroup")
     if "memory" in own:
@@ -59,24 +57,33 @@ def real_container(*scratch: str) -> Iterator[Container]:
     folder = parent / f"mlguard-bombs-{os.getpid()}"
     try:
         folder.mkdir()
-        (folder / limit).write_text(str(LIMIT_BYTES))
+        (folder / limit).write_text(str(limit_bytes))
     except OSError as error:
         if folder.is_dir():
             folder.rmdir()
         raise NoContainer(f"no memory cgroup can be made here: {error}") from error
-
-    def inside() -> Kernel:
-        _wait_until_empty(folder)
-        kernel = Kernel(load=False)
-        (folder / "cgroup.procs").write_text(str(_pid(kernel)))
-        return kernel
-
     try:
-        yield Container(f"in a real memory cgroup of {LIMIT_BYTES >> 20} MiB", True, inside)
+        yield folder
     finally:
-        subprocess.run(["rm", "-f", str(_SHARED), *scratch], check=False)
         _wait_until_empty(folder)
         folder.rmdir()
+
+
+@contextmanager
+def real_container(*scratch: str) -> Iterator[Container]:
+    """One that the system enforces; NoContainer where it cannot be made. The files `scratch` are removed at the end."""
+    with memory_group() as folder:
+
+        def inside() -> Kernel:
+            _wait_until_empty(folder)
+            kernel = Kernel(load=False)
+            (folder / "cgroup.procs").write_text(str(_pid(kernel)))
+            return kernel
+
+        try:
+            yield Container(f"in a real memory cgroup of {LIMIT_BYTES >> 20} MiB", True, inside)
+        finally:
+            subprocess.run(["rm", "-f", str(_SHARED), *scratch], check=False)
 
 
 def _wait_until_empty(folder: Path) -> None:

@@ -117,11 +117,11 @@ class ContainedMachine(SoakMachine):
 @contextmanager
 def contained() -> Iterator[ContainedMachine]:
     """Put this process into a control group of a gibibyte; NotHere where there can be none."""
-    from tests.notebook.bombs import NoContainer, container
+    from tests.notebook.containers import NoContainer, memory_group
 
     try:
         entered = ExitStack()
-        folder = entered.enter_context(container(CONTAINER_BYTES))
+        folder = entered.enter_context(memory_group(CONTAINER_BYTES))
     except (NoContainer, OSError) as reason:
         raise NotHere(f"memory is really filled only in a control group, else by numbers: {reason}") from reason
     with entered:
