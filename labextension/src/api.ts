@@ -94,7 +94,11 @@ type Json = Readonly<Record<string, unknown>>;
 
 /** A message of the stream, or null for anything that this page does not know or that is not as its kind should be. */
 export function readMessage(text: unknown): ServerMessage | null {
-  const data: unknown = typeof text === 'string' ? parsed(text) : null;
+  return knownMessage(typeof text === 'string' ? parsed(text) : null);
+}
+
+/** The same of a message that has been parsed, as those of a kernel are. */
+export function knownMessage(data: unknown): ServerMessage | null {
   const shape = isObject(data) && typeof data.kind === 'string' ? KINDS[data.kind] : undefined;
   return shape !== undefined && conforms(data, shape)
     ? (data as unknown as ServerMessage)

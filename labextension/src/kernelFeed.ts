@@ -2,10 +2,9 @@
 
 import type { Kernel } from '@jupyterlab/services';
 import { IDisposable } from '@lumino/disposable';
+import { knownMessage } from './api';
 import type { NotebookInFront } from './front';
-import type { KernelAccount } from './messages';
 import type { LiveModel } from './model';
-import { conforms } from './shapes';
 
 const TARGET = 'mlguard.account';
 const AGAIN_SECONDS = 10;
@@ -54,8 +53,9 @@ export class KernelFeed implements IDisposable {
     const { id } = kernel;
     const comm = kernel.createComm(TARGET);
     comm.onMsg = ({ content }) => {
-      if (conforms(content.data, 'KernelAccount')) {
-        this.model.hearKernel(id, content.data as unknown as KernelAccount);
+      const message = knownMessage(content.data);
+      if (message?.kind === 'account') {
+        this.model.hearKernel(id, message);
       }
     };
     comm.onClose = () => {
