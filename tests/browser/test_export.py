@@ -114,7 +114,7 @@ def test_an_export_goes_on_while_its_dialog_is_closed(lab: Lab, page: Page) -> N
         ["running the package", "comparing the final values", "moving the package into place"]
     )
     assert " / " not in dialog.locator(".mlguard-Steps").inner_text()
-    keep(page, "export-progress")
+    keep(page, "export-stages")
     dialog.get_by_role("button", name="Close, keep running").click()
     expect(dialog).to_have_count(0)
     back = page.locator(".mlguard-Back")

@@ -160,6 +160,7 @@ def test_an_export_that_cannot_be_written_or_is_stopped_leaves_a_clear_state(lab
     expect(dialog, "Escape never ends an export that runs").to_be_visible()
     dialog.get_by_role("button", name="Stop", exact=True).click()
     expect(dialog.get_by_role("button", name="Export and compare")).to_be_enabled()
+    assert not (lab.root / "exports" / "stopped").exists(), "the dialog says that Stop writes nothing"
     folder.fill("../outside")
     verify.uncheck()
     dialog.get_by_role("button", name="Export", exact=True).click()
