@@ -8,8 +8,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 
 class Server:
     """redis-server on a port of its own, to be killed and started again."""
@@ -47,7 +45,7 @@ class Server:
             except OSError:
                 if self.process.poll() is not None:
                     break
-        pytest.fail("redis-server did not start")
+        raise RuntimeError("redis-server did not start")
 
     def kill(self) -> None:
         if self.process is not None:

@@ -33,10 +33,10 @@ from tests.soak.machine import (
     ContainedMachine,
     JumpingClock,
     NotHere,
-    RedisServer,
     SoakMachine,
     contained,
     load_driver_double,
+    start_redis,
 )
 
 STUCK_SECONDS = 60.0
@@ -60,7 +60,7 @@ def main(arguments: list[str] | None = None) -> int:
 def _soak(folder: Path, machine: SoakMachine, seconds: float, workers: int, seed: int) -> int:
     import prometheus_client  # noqa: F401 - once it is imported, monitor counts into its registry
 
-    redis = _or_none(lambda: RedisServer(folder))
+    redis = _or_none(lambda: start_redis(folder))
     driver = _or_none(lambda: load_driver_double(folder))
     clock, random = JumpingClock(), Random(seed)
     clocks.install(clock)

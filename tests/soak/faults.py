@@ -6,7 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
 
-from tests.soak.machine import GB, DriverFile, JumpingClock, RedisServer, SoakMachine
+from tests.runtime.redis_server import Server
+from tests.soak.machine import GB, DriverFile, JumpingClock, SoakMachine
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +20,7 @@ class Fault:
 
 
 def all_faults(
-    random: Random, clock: JumpingClock, machine: SoakMachine, driver: DriverFile | None, redis: RedisServer | None
+    random: Random, clock: JumpingClock, machine: SoakMachine, driver: DriverFile | None, redis: Server | None
 ) -> list[Fault]:
     """Those that this machine can have; the first four need nothing."""
 

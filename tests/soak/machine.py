@@ -5,7 +5,6 @@ from __future__ import annotations
 import ctypes
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -17,6 +16,7 @@ from mlguard_nb.clock import SystemClock
 from mlguard_nb.devices.machine import LocalMachine
 from mlguard_nb.devices.nvml import Driver
 from mlguard_nb.devices.readings import Gpu, GpuProcess, Ram, Reading, Unknown, known
+from tests.runtime.redis_server import Server
 
 GB = 10**9
 CARD = "gpu GPU-soak-1 80000000000 {used} 37 55 210000 700000 NVIDIA Soak\n"
@@ -172,40 +172,9 @@ def load_driver_double(folder: Path) -> DriverFile:
     return file
 
 
-class RedisServer:
-    """redis-server on a port of its own, to be killed and started again."""
-
-    def __init__(self, folder: Path) -> None:
-        program = shutil.which("redis-server") or shutil.which("valkey-server")
-        if program is None:
-            raise NotHere("the Redis jobs need redis-server or valkey-server, and there is none")
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
-        self._command = [
-            program, "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no",
-            "--dir", str(folder),
-        ]  # fmt: skip
-        self._process: subprocess.Popen[bytes] | None = None
-        self.start()
-
-    @property
-    def url(self) -> str:
-        return f"redis://127.0.0.1:{self.port}/0"
-
-    def start(self) -> None:
-        self._process = subprocess.Popen(self._command, stdout=subprocess.DEVNULL)
-        give_up = time.monotonic() + 30
-        while time.monotonic() < give_up:
-            try:
-                socket.create_connection(("127.0.0.1", self.port), 1).close()
-                return
-            except OSError:
-                time.sleep(0.02)
-        raise RuntimeError("redis-server did not start")
-
-    def kill(self) -> None:
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
-            self._process = None
+def start_redis(folder: Path) -> Server:
+    """A server of the soak's own; NotHere where none is installed."""
+    program = shutil.which("redis-server") or shutil.which("valkey-server")
+    if program is None:
+        raise NotHere("the Redis jobs need redis-server or valkey-server, and there is none")
+    return Server(program, folder)
