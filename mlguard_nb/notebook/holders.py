@@ -6,17 +6,14 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
-from mlguard_nb import clock
-from mlguard_nb.devices import machine
-from mlguard_nb.devices.readings import GpuProcess, Unknown, known
+from mlguard_nb.devices.readings import known
 from mlguard_nb.errors import Holder
 from mlguard_nb.notebook.facts import DeviceFacts
+from mlguard_nb.runtime.holders import gpu_processes
 
 __all__ = ["notebooks", "who_holds"]
 
 _MOST = 3
-_GOOD_SECONDS = 2.0
-_said: tuple[float, tuple[GpuProcess, ...]] | None = None
 
 
 def who_holds(device: DeviceFacts, proc: Path = Path("/proc")) -> tuple[Holder, ...]:
@@ -44,7 +41,7 @@ def _on_gpu(uuid: str, own: int | None, proc: Path) -> tuple[int | None, tuple[H
     numbers are the host's), the framework's `own` count stands.
     """
     others = []
-    for process in _processes():
+    for process in gpu_processes():
         used = known(process.used_bytes)
         if process.uuid != uuid or used is None:
             continue
@@ -53,16 +50,6 @@ def _on_gpu(uuid: str, own: int | None, proc: Path) -> tuple[int | None, tuple[H
         else:
             others.append(Holder(_name(process.pid, proc), used))
     return own, tuple(sorted(others, key=lambda holder: -(holder.used_bytes or 0))[:_MOST])
-
-
-def _processes() -> tuple[GpuProcess, ...]:
-    """Who is on the devices; asked every two seconds at most, since the driver takes milliseconds to say."""
-    global _said
-    now = clock.SYSTEM.now()
-    if _said is None or now - _said[0] >= _GOOD_SECONDS:
-        told = machine.current().gpu_processes()
-        _said = now, () if isinstance(told, Unknown) else told
-    return _said[1]
 
 
 def _name(pid: int, proc: Path) -> str:

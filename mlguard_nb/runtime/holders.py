@@ -5,56 +5,76 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 from mlguard_nb import clock, devices
-from mlguard_nb.devices.readings import Gpu, Unknown, known
+from mlguard_nb.devices.readings import Gpu, GpuProcess, Unknown, known
 from mlguard_nb.errors import Holder
 
-__all__ = ["gpu_name", "holders_of"]
+__all__ = ["gpu_name", "gpu_processes", "holders_of"]
+
+T = TypeVar("T")
 
 _MOST = 3
 _GOOD_SECONDS = 2.0
 _PATIENCE_SECONDS = 2.0
 _lock = threading.Lock()
-# By device: the machine that was asked, when, and what it said.
-_said: dict[str, tuple[devices.Machine, float, tuple[Holder, ...]]] = {}
+# By what was asked: the machine that was asked, when, and what it said.
+_said: dict[str, tuple[devices.Machine, float, tuple[Any, ...]]] = {}
 _looks: dict[str, threading.Thread] = {}
 
 
 def holders_of(device: str) -> tuple[Holder, ...]:
     """The processes that hold most of `device` ("RAM", or a device's name as the reading gives it), this one first.
 
-    The answer may be two seconds old: a service that is short of memory refuses many calls, and must not spend its
-    time on looking at every process for each of them. While one caller looks, two seconds at most, the others take
-    the old answer, or none.
+    The answer may be two seconds old, and is empty where none came in two seconds.
     """
-    before = _answer(device)
+    return _told(device, lambda: _of_ram() if device == "RAM" else _of_gpu(device))
+
+
+def gpu_processes() -> tuple[GpuProcess, ...]:
+    """Who is on the devices, as the driver tells; as old as two seconds, and empty where it does not say."""
+    return _told("processes", _on_gpus)
+
+
+def _told(key: str, look: Callable[[], tuple[T, ...]]) -> tuple[T, ...]:
+    """What `look` finds, or found less than two seconds ago.
+
+    A service that is short of memory refuses many calls, and must not spend its time on looking at every process for
+    each of them. While one caller looks, two seconds at most, the others take the old answer, or none.
+    """
+    before = _answer(key)
     if before is not None and clock.SYSTEM.now() - before[0] < _GOOD_SECONDS:
         return before[1]
     with _lock:
-        under_way = _looks.get(device)
+        under_way = _looks.get(key)
         if under_way is not None and under_way.is_alive():
             return () if before is None else before[1]
-        look = _looks[device] = threading.Thread(target=_look, args=(device,), name="mlguard-holders", daemon=True)
+        thread = _looks[key] = threading.Thread(target=_look, args=(key, look), name="mlguard-holders", daemon=True)
         with contextlib.suppress(RuntimeError):  # the interpreter is ending, or the process may have no more threads
-            look.start()
-    if look.ident is not None:
-        look.join(_PATIENCE_SECONDS)
-    now = _answer(device)
+            thread.start()
+    if thread.ident is not None:
+        thread.join(_PATIENCE_SECONDS)
+    now = _answer(key)
     return () if now is None else now[1]
 
 
-def _answer(device: str) -> tuple[float, tuple[Holder, ...]] | None:
+def _answer(key: str) -> tuple[float, tuple[Any, ...]] | None:
     """When this machine last answered, and what."""
-    said = _said.get(device)
+    said = _said.get(key)
     return said[1:] if said is not None and said[0] is devices.current() else None
 
 
-def _look(device: str) -> None:
+def _look(key: str, look: Callable[[], tuple[Any, ...]]) -> None:
     machine = devices.current()
-    found = _of_ram() if device == "RAM" else _of_gpu(device)
-    _said[device] = machine, clock.SYSTEM.now(), found
+    found = look()
+    _said[key] = machine, clock.SYSTEM.now(), found
+
+
+def _on_gpus() -> tuple[GpuProcess, ...]:
+    processes = devices.current().gpu_processes()
+    return () if isinstance(processes, Unknown) else processes
 
 
 def _of_ram() -> tuple[Holder, ...]:
@@ -81,9 +101,8 @@ def _name(process: Any) -> str | None:
 
 
 def _of_gpu(device: str) -> tuple[Holder, ...]:
-    machine = devices.current()
-    gpus, processes = machine.gpus(), machine.gpu_processes()
-    if isinstance(gpus, Unknown) or isinstance(processes, Unknown):
+    gpus, processes = devices.current().gpus(), _on_gpus()
+    if isinstance(gpus, Unknown):
         return ()
     uuids = {
         gpu.uuid for gpu in gpus if device in (gpu.uuid, f"GPU {gpu.index} ({gpu.name})", f"{gpu.uuid} ({gpu.name})")

@@ -217,6 +217,23 @@ def test_a_look_at_the_processes_that_takes_too_long_is_not_waited_for(monkeypat
     assert len(looks) == 1
 
 
+def test_a_driver_that_does_not_say_who_is_on_a_device_holds_up_no_cell(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a guarded cell says of a full GPU takes the same bounded look as a guarded call."""
+    from mlguard_nb.notebook.facts import DeviceFacts
+    from mlguard_nb.notebook.holders import who_holds
+
+    done = threading.Event()
+    monkeypatch.setattr(holders, "_PATIENCE_SECONDS", 0.01)
+    with FakeDevices(gpus=(fake_gpu(total="80GB", used="79GB"),)) as machine:
+        monkeypatch.setattr(machine, "gpu_processes", lambda: done.wait(30) and ())
+        found = who_holds(DeviceFacts(key="GPU-1", label="GPU 0", used=79 * GB, own=2 * GB))
+        assert [(holder.name, holder.used_bytes) for holder in found] == [
+            ("this notebook", 2 * GB), ("other processes", 77 * GB),
+        ]  # fmt: skip
+        done.set()
+        holders._looks["processes"].join(30)
+
+
 def test_it_notices_memory_that_filled_up_between_two_calls(machine: FakeDevices) -> None:
     """The sampler closes the gate; a call that finds it closed looks for itself, and opens it again."""
 
