@@ -6,13 +6,13 @@ import re
 from dataclasses import dataclass, field
 
 from mlguard_nb.errors import DirectiveError
+from mlguard_nb.notebook.transformers import OWN_MAGICS
 from mlguard_nb.policy.directive import Directive, parse
 
 __all__ = ["GuardLines"]
 
 _SWITCH = re.compile(r"^%guard[ \t]+(set|on|off)\b[ \t]*([^\n]*)$", re.MULTILINE)
-# A cell that begins with one of these is not guarded by `%guard on`: it would guard its own switch.
-_OWN = re.compile(r"%(guard|load_ext|unload_ext|reload_ext)\b")
+_OWN = re.compile(rf"%({'|'.join(OWN_MAGICS)})\b")
 
 
 @dataclass(slots=True)

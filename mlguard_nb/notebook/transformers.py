@@ -15,9 +15,11 @@ from mlguard_nb.errors import PolicyError
 if TYPE_CHECKING:
     from mlguard_nb.policy.directive import Directive
 
-__all__ = ["MARKER", "GuardCells", "guard_line", "only_defines"]
+__all__ = ["MARKER", "OWN_MAGICS", "GuardCells", "guard_line", "only_defines"]
 
 MARKER = "__mlguard__"
+# A cell that begins with one of these line magics is not guarded by `%guard on`: it would guard its own switch.
+OWN_MAGICS = ("guard", "load_ext", "unload_ext", "reload_ext")
 _FIRST_LINE = re.compile(r"%%guard(?![\w?])(?P<line>[^\n]*)")
 
 
@@ -169,7 +171,7 @@ def _marked(body: Sequence[ast.stmt]) -> str | None:
 
 
 def _is_own_magic(item: ast.stmt) -> bool:
-    """Whether this is ``%guard ...`` after IPython's own transformation: guarding it would guard its own switch."""
+    """Whether this is one of OWN_MAGICS, such as ``%guard ...``, after IPython's own transformation."""
     call = item.value if isinstance(item, ast.Expr) else None
     return (
         isinstance(call, ast.Call)
@@ -177,7 +179,7 @@ def _is_own_magic(item: ast.stmt) -> bool:
         and call.func.attr == "run_line_magic"
         and bool(call.args)
         and isinstance(call.args[0], ast.Constant)
-        and call.args[0].value in ("guard", "load_ext", "unload_ext", "reload_ext")
+        and call.args[0].value in OWN_MAGICS
     )
 
 

@@ -119,6 +119,10 @@ class Draft:
                 new = mentioned - unit.facts.definite
                 unit.facts = replace(unit.facts, reads=unit.facts.reads | new, uses=unit.facts.uses | mentioned)
 
+    def own_title(self, cell: PlainCell) -> str:
+        """The heading above the cell; not the notebook's own title, which says nothing about one step."""
+        return "" if cell.cell.level == 1 and cell.cell.title == self.notebook.title else cell.cell.title
+
     def change(self, cells: Iterable[int], text: str) -> None:
         """Note a line of the README."""
         self.changes.append(Change(tuple(dict.fromkeys(cells)), text))

@@ -6,7 +6,6 @@ import ast
 import builtins
 from dataclasses import dataclass, replace
 
-from mlguard_convert.ipython_syntax import PlainCell
 from mlguard_convert.plan import Piece, Step
 from mlguard_convert.planning.draft import Draft, Unit
 from mlguard_convert.planning.fragile import fragile_names
@@ -166,7 +165,7 @@ def _step(draft: Draft, group: Group, after: _After, known: set[str], fixed: fro
     if directive is not None and directive.policy.cache is not None and len(group.cells) == 1:
         order += [name for name in mutates if name not in order and name not in gone]  # a hit brings the change back
     wanted = step_name(
-        _own_title(draft, cell),
+        draft.own_title(cell),
         order,
         [unit.node for unit in group.units],
         plots=group.draws,
@@ -184,7 +183,7 @@ def _step(draft: Draft, group: Group, after: _After, known: set[str], fixed: fro
     step = Step(
         name=name,
         title=cell.cell.title,
-        doc=docstring(_own_title(draft, cell) or name.replace("_", " ").capitalize(), cell.cell.prose),
+        doc=docstring(draft.own_title(cell) or name.replace("_", " ").capitalize(), cell.cell.prose),
         cells=group.cells,
         pieces=_pieces(group),
         inputs=tuple(inputs),
@@ -196,7 +195,7 @@ def _step(draft: Draft, group: Group, after: _After, known: set[str], fixed: fro
         deletes=tuple(sorted(gone & known)),
         mutates=mutates,
         tolerated=tuple(dict.fromkeys(unit.number for unit in group.units if unit.cell.may_raise)),
-        figures=(slug(_own_title(draft, cell)) or None) if group.draws else None,
+        figures=(slug(draft.own_title(cell)) or None) if group.draws else None,
         is_async=one.is_async,
         state=draft.is_dynamic,
     )
@@ -205,11 +204,6 @@ def _step(draft: Draft, group: Group, after: _After, known: set[str], fixed: fro
         return replace(step, inner=inner, guarded=inner_policies(draft, group))
     policy, fallback = step_policy(draft, group, step)
     return replace(step, policy=policy, fallback=fallback, guarded=inner_policies(draft, group))
-
-
-def _own_title(draft: Draft, cell: PlainCell) -> str:
-    """The heading above the cell; not the notebook's own title, which says nothing about one step."""
-    return "" if cell.cell.level == 1 and cell.cell.title == draft.notebook.title else cell.cell.title
 
 
 def _changes_argument(group: Group, name: str) -> bool:

@@ -208,10 +208,11 @@ class _Place:
 
     def _name(self, policy: GuardPolicy, outputs: list[str], used: set[str]) -> str:
         cell = self.own.first.cell
-        title = "" if cell.cell.level == 1 and cell.cell.title == self.draft.notebook.title else cell.cell.title
         nodes = [unit.node for unit in self.own.units]
         wanted = slug(policy.name or "")
-        wanted = wanted or step_name(title, outputs, nodes, plots=False, used=used, cell=cell.number)
+        wanted = wanted or step_name(
+            self.draft.own_title(cell), outputs, nodes, plots=False, used=used, cell=cell.number
+        )
         taken = self.draft.names | used | self.draft.module_names | set(dir(builtins)) | {"step", "steps", "run"}
         name = free_name(wanted, taken, "cell")
         used.add(name)
