@@ -44,6 +44,16 @@ def driver(nvml_library: Path, tmp_path: Path) -> DriverDouble:
     return DriverDouble(nvml_library, tmp_path / "gpus.txt")
 
 
+PRELUDE = """\
+from pathlib import Path
+state = Path({state!r})
+def change(text):
+    changed = state.with_suffix(".new")
+    changed.write_text(text)
+    changed.replace(state)
+"""
+
+
 class DriverDouble:
     """A driver whose GPUs stand in a text file."""
 
@@ -51,11 +61,14 @@ class DriverDouble:
         self.library, self.state = library, state
 
     def run(self, gpus: str | None, program: str) -> str:
-        """What `program` prints with these GPUs (None: the driver is not loaded); `state` is the file's Path in it."""
+        """What `program` prints with these GPUs (None: the driver is not loaded).
+
+        In it `state` is the file's Path, and `change(text)` writes it in one step, so that no look finds half of it.
+        """
         if gpus is not None:
             self.state.write_text(gpus)
         environment = dict(os.environ, LD_LIBRARY_PATH=str(self.library), MLGUARD_NVML_STATE=str(self.state))
-        prelude = f"from pathlib import Path\nstate = Path({str(self.state)!r})\n"
+        prelude = PRELUDE.format(state=str(self.state))
         done = subprocess.run(
             [sys.executable, "-c", prelude + program],
             env=environment, cwd=ROOT, text=True, capture_output=True, timeout=60,

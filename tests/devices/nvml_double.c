@@ -40,10 +40,10 @@ static int hangs(const char *function) {
 /* Read the state; the code that `function` must answer for `card`, 0 where it works. */
 static int consult(const char *function, int card) {
     const char *path = getenv("MLGUARD_NVML_STATE");
-    FILE *file = path ? fopen(path, "r") : NULL;
     char line[400], name[80];
     int answer = SUCCESS, code, where;
     while (hangs(function)) usleep(5000);
+    FILE *file = path ? fopen(path, "r") : NULL;
     if (!file) return NOT_LOADED;
     card_count = slice_count = holder_count = 0;
     while (fgets(line, sizeof line, file)) {

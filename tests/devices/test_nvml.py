@@ -58,7 +58,7 @@ def test_a_lost_card_keeps_its_name_and_the_other_card(driver: Any) -> None:
 from mlguard_nb.devices.nvml import Driver
 driver = Driver()
 driver.gpus()
-state.write_text(state.read_text() + "error nvmlDeviceGetHandleByIndex_v2 15 0\\n")
+change(state.read_text() + "error nvmlDeviceGetHandleByIndex_v2 15 0\\n")
 lost, other = driver.gpus()
 print(lost.uuid, "lost" in lost.used_bytes.reason, other.used_bytes)
 """
@@ -80,7 +80,7 @@ driver, text = Driver(retry_seconds=5), state.read_text()
 print(len(driver.gpus()))
 state.unlink()
 print(isinstance(driver.gpus(), Unknown))
-state.write_text(text)
+change(text)
 print(isinstance(driver.gpus(), Unknown))
 now.by = 6.0
 print(len(driver.gpus()))
@@ -141,11 +141,11 @@ from mlguard_nb.errors import MemoryPressure
 def train(): return "trained"
 print(train())
 text = state.read_text()
-state.write_text(text.replace("80000000000 20000000000", "80000000000 79000000000") + "process 0 4000000 70000000000\\n")
+change(text.replace("80000000000 20000000000", "80000000000 79000000000") + "process 0 4000000 70000000000\\n")
 sampler = devices.shared(); sampler.tick_gpus(); sampler.tick()
 try: train()
 except MemoryPressure as error: print(error)
-state.write_text(text)
+change(text)
 print(train())
 """
     told = driver.run(TWO, program).splitlines()
@@ -170,7 +170,7 @@ named = memory_guard(ram=None, gpu=0.1, device=0, wait_timeout=0)(lambda: "ran")
 print(watched(), watched())
 try: named()
 except DeviceUnavailable as error: print(error)
-state.write_text(state.read_text().replace("hang ", "answer "))
+change(state.read_text().replace("hang ", "answer "))
 devices.shared().tick_gpus()
 try: watched()
 except MemoryPressure as error: print(error.device)
@@ -196,7 +196,7 @@ from mlguard_nb.errors import MemoryPressure
 async def train(): return "trained"
 async def other():
     for _ in range(3): await asyncio.sleep(0)
-    state.write_text(state.read_text().replace("hang ", "answer "))
+    change(state.read_text().replace("hang ", "answer "))
 async def main():
     (trained, _) = await asyncio.gather(train(), other(), return_exceptions=True)
     print(type(trained).__name__)
