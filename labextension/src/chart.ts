@@ -99,10 +99,8 @@ function memory(
     s('text', { x: 2, y: warning + 11 }, percent(model.thresholds.warning)),
     ...lossMark(device, plane, trans),
     ...stopMark(stop, y, plane, trans),
-    area('is-device-area', all, plane, y),
-    s('path', { class: 'is-device', d: linePath(all, plane.x, y) }),
-    area('is-own-area', own, plane, y),
-    s('path', { class: 'is-own', d: linePath(own, plane.x, y) })
+    ...line('is-device', all, plane, y),
+    ...line('is-own', own, plane, y)
   ];
 }
 
@@ -157,8 +155,7 @@ function utilisation(
     s('path', { class: 'is-rule', d: `M0 ${y(1)}H${plane.width}` }),
     s('text', { x: right, y: y(1) + 5, 'text-anchor': 'end' }, '100'),
     s('text', { x: right, y: base + 3, 'text-anchor': 'end' }, '0'),
-    area('is-device-area', readings, plane, y),
-    s('path', { class: 'is-device', d: linePath(readings, plane.x, y) })
+    ...line('is-device', readings, plane, y)
   ];
 }
 
@@ -227,12 +224,13 @@ function withGaps(readings: readonly Reading[]): Reading[] {
   });
 }
 
-function area(
+/** The line through the readings, and the field below it. */
+function line(
   name: string,
   readings: readonly Reading[],
   plane: Plane,
   y: (value: number) => number
-): SVGElement {
+): Child[] {
   const pieces: Reading[][] = [[]];
   for (const reading of readings) {
     if (reading[1] === null) {
@@ -241,13 +239,17 @@ function area(
       pieces[pieces.length - 1]?.push(reading);
     }
   }
-  const d = pieces
-    .filter(piece => piece.length > 1)
-    .map(piece => {
-      const [first, last] = [piece[0]?.[0] ?? 0, piece[piece.length - 1]?.[0] ?? 0];
-      return `${linePath(piece, plane.x, y)}L${plane.x(last).toFixed(1)} ${y(0)}L${plane.x(first).toFixed(1)} ${y(0)}Z`;
-    });
-  return s('path', { class: name, d: d.join('') });
+  const lines = pieces.map(piece => linePath(piece, plane.x, y));
+  const below = pieces.map((piece, index) => {
+    const [first, last] = [piece[0]?.[0] ?? 0, piece[piece.length - 1]?.[0] ?? 0];
+    return piece.length > 1
+      ? `${lines[index] ?? ''}L${plane.x(last).toFixed(1)} ${y(0)}L${plane.x(first).toFixed(1)} ${y(0)}Z`
+      : '';
+  });
+  return [
+    s('path', { class: `${name}-area`, d: below.join('') }),
+    s('path', { class: name, d: lines.join('') })
+  ];
 }
 
 /** The chart in a sentence: where it began, its highest point, where it is now. */

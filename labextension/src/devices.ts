@@ -2,18 +2,19 @@
 
 import type { TranslationBundle } from '@jupyterlab/translation';
 import { bar, sparkline, value } from './bar';
-import { h, type Child } from './dom';
+import { h, memo, type Child } from './dom';
 import { CellRow, stopOf } from './front';
 import { Device, LiveModel, RAM, shareOf } from './model';
 import { sign } from './signs';
 import { doubt, gib, percent, rounded, timeOfDay } from './words';
 
-/** What the devices need to know besides the model. */
+/** What the devices need to know besides the model; `edition` names what follows the readings once a second. */
 export interface DeviceContext {
   readonly model: LiveModel;
   readonly trans: TranslationBundle;
   readonly chosen: string;
   readonly isWide: boolean;
+  readonly edition: string;
   readonly running: CellRow | null;
 }
 
@@ -39,7 +40,7 @@ export function deviceBlocks(context: DeviceContext): Child[] {
         h('code', {}, 'mlguard-nb doctor'),
         '.'
       ),
-    forecastLine(context)
+    memo('div', 'forecast', context.edition, () => forecastLine(context))
   ];
 }
 
@@ -179,9 +180,35 @@ function gpuTable(gpus: readonly Device[], context: DeviceContext): Child[] {
           )
         )
       ),
-      h('tbody', {}, ...gpus.map(device => gpuRow(device, context)))
+      h(
+        'tbody',
+        {},
+        ...gpus.map(device =>
+          memo('tr', device.key, rowEdition(device, context), () => gpuRow(device, context))
+        )
+      )
     )
   ];
+}
+
+/** Everything that a row shows, so that only the rows of busy devices are made again. */
+function rowEdition(device: Device, context: DeviceContext): string {
+  const { model, chosen, isWide, edition, running } = context;
+  const { used, limit, gpu, label } = device;
+  const { own, notebooks, processes } = model.parts(device.key);
+  const shown = [used, limit, gpu?.utilisation, gpu?.temperature, gpu?.power];
+  return JSON.stringify([
+    label,
+    device.key === chosen,
+    model.level(device),
+    model.thresholds,
+    stopOf(running, device.key),
+    [own, notebooks, processes].map(gib),
+    [gib(used.value), gib(limit.value), percent(gpu?.utilisation.value ?? null)],
+    [whole(gpu?.temperature.value ?? null), whole(gpu?.power.value ?? null)],
+    shown.map(measured => measured?.reason),
+    isWide && edition
+  ]);
 }
 
 function gpuRow(device: Device, context: DeviceContext): HTMLElement {
@@ -192,7 +219,7 @@ function gpuRow(device: Device, context: DeviceContext): HTMLElement {
   const label = gpu && !gpu.mig ? String(gpu.index) : device.label;
   return h(
     'tr',
-    { 'aria-current': isChosen ? 'true' : null, 'data-key': device.key },
+    { 'aria-current': isChosen ? 'true' : null },
     h(
       'th',
       { scope: 'row' },

@@ -52,6 +52,48 @@ function fill<T extends Element>(
 }
 
 /**
+ * An element that is built only where the page does not show it in this `edition` yet: `edition` names everything that
+ * can be seen of it.
+ */
+export function memo(
+  tag: keyof HTMLElementTagNameMap,
+  key: string,
+  edition: string,
+  build: () => Element
+): HTMLElement {
+  const standIn = h(tag, { 'data-key': key, 'data-edition': edition });
+  builds.set(standIn, build);
+  return standIn;
+}
+
+const builds = new WeakMap<Node, () => Element>();
+
+/** What `node` stands for, with nothing in it left to build. */
+function built(node: Node): Node {
+  const whole = unfolded(node);
+  for (const child of Array.from(whole.childNodes)) {
+    const grown = built(child);
+    if (grown !== child) {
+      whole.replaceChild(grown, child);
+    }
+  }
+  return whole;
+}
+
+/** What `node` stands for; what is in it may still be stand-ins. */
+function unfolded(node: Node): Node {
+  const build = builds.get(node);
+  if (build === undefined || !(node instanceof Element)) {
+    return node;
+  }
+  const element = build();
+  for (const name of node.getAttributeNames()) {
+    element.setAttribute(name, node.getAttribute(name) ?? '');
+  }
+  return element;
+}
+
+/**
  * Make the children of `parent` look like `wanted`, keeping every node that can stay: a focused button keeps its
  * focus, an open list stays open, and a bar glides to its new width.
  */
@@ -60,17 +102,14 @@ export function patch(parent: Element, wanted: readonly Node[]): void {
   wanted.forEach((node, index) => {
     const old = present[index];
     if (old === undefined) {
-      parent.append(node);
-    } else if (!(isSame(old, node) && update(old, node))) {
-      parent.replaceChild(node, old);
+      parent.append(built(node));
+    } else if (isSame(old, node)) {
+      update(old, node);
+    } else {
+      parent.replaceChild(built(node), old);
     }
   });
   present.slice(wanted.length).forEach(node => parent.removeChild(node));
-}
-
-/** What stands for a part of the page that is as it was drawn in `edition`: `patch` leaves everything in it alone. */
-export function unchanged(key: string, edition: string): HTMLElement {
-  return h('div', { 'data-key': key, 'data-edition': edition });
 }
 
 function isSame(old: Node, node: Node): boolean {
@@ -81,17 +120,18 @@ function isSame(old: Node, node: Node): boolean {
   );
 }
 
-function update(old: Node, node: Node): boolean {
-  if (!(old instanceof Element && node instanceof Element)) {
-    if (old.nodeValue !== node.nodeValue) {
-      old.nodeValue = node.nodeValue;
+function update(old: Node, standIn: Node): void {
+  if (!(old instanceof Element && standIn instanceof Element)) {
+    if (old.nodeValue !== standIn.nodeValue) {
+      old.nodeValue = standIn.nodeValue;
     }
-    return true;
+    return;
   }
-  const edition = node.getAttribute('data-edition');
+  const edition = standIn.getAttribute('data-edition');
   if (edition !== null && edition === old.getAttribute('data-edition')) {
-    return true;
+    return;
   }
+  const node = unfolded(standIn) as Element;
   for (const name of old.getAttributeNames()) {
     if (!node.hasAttribute(name)) {
       old.removeAttribute(name);
@@ -104,5 +144,4 @@ function update(old: Node, node: Node): boolean {
     }
   }
   patch(old, Array.from(node.childNodes));
-  return true;
 }

@@ -138,9 +138,13 @@ export class LiveModel implements IDisposable {
   /** GPUs first, then RAM, as the panel shows them. */
   get devices(): readonly Device[] {
     const sample = this.sample;
-    return sample === null
-      ? []
-      : [...this.gpuDevices(sample), ramDevice(sample)];
+    if (sample !== this._devices.of) {
+      this._devices = {
+        of: sample,
+        all: sample === null ? [] : [...this.gpuDevices(sample), ramDevice(sample)]
+      };
+    }
+    return this._devices.all;
   }
 
   /** This notebook's kernel, null where none runs or nobody has looked yet. */
@@ -213,9 +217,13 @@ export class LiveModel implements IDisposable {
 
   /** The points of the last `seconds`, oldest first. */
   recent(seconds: number): readonly Point[] {
-    const now = this.sample?.wall ?? 0;
-    const from = this.points.findIndex(point => point.wall >= now - seconds);
-    return from < 0 ? [] : this.points.slice(from);
+    const points = this.points;
+    const since = (this.sample?.wall ?? 0) - seconds;
+    let from = points.length;
+    while ((points[from - 1]?.wall ?? -Infinity) >= since) {
+      from -= 1;
+    }
+    return points.slice(from);
   }
 
   /** When a device is as full as `end` (null: its limit), null where it does not rise steadily. */
@@ -338,6 +346,7 @@ export class LiveModel implements IDisposable {
   }
 
   private _sample: Sample | null = null;
+  private _devices: { of: Sample | null; all: readonly Device[] } = { of: null, all: [] };
   private _holders: Holders | null = null;
   private _points: Point[] = [];
   private readonly _told = new Map<string, Told>();

@@ -7,7 +7,7 @@ import { Message } from '@lumino/messaging';
 import { Widget } from '@lumino/widgets';
 import { chart, ChartContent, chartTable } from './chart';
 import { deviceBlocks } from './devices';
-import { h, patch, unchanged, type Child } from './dom';
+import { h, memo, patch, type Child } from './dom';
 import { CellRow, mainDevice, NotebookInFront, stopOf } from './front';
 import { cellTable, ledger } from './ledger';
 import { LiveModel, sharesMemory } from './model';
@@ -140,6 +140,13 @@ export class GuardPanel extends Widget {
     return [second, this._changes, model.connection, model.isStale].join(' ');
   }
 
+  /** A chart moves by whole pixels: of ten minutes in a narrow panel, one every two seconds. */
+  private chartEdition({ device, seconds, width, stop }: ChartContent): string {
+    const { model } = this.parts;
+    const step = Math.floor(Date.now() / 1000 / Math.max(1, seconds / width));
+    return [step, this._changes, device.key, width, stop, device.lost?.wall, model.points.length === 0].join(' ');
+  }
+
   /** At most four times a second, and not while hidden. */
   private soon(): void {
     if (!this.isVisible || document.hidden || this._timer) {
@@ -194,6 +201,7 @@ export class GuardPanel extends Widget {
       trans,
       chosen: this.chosen,
       isWide: this.node.clientWidth >= WIDE_PIXELS,
+      edition: this.edition,
       running: rows.find(row => row.isRunning) ?? null
     };
     const device = model.device(this.chosen);
@@ -211,7 +219,8 @@ export class GuardPanel extends Widget {
           ? []
           : this.choices.historyView === 'table'
             ? [chartTable(content, model, trans)]
-            : [this.key(content), chart(content, model, trans)]
+            : [this.key(content), chart(content, model, trans)],
+        content === null ? '' : this.chartEdition(content)
       ),
       ...this.section('ledger', trans.__('Who holds it'), [], () => [
         ledger(model, trans, this.choices.showOthers)
@@ -247,7 +256,8 @@ export class GuardPanel extends Widget {
     key: string,
     title: string,
     buttons: Child[],
-    body: () => Child[]
+    body: () => Child[],
+    edition = this.edition
   ): Node[] {
     const isOpen = !this._closed.has(key);
     return [
@@ -266,13 +276,9 @@ export class GuardPanel extends Widget {
         ),
         ...buttons
       ),
-      this.edition === this._drawn
-        ? unchanged(key, this._drawn)
-        : h(
-            'div',
-            { 'data-key': key, 'data-edition': this.edition, class: 'mlguard-Section' },
-            ...(isOpen ? body() : [])
-          )
+      memo('div', key, `${edition} ${String(isOpen)}`, () =>
+        h('div', { class: 'mlguard-Section' }, ...(isOpen ? body() : []))
+      )
     ];
   }
 
