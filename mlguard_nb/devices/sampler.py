@@ -44,12 +44,12 @@ class Sampler:
         self._subscribers: tuple[Callable[[Reading], None], ...] = ()
         self._stop = threading.Event()
         self._threads: tuple[threading.Thread, ...] = ()
-        self._gpus: tuple[Gpu, ...] | Unknown = _NOT_READ
         self._gpus_asked: float | None = None
-        self._looking = _Looking()
+        self._looking = _Looking(_NOT_READ)
         self._starting = threading.Lock()
+        self._ticking = threading.RLock()
         self._read_from: Machine = self._source()
-        self.latest: Reading = Reading(self._wall(), self._read_from.ram(), self._gpus)
+        self.latest: Reading = Reading(self._wall(), self._read_from.ram(), _NOT_READ)
 
     # What is sampled.
 
@@ -60,32 +60,36 @@ class Sampler:
         return (self._clock or clocks.current()).wall()
 
     def tick(self) -> Reading:
-        """Read host memory now, join it with the devices as last read, and tell the subscribers."""
-        began = time.perf_counter()
-        source = self._source()
-        if source is not self._read_from:  # another machine was installed: its devices, not the old one's
-            self._read_from = source
-            self.tick_gpus()
-        reading = Reading(self._wall(), source.ram(), self._fresh_gpus())
-        self.latest = reading
-        for subscriber in self._subscribers:
-            try:
-                subscriber(reading)
-            except Exception:
-                _LOG.exception("a subscriber of the memory sampler failed and was dropped: %r", subscriber)
-                self.unsubscribe(subscriber)
-        self.ticks += 1
-        self.tick_seconds += time.perf_counter() - began
-        return reading
+        """Read host memory now, join it with the devices as last read, and tell the subscribers.
+
+        One reading after another, so that none that began earlier, maybe on another machine, takes the place of this.
+        """
+        with self._ticking:
+            began = time.perf_counter()
+            source = self._source()
+            if source is not self._read_from:  # another machine was installed: its devices, not the old one's
+                self._read_from = source
+                self.tick_gpus()
+            reading = Reading(self._wall(), source.ram(), self._fresh_gpus())
+            self.latest = reading
+            for subscriber in self._subscribers:
+                try:
+                    subscriber(reading)
+                except Exception:
+                    _LOG.exception("a subscriber of the memory sampler failed and was dropped: %r", subscriber)
+                    self.unsubscribe(subscriber)
+            self.ticks += 1
+            self.tick_seconds += time.perf_counter() - began
+            return reading
 
     def tick_gpus(self) -> tuple[Gpu, ...] | Unknown:
         """Read the devices now, however long that takes; the next `tick` publishes them."""
         look = self._looking.begin()
         self._gpus_asked = time.monotonic()
-        self._gpus = self._source().gpus()
+        gpus = self._source().gpus()
         self._gpus_asked = None
-        self._looking.end(look)
-        return self._gpus
+        self._looking.end(look, gpus)
+        return gpus
 
     def devices_now(self, seconds: float = _NO_ANSWER_SECONDS) -> tuple[Gpu, ...] | Unknown:
         """The devices by a look that begins after this call; Unknown where the driver has not answered in `seconds`.
@@ -96,7 +100,7 @@ class Sampler:
             return self.tick_gpus()
         patience = min(seconds, _NO_ANSWER_SECONDS - self._silent_seconds())
         if patience > 0 and self._looking.awaited(patience):
-            return self._gpus
+            return self._looking.gpus
         return _NO_ANSWER
 
     def with_devices(self) -> Reading:
@@ -111,7 +115,7 @@ class Sampler:
         return 0.0 if asked is None else time.monotonic() - asked
 
     def _fresh_gpus(self) -> tuple[Gpu, ...] | Unknown:
-        return self._gpus if self._silent_seconds() <= _NO_ANSWER_SECONDS else _NO_ANSWER
+        return self._looking.gpus if self._silent_seconds() <= _NO_ANSWER_SECONDS else _NO_ANSWER
 
     # The threads.
 
@@ -170,16 +174,18 @@ class Sampler:
 
     def _restart(self) -> None:
         self._starting = threading.Lock()
-        self._looking = _Looking()
+        self._ticking = threading.RLock()
+        self._looking = _Looking(self._looking.gpus)
         self._threads = ()
         self._gpus_asked = None
         self.start()
 
 
 class _Looking:
-    """The turns of the thread that reads the devices, for those who wait for its next look."""
+    """What the last look at the devices saw, and the turns of who looks, for those who wait for the next one."""
 
-    def __init__(self) -> None:
+    def __init__(self, gpus: tuple[Gpu, ...] | Unknown) -> None:
+        self.gpus = gpus
         self.wanted = threading.Event()
         self._turn = threading.Condition()
         self._begun = self._ended = 0
@@ -189,10 +195,12 @@ class _Looking:
             self._begun += 1
             return self._begun
 
-    def end(self, look: int) -> None:
+    def end(self, look: int, gpus: tuple[Gpu, ...] | Unknown) -> None:
+        """Keep what was seen, unless a later look has ended before this one: it may have been of another machine."""
         with self._turn:
-            self._ended = max(self._ended, look)
-            self._turn.notify_all()
+            if look > self._ended:
+                self._ended, self.gpus = look, gpus
+                self._turn.notify_all()
 
     def pause(self, seconds: float) -> None:
         """Until somebody wants the next look, `seconds` at most."""

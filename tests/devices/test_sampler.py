@@ -135,6 +135,41 @@ def test_whoever_asks_a_hanging_driver_waits_so_long_and_no_longer() -> None:
         sampler.stop()
 
 
+class Overtaken(Scripted):
+    """A machine that answers the first question last: meanwhile `other` asks it again."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.other: threading.Thread | None = None
+
+    def _first(self) -> bool:
+        other, self.other = self.other, None
+        if other is not None:
+            other.start()
+            other.join(0.2)  # as far as it gets
+        return other is not None
+
+    def ram(self) -> Ram:
+        used = self.used
+        return Ram(10 * GIB, used) if self._first() else Ram(10 * GIB, used + 1)
+
+    def gpus(self) -> tuple[Gpu, ...] | Unknown:
+        return (Gpu("GPU-old" if self._first() else "GPU-new", 0, "card"),)
+
+
+def test_a_reading_that_began_earlier_does_not_replace_a_newer_one() -> None:
+    """A driver that hung answers at last, or a thread was slow: what it saw then is older than what is known by now."""
+    machine = Overtaken()
+    sampler = Sampler(machine)
+    machine.other = threading.Thread(target=sampler.tick_gpus)
+    sampler.tick_gpus()
+    machine.other = tick = threading.Thread(target=sampler.tick)
+    sampler.tick()
+    tick.join()
+    assert sampler.latest.ram.used_bytes == machine.used + 1
+    assert [gpu.uuid for gpu in sampler.latest.gpus] == ["GPU-new"]  # type: ignore[union-attr]
+
+
 def test_a_failing_subscriber_is_dropped_and_logged(caplog: pytest.LogCaptureFixture) -> None:
     """The others still hear every reading."""
     heard: list[Reading] = []
