@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import threading
 from dataclasses import replace
 from typing import Any
@@ -178,21 +179,30 @@ async def test_a_page_that_sends_nonsense_stays_connected(jp_ws_fetch: Any, mach
     socket.close()
 
 
-async def test_a_thousand_pages_that_come_and_go_leave_nothing(machine: FakeDevices) -> None:
-    """Each one alone starts the sampling and ends it again: no thread, no task and no page stays."""
-    before, tasks = our_threads(), asyncio.all_tasks()
-    feed = Feed(no_kernels, machine)
-    for _ in range(1000):
-        page = FakePage()
-        feed.join(page)
-        assert feed.is_running
-        feed.leave(page)
-        assert not feed.is_running
+async def test_a_thousand_pages_that_come_and_go_leave_nothing(
+    jp_serverapp: Any, jp_ws_fetch: Any, machine: FakeDevices
+) -> None:
+    """Over real sockets, each page alone: it starts the sampling, and when it has left no thread, task or file stays."""
+    feed = jp_serverapp.web_app.settings["mlguard_feed"]
+    before, tasks, files = our_threads(), asyncio.all_tasks(), 0
+    for page in range(1000):
+        socket = await jp_ws_fetch("mlguard", "stream")
+        await next_of(socket, "hello")
+        await socket.write_message(json.dumps({"kind": "watch", "panel": page % 2 == 0, "interval": None}))
+        socket.close()
+        while await socket.read_message() is not None:
+            continue
+        if page == 10:  # by now everything that is opened once is open
+            await asyncio.wait_for(until(lambda: not feed.is_running), 30)
+            files = len(os.listdir("/proc/self/fd"))
+    await asyncio.wait_for(until(lambda: not feed.is_running and len(os.listdir("/proc/self/fd")) <= files), 30)
     for thread in our_threads() - before:
         thread.join(30)
     assert our_threads() <= before
-    _, still_there = await asyncio.wait(asyncio.all_tasks() - tasks, timeout=30)
-    assert not still_there
+    ending = asyncio.all_tasks() - tasks
+    if ending:
+        await asyncio.wait(ending, timeout=30)
+    assert all(task.done() for task in ending)
 
 
 @pytest.mark.parametrize("interval", ["null", "true", "-1", "0", "1e9", '"fast"', "NaN"])
