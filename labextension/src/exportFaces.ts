@@ -145,6 +145,11 @@ function planFace(dialog: ExportDialog, plan: ExportPlan, trans: TranslationBund
   );
 }
 
+/** What to do next, as this dialog offers it: the converter speaks to a command line. */
+function inDialog(nextStep: string, trans: TranslationBundle): string {
+  return nextStep.replace(/export with --skip-bad-cells/, trans.__('leave the cell out'));
+}
+
 /** The findings say it all; without any there is only the message. */
 function refusedFace(dialog: ExportDialog, { message, findings: found }: ExportRefused, trans: TranslationBundle): Node[] {
   const bad = found.flatMap(finding => (finding.nextStep?.includes('--skip-bad-cells') && finding.cell !== null ? [finding.cell] : []));
@@ -231,7 +236,7 @@ function findings(found: readonly Finding[], trans: TranslationBundle): HTMLElem
           {},
           h('td', {}, sign(signs[finding.level], trans.__(finding.level))),
           h('th', { scope: 'row' }, finding.cell !== null && jump(finding.cell, finding.line, place(finding, trans), trans)),
-          h('td', {}, ...prose(finding.message), finding.nextStep !== null && h('span', { class: 'mlguard-quiet' }, ' ', ...prose(finding.nextStep)))
+          h('td', {}, ...prose(finding.message), finding.nextStep !== null && h('span', { class: 'mlguard-quiet' }, ' ', ...prose(inDialog(finding.nextStep, trans))))
         )
       )
     )

@@ -205,7 +205,7 @@ function otherRows(
     other_users: count =>
       trans._n('%1 of another user', '%1 of other users', count ?? 1),
     not_attributed: () => trans.__('not attributed'),
-    rest: () => trans.__('everything else')
+    rest: () => trans.__('everybody else')
   };
   return others
     .filter(
