@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import traceback
 from types import CodeType, TracebackType
 
 from mlguard_nb.errors import InputRejected
+from mlguard_nb.runtime.dead_frames import clear_trace, related
 
 __all__ = ["cut_own_frames", "first_line", "let_go", "line_of"]
 
@@ -38,10 +38,7 @@ def cut_own_frames(trace: TracebackType | None) -> None:
 
 def let_go(error: BaseException, trace: TracebackType | None) -> None:
     """Free what a failed attempt held: its frames keep every local alive as long as the traceback lives."""
-    seen: BaseException | None = error
-    while seen is not None:
-        if seen.__traceback__ is not None:
-            traceback.clear_frames(seen.__traceback__)
-            seen.__traceback__ = None
-        seen = seen.__cause__ or seen.__context__
-    traceback.clear_frames(trace)
+    for one in related(error):
+        clear_trace(one.__traceback__)
+        one.__traceback__ = None
+    clear_trace(trace)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import mlguard_nb
 from mlguard_nb.notebook.eviction import Evicted
 from mlguard_nb.notebook.releasing import Released, release
+from mlguard_nb.notebook.tracebacks import let_go
 from mlguard_nb.testing import FakeDevices, fake_gpu
 
 if TYPE_CHECKING:
@@ -61,3 +62,15 @@ def test_what_devices_gave_back_is_known_only_where_all_of_them_tell() -> None:
     with FakeDevices(gpus=(fake_gpu(total=80 * 2**30, used=2**30),)):
         assert release().gpu_bytes == 0
     assert Released(5, None)._repr_json_() == {"ram_bytes": 5, "gpu_bytes": None}
+
+
+def test_a_failed_attempt_whose_error_is_its_own_cause_is_let_go() -> None:
+    """`raise error from error` makes a ring of one."""
+    try:
+        try:
+            raise KeyError("lost")
+        except KeyError as error:
+            raise error from error
+    except KeyError as error:
+        let_go(error, error.__traceback__)
+        assert (error.__cause__, error.__traceback__) == (error, None)

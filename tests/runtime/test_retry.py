@@ -544,6 +544,41 @@ def test_clear_frees_the_frames_of_every_error_behind_and_inside_the_error() -> 
     assert alive == [False] * 4
 
 
+def test_an_error_that_two_tasks_share_ends_neither() -> None:
+    """A lost connection raises one error in all who use it: its traceback then has frames of tasks that still wait."""
+    lost = ConnectionError("lost")
+
+    async def main() -> list[str]:
+        has_failed, go_on = asyncio.Event(), asyncio.Event()
+
+        async def bystander() -> str:
+            try:
+                raise lost
+            except ConnectionError:
+                has_failed.set()
+                await go_on.wait()
+            return "went on"
+
+        calls: list[str] = []
+
+        @retry(attempts=3, budget=None)
+        async def call(name: str) -> str:
+            calls.append(name)
+            await asyncio.sleep(0)
+            if calls.count(name) < 3:
+                raise lost
+            return name
+
+        waiting = asyncio.ensure_future(bystander())
+        await has_failed.wait()
+        answers = await asyncio.gather(call("one"), call("other"))
+        go_on.set()
+        return [*answers, await waiting]
+
+    with no_wait():
+        assert asyncio.run(asyncio.wait_for(main(), 30)) == ["one", "other", "went on"]
+
+
 # Async, generators.
 
 
