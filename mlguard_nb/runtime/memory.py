@@ -18,6 +18,7 @@ from mlguard_nb.devices.readings import Reading
 from mlguard_nb.errors import DeviceUnavailable, MemoryPressure, PolicyError
 from mlguard_nb.policy.values import MemoryPolicy
 from mlguard_nb.runtime.admission import LEDGER
+from mlguard_nb.runtime.beside import beside_the_loop
 from mlguard_nb.runtime.fallbacks import check_fallback
 from mlguard_nb.runtime.holders import holders_of
 from mlguard_nb.runtime.options import decorate, policy_from
@@ -212,9 +213,10 @@ class MemoryGuard(Guard):
                 clock.current().sleep(step)
 
     async def enter_async(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Stay:
-        """The same, letting other tasks run while it waits, also for an answer of the driver or the system."""
-        import asyncio  # half of the time that `from mlguard_nb import memory_guard` would take
+        """The same, letting other tasks run while it waits, also for an answer of the driver or the system.
 
+        Only a full collection stops the loop wherever it runs, as it stops every thread.
+        """
         steps, answer = self._entering(args, kwargs), None
         while True:
             try:
@@ -222,7 +224,7 @@ class MemoryGuard(Guard):
             except StopIteration as done:
                 return cast("Stay", done.value)
             if callable(step):
-                answer = await asyncio.to_thread(step)
+                answer = await beside_the_loop(step)
             else:
                 await clock.current().sleep_async(step)
 
@@ -271,7 +273,7 @@ class MemoryGuard(Guard):
         if isinstance(found, Stay):
             return found
         climb = partial(ladder, self.policy.actions, lambda: self._is_short(need), self.label)
-        reclaimed = (yield climb) if self._asks_devices else climb()
+        reclaimed = yield climb
         return self._promise(need, (yield from self._reading())) if reclaimed else found
 
     @property

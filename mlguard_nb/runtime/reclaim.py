@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import logging
+import math
 import os
 import sys
 import threading
@@ -19,10 +20,12 @@ from mlguard_nb.telemetry import bus
 __all__ = ["ladder", "trim"]
 
 _log = logging.getLogger("mlguard.memory")
-# Seconds between two takings of a rung: a full collection of a large heap takes longer than many a call.
+# Seconds from the end of a rung until it is taken again, at least. A full collection of ten million objects takes two
+# seconds in which no other thread runs, so a slow rung rests ten times as long as it took.
 _THROTTLED = {"gc": 1.0, "trim": 1.0, "empty_cuda_cache": 1.0, "alert": 60.0}
+_REST = 10
 _lock = threading.Lock()
-_taken: dict[str, tuple[clock.Clock | None, float]] = {}
+_due: dict[str, tuple[clock.Clock, float]] = {}
 
 
 def ladder(actions: Iterable[str], is_short: Callable[[], bool] = lambda: True, label: str = "") -> tuple[str, ...]:
@@ -37,7 +40,11 @@ def ladder(actions: Iterable[str], is_short: Callable[[], bool] = lambda: True, 
             continue
         measure = _MEASURES.get(action) if bus.is_heard() else None
         before = None if measure is None else measure()
-        freed = _RUNGS[action](label)
+        started = clock.current().now()
+        try:
+            freed = _RUNGS[action](label)
+        finally:
+            _rest(action, clock.current().now() - started)
         taken.append(action)
         if bus.is_heard():
             if measure is not None:
@@ -51,17 +58,21 @@ def ladder(actions: Iterable[str], is_short: Callable[[], bool] = lambda: True, 
 
 
 def _is_due(action: str) -> bool:
-    pause = _THROTTLED.get(action)
-    if pause is None:
+    if action not in _THROTTLED:
         return True
     ticking = clock.current()
-    now = ticking.now()
     with _lock:
-        by, last = _taken.get(action, (None, now))
-        if by is ticking and now - last < pause:  # times of two clocks, such as a test's, are not compared
+        by, due = _due.get(action, (ticking, 0.0))
+        if by is ticking and ticking.now() < due:  # times of two clocks, such as a test's, are not compared
             return False
-        _taken[action] = (ticking, now)
+        _due[action] = ticking, math.inf  # somebody is taking it
     return True
+
+
+def _rest(action: str, took: float) -> None:
+    if action in _THROTTLED:
+        ticking = clock.current()
+        _due[action] = ticking, ticking.now() + max(_THROTTLED[action], _REST * took)
 
 
 def _collect(_label: str) -> None:
@@ -127,6 +138,7 @@ _MEASURES: dict[str, Callable[[], int | None]] = {
 def _after_fork() -> None:
     global _lock
     _lock = threading.Lock()
+    _due.clear()
 
 
 if hasattr(os, "register_at_fork"):
