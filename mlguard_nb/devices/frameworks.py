@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from mlguard_nb.devices.readings import Gpu, Unknown
 
 __all__ = ["allocated_bytes", "asked_bytes", "empty_caches", "is_out_of_memory", "visible_devices"]
 
+_log = logging.getLogger("mlguard.memory")
 # Class names, since importing a framework to compare classes would cost seconds and gigabytes.
 _CLASSES = {
     ("torch", "OutOfMemoryError"),
@@ -72,18 +74,39 @@ def asked_bytes(error: BaseException) -> int | None:
 
 
 def empty_caches() -> tuple[str, ...]:
-    """Give the frameworks' unused device memory back to the driver; the names of those that did."""
-    emptied = []
-    torch: Any = sys.modules.get("torch")
-    if torch is not None and torch.cuda.is_available() and torch.cuda.is_initialized():
-        torch.cuda.empty_cache()
-        emptied.append("torch")
-    cupy: Any = sys.modules.get("cupy")
-    if cupy is not None:
-        cupy.get_default_memory_pool().free_all_blocks()
-        cupy.get_default_pinned_memory_pool().free_all_blocks()
-        emptied.append("cupy")
-    return tuple(emptied)
+    """Give the frameworks' unused device memory back to the driver; the names of those that did.
+
+    A device that was lost raises RuntimeError here as everywhere; that is warned about once a message.
+    """
+    return tuple(name for name, empty in (("torch", _empty_torch), ("cupy", _empty_cupy)) if _has_emptied(name, empty))
+
+
+_told: set[str] = set()
+
+
+def _has_emptied(name: str, empty: Callable[[Any], bool]) -> bool:
+    framework: Any = sys.modules.get(name)
+    try:
+        return framework is not None and empty(framework)
+    except RuntimeError as error:
+        told = f"{name} cannot give back device memory: {str(error).partition(chr(10))[0]}"
+        if told not in _told:
+            _told.add(told)
+            _log.warning("%s", told)
+        return False
+
+
+def _empty_torch(torch: Any) -> bool:
+    if not torch.cuda.is_available() or not torch.cuda.is_initialized():
+        return False
+    torch.cuda.empty_cache()
+    return True
+
+
+def _empty_cupy(cupy: Any) -> bool:
+    cupy.get_default_memory_pool().free_all_blocks()
+    cupy.get_default_pinned_memory_pool().free_all_blocks()
+    return True
 
 
 def allocated_bytes(uuid: str) -> int | Unknown:

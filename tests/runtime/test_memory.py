@@ -12,12 +12,13 @@ import threading
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import psutil
 import pytest
 
-from mlguard_nb import MemoryPolicy, cache_result, devices, memory_guard
+from mlguard_nb import MemoryPolicy, cache_result, devices, memory_guard, retry
 from mlguard_nb.devices import GpuProcess, Ram, Unknown, frameworks
 from mlguard_nb.errors import DeviceUnavailable, MemoryPressure, PolicyError
 from mlguard_nb.runtime import holders, reclaim
@@ -429,6 +430,34 @@ def test_every_rung_says_what_it_gave_back(
     with FakeDevices():
         reclaim.ladder(("empty_cuda_cache",))
     assert events[0].freed_bytes is None
+
+
+def test_a_lost_device_fails_no_call_that_would_free_its_memory(
+    machine: FakeDevices, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """torch raises from then on, whatever it is asked: the caller gets his refusal, and his retry."""
+
+    def lost() -> None:
+        raise RuntimeError("CUDA error: device lost\nCompile with TORCH_USE_CUDA_DSA")
+
+    cuda = SimpleNamespace(is_available=lambda: True, is_initialized=lambda: True, empty_cache=lost)
+    monkeypatch.setitem(sys.modules, "torch", SimpleNamespace(cuda=cuda))
+    machine.ram_used = 15 * GB
+    with pytest.raises(MemoryPressure):
+        memory_guard(ram=0.8, actions=("empty_cuda_cache",))(lambda: 1)()
+    answers: list[Any] = [1, MemoryError("no room")]
+
+    @retry(on_oom="clear")
+    def allocate() -> Any:
+        answer = answers.pop()
+        if isinstance(answer, MemoryError):
+            raise answer
+        return answer
+
+    assert allocate() == 1
+    assert [record.getMessage() for record in caplog.records if "cannot give back" in record.getMessage()] == [
+        "torch cannot give back device memory: CUDA error: device lost"
+    ]
 
 
 def test_trim_gives_freed_memory_back_to_the_system() -> None:
