@@ -105,7 +105,7 @@ def trim() -> bool:
 def halved(name: str, value: Any) -> Any:
     """Half of a count, at least 1; None where it cannot become smaller. PolicyError for what is no whole number."""
     if isinstance(value, bool) or not isinstance(value, int):
-        raise PolicyError(f"oom=halve:{name} needs a whole number, and {name} is a {type(value).__name__}")
+        raise PolicyError(f"oom=halve:{name} needs a whole number, and {name} is of type {type(value).__name__}")
     return None if value <= 1 else value // 2
 
 

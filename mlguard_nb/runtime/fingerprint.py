@@ -162,7 +162,7 @@ class _Feed:
         else:
             shown = f"{kind.__module__}.{kind.__qualname__}".removeprefix("builtins.")
             raise PolicyError(
-                f"cache: {name} is a {shown}, which has no content to recognise it by "
+                f"cache: {name} is of type {shown}, which has no content to recognise it by "
                 f"(its id would change from run to run). Next: {_NEXT}"
             )
         if code := code_of_class(kind):

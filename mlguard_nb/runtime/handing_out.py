@@ -133,13 +133,16 @@ def _deep(value: Any) -> Any:
         kind = type(value)
         if isinstance(value, types.CoroutineType) or hasattr(kind, "__next__") or hasattr(kind, "__anext__"):
             raise PolicyError(
-                f"cache: the result is or holds a {kind.__name__}, which can be used once only: the next caller would "
-                'get what the first has left of it. Return a list, or say hand_out="same" if that is what you want'
+                f"cache: the result is or holds an object of type {kind.__name__}, which can be used once only: the "
+                "next caller would get what the first has left of it. Return a list, or say "
+                'hand_out="same" if that is what you want'
             ) from None
         if kind not in _told:
             _told.add(kind)
             _log.warning(
-                "cache: a %s cannot be copied (%s), so every hit hands out the same object", kind.__name__, error
+                "cache: an object of type %s cannot be copied (%s), so every hit hands out the same object",
+                kind.__name__,
+                error,
             )
         return value
 

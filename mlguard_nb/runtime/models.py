@@ -68,7 +68,7 @@ def _shown(value: Any) -> str:
     try:
         return repr(value)[:80]
     except Exception as error:
-        return f"a {type(value).__name__} whose repr fails with {type(error).__name__}"
+        return f"an object of type {type(value).__name__} whose repr fails with {type(error).__name__}"
 
 
 def _violation(name: str, problem: Any) -> Violation:

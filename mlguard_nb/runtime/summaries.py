@@ -106,4 +106,4 @@ def _text(value: Any) -> str:
     try:
         return repr(value)[: 50 * _LONGEST]
     except Exception as error:  # describing a failed call must not fail in its turn
-        return f"a {type(value).__name__} whose repr fails with {type(error).__name__}"
+        return f"an object of type {type(value).__name__} whose repr fails with {type(error).__name__}"

@@ -140,7 +140,7 @@ def test_an_array_of_a_gpu_is_read_through_numpy(monkeypatch: pytest.MonkeyPatch
 def test_an_argument_without_content_is_an_error_that_names_it() -> None:
     """At the call, with the next step; the function does not run."""
     function = counted()
-    with pytest.raises(PolicyError, match=r"argument 'x' is a .*object.*key=.*ignore="):
+    with pytest.raises(PolicyError, match=r"argument 'x' is of type .*object.*key=.*ignore="):
         function(object())
     assert function.calls == []
 

@@ -133,7 +133,7 @@ def test_text_columns_never_run_into_each_other(one: list[str], other: list[str]
 @pytest.mark.parametrize("value", [object(), threading.Lock(), iter([1]), zip(), np.random.default_rng(0)])
 def test_an_object_without_content_is_an_error_that_names_it(value: Any) -> None:
     """Never its repr or its id; the message says where it was and what to do."""
-    with pytest.raises(PolicyError, match=r"rows\[1\] is a .*key=.*ignore="):
+    with pytest.raises(PolicyError, match=r"rows\[1\] is of type .*key=.*ignore="):
         fingerprint.of([1, value], name="rows")
 
 
@@ -333,7 +333,7 @@ def test_an_object_of_a_users_class_counts_by_what_it_holds() -> None:
 
 def test_an_object_with_something_opaque_inside_names_it() -> None:
     model = load(PLAIN.format(change=""))["Model"](1, 2, threading.Lock())
-    with pytest.raises(PolicyError, match=r"model\.c is a _thread\.lock"):
+    with pytest.raises(PolicyError, match=r"model\.c is of type _thread\.lock"):
         fingerprint.of(model, name="model")
 
 

@@ -235,7 +235,7 @@ def test_an_object_without_content_is_no_key() -> None:
     from mlguard_nb import PolicyError
 
     function = cache_result(lambda client: client)
-    with pytest.raises(PolicyError, match="the argument 'client' is a object"):
+    with pytest.raises(PolicyError, match="the argument 'client' is of type object"):
         function(object())
 
 

@@ -235,7 +235,7 @@ class _Writer:
         if self._key is None:
             kind = f"{type(value).__module__}.{type(value).__qualname__}"
             raise NotStorable(
-                f"a {kind} can only be stored with pickle, which needs a secret key; "
+                f"an object of type {kind} can only be stored with pickle, which needs a secret key; "
                 "return arrays, frames or plain values, or set MLGUARD_CACHE_KEY"
             )
         import pickle
