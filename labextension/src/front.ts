@@ -128,6 +128,14 @@ export class NotebookInFront implements IDisposable {
     return this.rows.find(row => row.isRunning) ?? null;
   }
 
+  /** The notebook, of all open ones, that runs the cell which shows `node`; null where none does. */
+  panelRunning(node: Node): NotebookPanel | null {
+    const panel = this.tracker?.find(other => other.node.contains(node)) ?? null;
+    const cell = panel?.content.widgets.find(other => other.node.contains(node));
+    const run = cell && this._runs.get(cell.model.id);
+    return run?.end === null ? panel : null;
+  }
+
   /** Select a cell and bring it into view; with `line` (from 1) the cursor goes there. */
   async goTo(number: number, line: number | null = null): Promise<void> {
     if (this.panel !== null) {

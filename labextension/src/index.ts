@@ -23,6 +23,7 @@ import { Releaser } from './release';
 import { savedReadings, saveFile } from './saving';
 import { applySettings } from './settings';
 import { StatusItem } from './status';
+import { Stopper } from './stop';
 import { CHIP } from './icon';
 
 const ID = 'mlguard-nb';
@@ -184,8 +185,8 @@ const renderer: JupyterFrontEndPlugin<void> = {
   description: 'The view below a guarded cell, with the live feed.',
   autoStart: true,
   requires: [ILive, IRenderMimeRegistry],
-  activate: (_app: JupyterFrontEnd, { model, trans }: ILive, rendermime: IRenderMimeRegistry) => {
-    rendermime.addFactory(viewRendererFactory(model, trans));
+  activate: (_app: JupyterFrontEnd, { model, front, trans }: ILive, rendermime: IRenderMimeRegistry) => {
+    rendermime.addFactory(viewRendererFactory(model, new Stopper(front, trans), trans));
   }
 };
 

@@ -7,6 +7,7 @@ import { bar, sparkline, value } from './bar';
 import { h, patch, type Child } from './dom';
 import { LiveModel, RAM } from './model';
 import { sign, type Sign } from './signs';
+import type { Stopper } from './stop';
 import { readView, VIEW_MIME, type CellView, type Span, type ViewDevice } from './view';
 import { age, clockTime, duration, gib, rounded, timeOfDay } from './words';
 
@@ -16,19 +17,21 @@ const SILENT_SECONDS = 5;
 /** Preferred over the stored HTML; shows nothing but text from the kernel, so it is safe in untrusted notebooks. */
 export function viewRendererFactory(
   model: LiveModel,
+  stopper: Stopper,
   trans: TranslationBundle
 ): IRenderMime.IRendererFactory {
   return {
     safe: true,
     mimeTypes: [VIEW_MIME],
     defaultRank: 20,
-    createRenderer: () => new ViewRenderer(model, trans)
+    createRenderer: () => new ViewRenderer(model, stopper, trans)
   };
 }
 
 class ViewRenderer extends Widget implements IRenderMime.IRenderer {
   constructor(
     private readonly model: LiveModel,
+    private readonly stopper: Stopper,
     private readonly trans: TranslationBundle
   ) {
     super();
@@ -49,10 +52,21 @@ class ViewRenderer extends Widget implements IRenderMime.IRenderer {
   }
 
   handleEvent(event: Event): void {
-    if (event.target instanceof Element && event.target.closest('[data-do="fold"]')) {
+    const pressed = event.target instanceof Element ? event.target.closest('[data-do]') : null;
+    const action = pressed?.getAttribute('data-do');
+    if (action === 'fold') {
       this._isOpen = !this._isOpen;
       this.draw();
+    } else if (action === 'stop') {
+      this._isStopping = true;
+      this.draw();
+      void this.stopper.stop(this.node);
     }
+  }
+
+  /** Only in the page does the view know which cell shows it. */
+  protected override onAfterAttach(): void {
+    this.draw();
   }
 
   override dispose(): void {
@@ -81,11 +95,14 @@ class ViewRenderer extends Widget implements IRenderMime.IRenderer {
     this.toggleClass('is-stale', isSilent);
     const rows = shownDevices(view).map(device => this.deviceRow(device, view, isSilent));
     const isFolded = view.attempts.length > 0 && !view.isRunning;
+    const canStop = view.isRunning && this.stopper.canStop(this.node);
+    const hadFocus = document.activeElement?.getAttribute('data-do') === 'stop' && this.node.contains(document.activeElement);
     patch(this.node, [
       h(
         'div',
-        { class: 'mlguard-View-rows', role: 'group', 'aria-label': view.sentence },
+        { class: 'mlguard-View-rows', role: 'group', 'aria-label': view.sentence, tabindex: -1 },
         this.headline(view, isSilent),
+        canStop ? this.stopper.button(this._isStopping) : null,
         ...rows,
         ...(rows.length < 2 ? [h('div', { class: 'mlguard-View-row' })] : []),
         ...(isFolded && !view.happened && !view.happenedCode && !view.notes ? [] : [this.happened(view)]),
@@ -93,6 +110,10 @@ class ViewRenderer extends Widget implements IRenderMime.IRenderer {
       ),
       isFolded && this._isOpen ? this.attempts(view) : h('div', {})
     ]);
+    if (hadFocus && !canStop) {
+      // The button is gone: the focus stays here, on the sentence that says how the cell ended.
+      this.node.querySelector<HTMLElement>('.mlguard-View-rows')?.focus({ preventScroll: true });
+    }
   }
 
   /** The kernel's updates have stopped, and the server has gone too: nobody knows how the cell fares. */
@@ -191,8 +212,12 @@ class ViewRenderer extends Widget implements IRenderMime.IRenderer {
   }
 
   private next(view: CellView, isSilent: boolean): string {
-    return isSilent
-      ? this.trans.__('The cell may still be running: the connection to the server was lost.')
+    const { trans } = this;
+    if (isSilent) {
+      return trans.__('The cell may still be running: the connection to the server was lost.');
+    }
+    return view.isRunning && this._isStopping
+      ? trans.__('The kernel was interrupted. Compiled code that takes no notice has to return first.')
       : view.next;
   }
 
@@ -231,6 +256,7 @@ class ViewRenderer extends Widget implements IRenderMime.IRenderer {
   private _view: CellView | null = null;
   private _heardAt = 0;
   private _isOpen = false;
+  private _isStopping = false;
   private _timer = 0;
 }
 

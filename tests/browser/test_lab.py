@@ -88,6 +88,39 @@ def test_a_guarded_cell_is_watched_and_the_notebook_exported(lab: Lab, page: Pag
     assert "fill" in next(package.rglob("steps.py")).read_text()
 
 
+STUCK = """%%guard retry=2 name=stuck
+import ctypes, pathlib, time
+while not pathlib.Path('go').exists():
+    time.sleep(0.05)
+pathlib.Path('held').touch()
+ctypes.PyDLL(None).sleep(600)  # holds the interpreter: no thread of the kernel runs any more"""
+
+
+def test_a_cell_that_holds_the_interpreter_is_stopped_from_its_view(lab: Lab, page: Page) -> None:
+    """The button works from the keyboard while the kernel can send nothing; it moves no row and leaves no dead button."""
+    from playwright.sync_api import expect
+
+    write_notebook(lab, "stuck.ipynb", ("%load_ext mlguard_nb", STUCK))
+    open_notebook(page, lab, "stuck.ipynb")
+    run(page, "notebook:run-all-cells")
+    view = cell(page, 2).locator(".jp-OutputArea .mlguard-View")
+    rows = view.locator(".mlguard-View-rows")
+    button = view.get_by_role("button", name="Stop this cell")
+    expect(button).to_have_text("Stop")
+    keep(page, "view-with-stop")
+    tops = "rows => [...rows.querySelectorAll('.mlguard-View-row')].map(row => row.getBoundingClientRect().top)"
+    before = rows.evaluate(tops)
+    (lab.root / "go").touch()
+    while not (lab.root / "held").exists():
+        page.wait_for_timeout(50)
+    button.press("Enter")
+    expect(view).to_contain_text(re.compile(r"interrupted after .* in attempt 1 of 2"))
+    expect(rows).to_be_focused()
+    expect(button).to_have_count(0)
+    assert rows.evaluate(tops) == before[:4], "the fifth row became the fold"
+    assert rows.bounding_box()["height"] == 100
+
+
 def test_the_form_writes_line_one_and_nothing_else(lab: Lab, page: Page) -> None:
     """What the parser refuses cannot be written; Escape gives the focus back; the rest of the cell stays as it is."""
     from playwright.sync_api import expect
