@@ -3,6 +3,7 @@
 import type { IRenderMime } from '@jupyterlab/rendermime-interfaces';
 import type { TranslationBundle } from '@jupyterlab/translation';
 import { Widget } from '@lumino/widgets';
+import { text } from './api';
 import { bar, sparkline, value } from './bar';
 import { h, patch, type Child } from './dom';
 import { LiveModel, RAM } from './model';
@@ -47,6 +48,10 @@ class ViewRenderer extends Widget implements IRenderMime.IRenderer {
     this.model.changed.disconnect(this.soon, this);
     if (this._view?.isRunning) {
       this.model.changed.connect(this.soon, this);
+    }
+    if (this._view === null) {
+      // A setting or a learned schema of %guard, kept as JSON for the export: what it says is the bundle's text.
+      this.node.replaceChildren(h('pre', { class: 'mlguard-View-said' }, text(model.data['text/plain'])));
     }
     this.draw();
   }

@@ -88,6 +88,13 @@ def test_a_guarded_cell_is_watched_and_the_notebook_exported(lab: Lab, page: Pag
     assert "fill" in next(package.rglob("steps.py")).read_text()
 
 
+SETTINGS = """%load_ext mlguard_nb
+import numpy
+%guard set quick retry=2
+rows = numpy.arange(9.0)
+%guard schema rows
+%guard on
+%guard off"""
 STUCK = """%%guard retry=2 name=stuck
 import ctypes, pathlib, time
 while not pathlib.Path('go').exists():
@@ -97,13 +104,15 @@ ctypes.PyDLL(None).sleep(600)  # holds the interpreter: no thread of the kernel 
 
 
 def test_a_cell_that_holds_the_interpreter_is_stopped_from_its_view(lab: Lab, page: Page) -> None:
-    """The button works from the keyboard while the kernel can send nothing; it moves no row and leaves no dead button."""
+    """By keyboard, while the kernel can send nothing; no row moves, no dead button stays. What %guard says is shown too."""
     from playwright.sync_api import expect
 
-    write_notebook(lab, "stuck.ipynb", ("%load_ext mlguard_nb", STUCK))
+    write_notebook(lab, "stuck.ipynb", (SETTINGS, STUCK))
     open_notebook(page, lab, "stuck.ipynb")
     run(page, "notebook:run-all-cells")
     view = cell(page, 2).locator(".jp-OutputArea .mlguard-View")
+    for said in ("%%guard quick now means: retry=2", "rows = ", "every cell is guarded", "only cells with a"):
+        expect(cell(page, 1).locator(".jp-OutputArea")).to_contain_text(said)
     rows = view.locator(".mlguard-View-rows")
     button = view.get_by_role("button", name="Stop this cell")
     expect(button).to_have_text("Stop")
