@@ -81,6 +81,12 @@ class KeyMaker:
                 parts.append(f"{name}.__class__, {plain}")
         return f"({', '.join(parts)}{',' if parts else ''})"
 
+    def settled_source(self) -> str:
+        """An expression that says whether `_mlguard_key` is the one under which a result is kept; see `settled`."""
+        count = 1 if callable(self.policy.key) else len(self.chosen)
+        no_floats = " and ".join(f"_mlguard_key[{2 * place}] is not _mlguard_float" for place in range(count))
+        return f"({no_floats or True}) or _mlguard_settled(_mlguard_key) is _mlguard_key"
+
     def of_call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, ...]:
         """The key that the generated source would make for this call."""
         if callable(self.policy.key):

@@ -7,7 +7,6 @@ import math
 import os
 import weakref
 from collections.abc import Callable, Mapping
-from sys import getsizeof
 from threading import get_ident
 from typing import Any, NamedTuple, TypeVar, overload
 
@@ -106,14 +105,28 @@ _mlguard_held = _mlguard_guard.front.get(_mlguard_key)
 if (
     _mlguard_held is not None
     and (_mlguard_guard.is_constant or _mlguard_guard.is_unmoved())
-    and _mlguard_held[1] > _mlguard_clock._current.now()
+    and _mlguard_held[1] > _mlguard_clock.now()
 ):
     _mlguard_held[2] += 1
     if _mlguard_bus._subscribers:
         _mlguard_guard.tell_hit()
     return _mlguard_held[0] if _mlguard_held[3] is None else _mlguard_held[3](_mlguard_held[0])
-return {slow}(_mlguard_key, <args>, <kwargs>)
 """
+# The miss of a key that nobody has, where nothing but the arguments counts and memory is the only store: what such a
+# miss costs comes on top of every computation.
+_MISS = """\
+if _mlguard_held is None and _mlguard_guard.is_direct and ({settled}):
+    _mlguard_flight = _mlguard_guard.take_off(_mlguard_key)
+    if _mlguard_flight is not None:
+        try:
+            _mlguard_box = [<call>]
+        except BaseException as _mlguard_error:
+            _mlguard_guard.crash(_mlguard_key, _mlguard_flight, _mlguard_error)
+            raise
+        return _mlguard_guard.land(_mlguard_key, _mlguard_flight, _mlguard_box)
+return _mlguard_guard.call(_mlguard_key, <args>, <kwargs>)
+"""
+_MISS_ASYNC = "return await _mlguard_guard.call_async(_mlguard_key, <args>, <kwargs>)\n"
 
 
 class CacheGuard(Guard):
@@ -130,7 +143,7 @@ class CacheGuard(Guard):
         self._stale_seconds = max(policy.stale_while_revalidate, policy.stale_if_error)
         self.shelf = shelf_of(self.policy, self._tell_evicted)
         self.front: dict[Any, Held] = self.shelf.front
-        self.is_constant = self._is_direct = False
+        self.is_constant = self.is_direct = False
         self.misses = self.stale_hits = 0
         self._epoch = 0  # goes up when results, and computations that are under way, are declared void
         self._flights, self._task_flights = Flights(), TaskFlights()
@@ -161,16 +174,18 @@ class CacheGuard(Guard):
         self._prefix = fingerprint.of(where)
 
     def template(self, kind: Kind) -> str:
-        """The hit path; everything else is out of line."""
-        slow = "await _mlguard_guard.call_async" if kind == "coroutine" else "_mlguard_guard.call"
-        return _HIT.format(key=self.keys.source(), slow=slow)
+        """The hit path and, of sync functions, the plainest miss; everything else is out of line."""
+        hit = _HIT.format(key=self.keys.source())
+        return hit + (_MISS_ASYNC if kind == "coroutine" else _MISS.format(settled=self.keys.settled_source()))
 
     def objects(self, kind: Kind) -> Mapping[str, Any]:
-        """What the hit path names."""
+        """What the two paths name."""
         return {
             "_mlguard_plain": self.keys.plain,
-            "_mlguard_clock": clock,
+            "_mlguard_clock": clock.NOW,
             "_mlguard_bus": bus,
+            "_mlguard_float": float,
+            "_mlguard_settled": settled,
         }
 
     # What the result rests on beside the arguments.
@@ -186,7 +201,7 @@ class CacheGuard(Guard):
                 self._declare_void()
                 self.shelf.clear()
             self.is_constant = self._around.is_constant
-            self._is_direct = self.is_constant and self.backend is None and isinstance(self.shelf, MemoryStore)
+            self.is_direct = self.is_constant and self.backend is None and isinstance(self.shelf, MemoryStore)
         extra = self._around.part_of_key()
         return (*settled(key), extra) if extra else settled(key)
 
@@ -203,39 +218,46 @@ class CacheGuard(Guard):
             else:
                 flights.forget(key)
 
-    # Calls that the hit path did not answer.
+    # The plainest miss: the wrapper itself makes the call, between these.
+
+    def take_off(self, key: tuple[Any, ...]) -> Flight | None:
+        """The right to compute `key`; None where another caller has it, or has just used it."""
+        flight = Flight()
+        flight.leader = get_ident()
+        try:
+            if self._flights.under_way.setdefault(key, flight) is not flight:
+                return None
+            held = self.front.get(key)
+            if held is not None:
+                self._flights.land(key, flight, held)
+                return None
+            self.misses += 1
+            if bus._subscribers:
+                self._miss_counts.one()
+            flight.epoch = self._epoch
+        except BaseException as error:  # an interrupt: nobody may wait for this flight
+            self.crash(key, flight, error)
+            raise
+        return flight
+
+    def land(self, key: tuple[Any, ...], flight: Flight, box: list[Any]) -> Any:
+        """Keep the one value in `box`, and hand it to all who asked for it."""
+        try:
+            held = self._keep(key, box, flight.epoch)
+        except BaseException as error:
+            self._flights.land(key, flight, None, error)
+            raise
+        self._flights.land(key, flight, held)
+        return held[0] if held[3] is None else held[3](held[0])
+
+    def crash(self, key: tuple[Any, ...], flight: Flight, error: BaseException) -> None:
+        """The call failed with `error`, which is everybody's."""
+        self._flights.land(key, flight, None, error)
+
+    # Calls that the wrapper did not answer.
 
     def call(self, key: tuple[Any, ...], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """Answer from what is kept, fresh or stale, else compute; sync.
-
-        First the miss of a key that nobody has, where nothing but the arguments counts and memory is the only store:
-        written out here, since what a miss costs comes on top of every computation.
-        """
-        if self._is_direct and (float not in key or settled(key) is key) and key not in self.front:
-            flight = Flight()
-            flight.leader = get_ident()
-            flights = self._flights
-            if flights.under_way.setdefault(key, flight) is flight:
-                try:
-                    held = self.front.get(key)
-                    if held is None:
-                        self.misses += 1
-                        if bus._subscribers:
-                            self._miss_counts.one()
-                        epoch = self._epoch
-                        held = self._keep(key, [self.function(*args, **kwargs)], epoch)
-                    else:  # another leader has just landed
-                        held[HITS] += 1
-                        self.tell_hit()
-                except BaseException as error:
-                    flights.land(key, flight, None, error)
-                    raise
-                flights.land(key, flight, held)
-                return held[0] if held[3] is None else held[3](held[0])
-        return self._call(key, args, kwargs)
-
-    def _call(self, key: tuple[Any, ...], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """The same where more than the arguments may count, or something is kept already."""
+        """Answer from what is kept, fresh or stale, else compute; sync."""
         key = self._whole_key(key)
         held = self.shelf.find(key)
         answer = self._answer(held)
@@ -386,15 +408,15 @@ class CacheGuard(Guard):
 
     def _keep(self, key: tuple[Any, ...], box: list[Any], epoch: int, fresh_seconds: float | None = None) -> Held:
         """Keep the one value in `box`, unless what was computed in that epoch has been declared void since."""
-        fresh = self._ttl if fresh_seconds is None else min(self._ttl, fresh_seconds)
-        now = clock._current.now()
+        now = clock.NOW.now()
+        until = now + (self._ttl if fresh_seconds is None else min(self._ttl, fresh_seconds))
         value = box[0]
         if type(value) in ATOMS:
-            held = [value, now + fresh, 0, None, now + fresh + self._stale_seconds, getsizeof(value), 0]
+            held = [value, until, 0, None, until + self._stale_seconds, value.__sizeof__(), 0]
         else:
             del value
             value, hand = kept_and_hand(box, self.policy.hand_out)
-            held = [value, now + fresh, 0, hand, now + fresh + self._stale_seconds, size_of(value), 0]
+            held = [value, until, 0, hand, until + self._stale_seconds, size_of(value), 0]
         if epoch != self._epoch:
             return held
         if not self.shelf.put(key, held, now):

@@ -18,7 +18,7 @@ __all__ = ["Flight", "Flights", "TaskFlights"]
 class Flight:
     """A computation that is under way. Its Future is made by the first who waits."""
 
-    leader = 0
+    leader = epoch = 0
     result: concurrent.futures.Future[Any] | None = None
     has_landed = False
 

@@ -114,6 +114,14 @@ def test_parameters_may_be_named_like_builtins() -> None:
     assert job.run([1], {2}, a=[3]) == job.run([1], {2}, a=[3]) == [[1], ({2},), {"a": [3]}]
 
 
+def test_numbers_that_a_key_function_makes_count_as_arguments_do() -> None:
+    """0.0 and -0.0 differ, and NaN is itself, also where `key=` says what counts."""
+    calls: list[float] = []
+    function = cache_result(key=lambda x: x)(lambda x: calls.append(x) or len(calls))
+    assert [function(x) for x in (0.0, -0.0, float("nan"), 1.5)] == [1, 2, 3, 4]
+    assert [function(x) for x in (0.0, -0.0, float("nan"), 1.5)] == [1, 2, 3, 4]
+
+
 def test_nan_hits_itself() -> None:
     """NaN is not equal to itself, and still is the same content."""
     function = counted()

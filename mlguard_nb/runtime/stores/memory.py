@@ -65,10 +65,11 @@ class MemoryStore:
             return False
         if now is None:
             now = _now()
-        with self._lock:
-            if key in self.front:
+        self._lock.acquire()  # `with` takes twice as long, and every miss comes by
+        try:
+            if self.front.setdefault(key, held) is not held:
                 self.drop(key)
-            self.front[key] = held
+                self.front[key] = held
             if self._shelf is not None:
                 self._shelve(self._shelf, key, held)
             else:
@@ -77,6 +78,8 @@ class MemoryStore:
                     self._make_room()
             if now >= self._sweep_at:
                 self._sweep(now)
+        finally:
+            self._lock.release()
         return True
 
     def drop(self, key: Hashable) -> bool:
