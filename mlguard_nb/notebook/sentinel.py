@@ -85,7 +85,7 @@ class Watch:
         hot = self._usage.is_over(self.stop)
         soft, hard = resource.prlimit(self.pid, resource.RLIMIT_DATA)
         limited = soft != resource.RLIM_INFINITY
-        data = _field(os.pread(self._status, 4096, 0), b"VmData:") if hot or limited else 0
+        data = self._data_bytes() if hot or limited else 0
         now = time.monotonic()
         if hot and (not self.fired or now - self._last > _AGAIN_SECONDS):
             self._fire(now, soft, hard, data)
@@ -99,6 +99,12 @@ class Watch:
                 os.kill(self.pid, self._signal)
         else:
             self._pinned = 0
+
+    def _data_bytes(self) -> int:
+        text = os.pread(self._status, 4096, 0)
+        if b"VmData:" not in text:
+            raise ProcessLookupError("the kernel has ended: a zombie has no sizes")
+        return _field(text, b"VmData:")
 
     def _fire(self, now: float, soft: int, hard: int, data: int) -> None:
         if not self.fired:

@@ -119,6 +119,18 @@ def test_a_killed_process_holds_memory_until_it_is_a_zombie(watched: subprocess.
     assert not sentinel._holds_memory(watched.pid)
 
 
+def test_a_kernel_that_is_a_zombie_is_gone(watched: subprocess.Popen[bytes], tmp_path: Path) -> None:
+    """Its sizes are no longer told: the sentinel ends in silence, as for a number that is nobody's."""
+    usage, stat = _usage(tmp_path, 2000, 500)
+    words = f"1400 100 0 {int(signal.SIGUSR1)} 1048576 0 v2 {usage} {stat}".split(" ")
+    status = os.open(f"/proc/{watched.pid}/status", os.O_RDONLY)
+    watched.kill()
+    os.waitid(os.P_PID, watched.pid, os.WEXITED | os.WNOWAIT)
+    with pytest.raises(ProcessLookupError, match="zombie"):
+        sentinel.Watch(watched.pid, status, words).poll()
+    os.close(status)
+
+
 def test_the_answer_waits_for_the_memory_of_killed_children(tmp_path: Path) -> None:
     """What a cell started is gone, memory and all, when the sentinel has answered that the cell is over."""
     program = (
