@@ -11,7 +11,14 @@ from typing import Any
 
 from mlguard_nb.devices.readings import Gpu, Unknown
 
-__all__ = ["allocated_bytes", "asked_bytes", "empty_caches", "is_out_of_memory", "visible_devices"]
+__all__ = [
+    "allocated_bytes",
+    "asked_bytes",
+    "empty_caches",
+    "is_out_of_host_memory",
+    "is_out_of_memory",
+    "visible_devices",
+]
 
 _log = logging.getLogger("mlguard.memory")
 # Class names, since importing a framework to compare classes would cost seconds and gigabytes.
@@ -30,10 +37,12 @@ _WORDS = (
     "cublas_status_alloc_failed",
     "cudnn_status_alloc_failed",
     "resource_exhausted",  # jaxlib XlaRuntimeError
-    "defaultcpuallocator: can't allocate memory",
+    "defaultcpuallocator: can't allocate memory",  # torch RuntimeError
+    "defaultcpuallocator: not enough memory",  # the same on Windows
     "failed to allocate memory for requested buffer",  # onnxruntime BFCArena
     "bfcarena",
 )
+_HOST_WORDS = ("defaultcpuallocator:", "device:cpu:")  # torch, TensorFlow
 _SPEAKERS = ("torch", "cupy", "jax", "jaxlib", "tensorflow", "numba", "onnxruntime", "rmm", "cudf", "xgboost", "paddle")
 
 
@@ -45,10 +54,8 @@ def is_out_of_memory(error: BaseException) -> bool:
     """
     if isinstance(error, MemoryError):
         return True
-    for kind in type(error).__mro__:
-        package = kind.__module__.partition(".")[0]
-        if (package, kind.__name__) in _CLASSES:
-            return True
+    if _is_a_framework_s(error):
+        return True
     package = type(error).__module__.partition(".")[0]
     if type(error) is not RuntimeError and package not in _SPEAKERS:
         return False
@@ -58,6 +65,22 @@ def is_out_of_memory(error: BaseException) -> bool:
             "out of memory" in text and any(mark in text for mark in ("cuda", "hip", "gpu", "mps", "xpu", "allocat"))
         )
     return any(word in text for word in _WORDS)
+
+
+def is_out_of_host_memory(error: BaseException) -> bool:
+    """Whether it is the host's memory that ran out: told by who raised the error, not by its being a MemoryError.
+
+    CuPy's own is one and means the device; torch and TensorFlow tell of the host by message.
+    """
+    if isinstance(error, MemoryError):
+        return not _is_a_framework_s(error)
+    text = str(error).lower()
+    return is_out_of_memory(error) and any(word in text for word in _HOST_WORDS)
+
+
+def _is_a_framework_s(error: BaseException) -> bool:
+    """Whether the class of `error` is a framework's own for running out of memory."""
+    return any((kind.__module__.partition(".")[0], kind.__name__) in _CLASSES for kind in type(error).__mro__)
 
 
 def asked_bytes(error: BaseException) -> int | None:

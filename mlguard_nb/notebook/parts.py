@@ -5,7 +5,7 @@ from __future__ import annotations
 from types import CodeType
 from typing import TYPE_CHECKING, Any
 
-from mlguard_nb.devices.frameworks import asked_bytes, is_out_of_memory
+from mlguard_nb.devices.frameworks import asked_bytes, is_out_of_host_memory, is_out_of_memory
 from mlguard_nb.devices.readings import known
 from mlguard_nb.errors import Holder, MemoryPressure, MemoryStop, PolicyError, add_note
 from mlguard_nb.notebook import cell_memory, device_shares
@@ -148,11 +148,11 @@ class CellParts:
         watchdog, self._watchdog = self._watchdog, None
         shares, self._shares = self._shares, ()
         device_shares.restore(shares)
-        if error is not None and shares and is_out_of_memory(error) and not isinstance(error, MemoryError):
+        fired = 0 if watchdog is None else watchdog.disarm(failed=error is not None, near=self._is_near())
+        if error is not None and shares and is_out_of_memory(error) and not is_out_of_host_memory(error):
             return self._of_device(error, shares)
         if watchdog is None:
             return error
-        fired = watchdog.disarm(failed=error is not None, near=self._is_near())
         if error is None:
             if watchdog.fired:
                 self._run.notes.append("the stop was reached, but the cell caught MemoryPressure and went on")
@@ -160,7 +160,7 @@ class CellParts:
         if isinstance(error, MemoryPressure) and error.device != "RAM":
             return error
         if isinstance(error, (MemoryPressure, MemoryStop)) or (
-            is_out_of_memory(error) and (fired or isinstance(error, MemoryError))
+            is_out_of_memory(error) and (fired or is_out_of_host_memory(error))
         ):
             return self._explained(error)
         return error

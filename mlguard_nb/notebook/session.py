@@ -148,7 +148,11 @@ class Session:
     def after_cell(self, result: Any) -> None:
         """The traceback of a cell has been shown: free what it keeps alive if memory was the trouble."""
         error = getattr(result, "error_in_exec", None)
-        if isinstance(error, (MemoryError, MemoryStop)):
+        if error is None:
+            return
+        from mlguard_nb.devices.frameworks import is_out_of_memory
+
+        if isinstance(error, MemoryStop) or is_out_of_memory(error):
             from mlguard_nb.notebook.cell_memory import reclaim
             from mlguard_nb.notebook.eviction import evict
 

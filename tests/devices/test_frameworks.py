@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from mlguard_nb.devices import Gpu, Unknown
-from mlguard_nb.devices.frameworks import asked_bytes, is_out_of_memory, visible_devices
+from mlguard_nb.devices.frameworks import asked_bytes, is_out_of_host_memory, is_out_of_memory, visible_devices
 
 
 def raised_by(module: str, name: str, base: type[Exception], text: str) -> Exception:
@@ -30,6 +30,27 @@ def raised_by(module: str, name: str, base: type[Exception], text: str) -> Excep
 def test_every_library_s_out_of_memory_is_recognised(error: Exception) -> None:
     """By class where it has one, by message where it raises RuntimeError."""
     assert is_out_of_memory(error)
+
+
+TORCH_ON_THE_HOST = "[enforce fail at alloc_cpu.cpp:117] err == 0. DefaultCPUAllocator: can't allocate memory"
+
+
+@pytest.mark.parametrize(
+    ("error", "host"),
+    [
+        (MemoryError(), True),
+        (raised_by("numpy._core._exceptions", "_ArrayMemoryError", MemoryError, "Unable to allocate 8 TiB"), True),
+        (RuntimeError(TORCH_ON_THE_HOST), True),
+        (raised_by("tensorflow.errors", "ResourceExhaustedError", Exception, "OOM on /device:CPU:0"), True),
+        (raised_by("tensorflow.errors", "ResourceExhaustedError", Exception, "OOM on /device:GPU:0"), False),
+        (raised_by("cupy.cuda.memory", "OutOfMemoryError", MemoryError, "Out of memory allocating 8 bytes"), False),
+        (raised_by("torch", "OutOfMemoryError", RuntimeError, "CUDA out of memory"), False),
+        (ValueError(TORCH_ON_THE_HOST), False),
+    ],
+)
+def test_whose_memory_ran_out_is_told_by_who_raised_it(error: Exception, host: bool) -> None:
+    """A MemoryError may mean the device, and a RuntimeError the host."""
+    assert is_out_of_host_memory(error) == host
 
 
 @pytest.mark.parametrize(

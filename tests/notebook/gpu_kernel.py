@@ -70,7 +70,9 @@ def gpu_kernel(library: Path, state: Path, others: dict[int, int] | None = None)
     """A kernel whose driver is the double in `library`; `others` holds what other processes have of the device."""
     state.write_text(f"gpu {UUID} {TOTAL} 0 5 40 90000 400000 NVIDIA A100\n")
     kernel = Kernel(environment={"LD_LIBRARY_PATH": str(library), "MLGUARD_NVML_STATE": str(state)})
-    answer = kernel.run(FRAMEWORKS.format(uuid=UUID, others=others or {}))
+    answer = kernel.run(
+        FRAMEWORKS.format(uuid=UUID, others=others or {}) + "running = get_ipython()._mlguard_loaded[0]"
+    )
     assert answer.error is None, answer.traceback
     return kernel
 

@@ -46,7 +46,7 @@ def test_a_waiting_cell_starts_when_the_others_let_go(kernel: Kernel) -> None:
     """at=wait watches the driver; the cell begins by itself."""
     hold(kernel, p4242=75.0)
     kernel.run(
-        "import threading, time\nrunning = get_ipython()._mlguard_loaded[0]\n"
+        "import threading, time\n"
         "def later():\n"
         "    while not any(run.phase == 'waiting_memory' for run in running.running): time.sleep(0.01)\n"
         "    card.others = {}; card.write()\n"
@@ -74,7 +74,17 @@ def test_out_of_memory_of_the_device_is_explained(kernel: Kernel) -> None:
     assert answer.error == "MemoryPressure" and "----> 2 x = " in answer.traceback
     assert "asked for 60.0 GiB; it can never fit below the stop of 40.0 GiB" in answer.traceback
     assert "raised as OutOfMemoryError: CUDA out of memory. Tried to allocate 60.00 GiB" in answer.traceback
-    assert kernel.run("cuda.share, card.used()").result == "(1.0, 0)"
+    assert kernel.run("cuda.share, card.used(), running.watchdog.is_armed").result == "(1.0, 0, False)"
+
+
+def test_out_of_memory_of_the_host_is_explained_as_such(kernel: Kernel) -> None:
+    """torch raises a RuntimeError for it, which is no trouble of the GPU that the cell guards as well."""
+    said = "[enforce fail at alloc_cpu.cpp:117] err == 0. DefaultCPUAllocator: can't allocate memory: you tried to allocate"
+    answer = kernel.run(f'%%guard gpu=0.5 mem=0.9\nraise RuntimeError("{said} {1 << 50} bytes.")')
+
+    assert answer.error == "MemoryPressure" and "RAM is short" in answer.traceback
+    assert "asked for 1,048,576.0 GiB; it can never fit below the stop" in answer.traceback
+    assert "raised as RuntimeError: [enforce fail at alloc_cpu.cpp:117]" in answer.traceback
 
 
 def test_halving_finds_what_fits(kernel: Kernel) -> None:
