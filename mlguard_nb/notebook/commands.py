@@ -172,35 +172,20 @@ def _profile(value: Any) -> tuple[Reference | None, str]:
 
 
 def chaos(session: Session, rest: str) -> None:
-    """Inject faults until `chaos off`."""
+    """Inject faults until `chaos off`. A line that cannot be read leaves what is in force as it is."""
     from mlguard_nb import testing
+    from mlguard_nb.notebook.faults import faults
 
+    wanted = {} if rest == "off" else faults(rest)
     if session.chaos is not None:
         session.chaos.close()
         session.chaos = None
-    if rest == "off":
+    if not wanted:
         _say("chaos is off")
         return
     session.chaos = ExitStack()
-    session.chaos.enter_context(testing.chaos(**_faults(rest)))
+    session.chaos.enter_context(testing.chaos(**wanted))
     _say(f"chaos is on: {rest}; end it with %guard chaos off")
-
-
-def _faults(rest: str) -> dict[str, Any]:
-    """`fail=0.2 slow=1s` as keywords of `testing.chaos`."""
-    known = ("fail", "slow", "oom", "nan", "pressure", "seed")
-    given: dict[str, Any] = {}
-    for word in rest.split():
-        name, _, value = word.partition("=")
-        if name not in known or not value:
-            raise PolicyError(f"cannot read {word!r}: write some of {', '.join(f'{one}=' for one in known)}")
-        try:
-            given[name] = value if name == "slow" else int(value) if name == "seed" else float(value)
-        except ValueError:
-            raise PolicyError(f"{word}: {value!r} is not a number") from None
-    if not given:
-        raise PolicyError("name a fault, such as: %guard chaos fail=0.2 slow=1s")
-    return given
 
 
 def export(session: Session, rest: str) -> None:

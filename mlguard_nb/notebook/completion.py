@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from types import FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any
 
+from mlguard_nb.notebook.faults import CHAOS
 from mlguard_nb.policy.options import OPTIONS, Option, by_word
 
 if TYPE_CHECKING:
     from mlguard_nb.notebook.session import Session
 
-__all__ = ["CHAOS", "COMMANDS", "Offer", "answer", "complete_command", "complete_line", "documentation"]
+__all__ = ["COMMANDS", "Offer", "answer", "complete_command", "complete_line", "documentation"]
 
 COMMANDS = {
     "status": "what is switched on, and how the last cells ended",
@@ -25,14 +26,6 @@ COMMANDS = {
     "schema": "X [--name NAME]: learn the schema of an array or a frame from the value of X",
     "chaos": "fail=0.2 slow=1s: inject faults into guarded cells and functions; off ends it",
     "export": "DIR [NOTEBOOK]: write the notebook as a package",
-}
-CHAOS = {
-    "fail": "share of calls that fail with TimeoutError",
-    "slow": "duration added to each call",
-    "oom": "share of calls that run out of memory",
-    "nan": "share of values that become NaN",
-    "pressure": "share of the memory limit that is reported as used",
-    "seed": "makes the faults the same each time",
 }
 
 

@@ -398,8 +398,9 @@ def test_status_report_and_free(kernel: Kernel) -> None:
 
 
 def test_chaos_makes_attempts_fail(kernel: Kernel) -> None:
-    """%guard chaos fail=1 fails every attempt of a guarded cell; off ends it."""
+    """%guard chaos fail=1 fails every attempt of a guarded cell, also after a slip of the pen; off ends it."""
     kernel.run("%guard chaos fail=1")
+    assert "did you mean fail?" in kernel.run("%guard chaos fial=0").stderr
     answer = kernel.run("%%guard retry=2 wait=0s\nran_in_chaos = True")
     kernel.run("%guard chaos off")
 
