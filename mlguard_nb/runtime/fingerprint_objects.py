@@ -62,7 +62,8 @@ def _path(to: Any, value: pathlib.PurePath, name: str) -> None:
 
 
 def _enum(to: Any, value: enum.Enum, name: str) -> None:
-    to.tag(value.name)
+    to.tag(str(value.name))
+    to.value(value._value_, f"{name}.value")
 
 
 def _function(to: Any, value: Any, name: str) -> None:
@@ -132,8 +133,8 @@ def _attributes(to: Any, value: Any, name: str) -> None:
         to.value(item, f"{name}.{key}")
 
 
-def _ordered(to: Any, value: Any, name: str) -> None:
-    to.several("items", value, name)
+def _ordered(to: Any, value: collections.deque[Any], name: str) -> None:
+    to.several(f"at most {value.maxlen}", value, name)
 
 
 def _mapping(to: Any, value: Any, name: str) -> None:
@@ -175,6 +176,8 @@ def _subclass(base: type) -> Feeder:
             to.value(int.__int__(value), name)
         else:
             to.value(bytes(value), name)
+        if isinstance(value, collections.defaultdict):
+            to.value(value.default_factory, f"{name}.default_factory")
         if getattr(value, "__dict__", None):
             _attributes(to, value, name)
 
@@ -210,7 +213,7 @@ def _numpy(value: Any) -> Feeder | None:
     import numpy as np
 
     if isinstance(value, np.ma.MaskedArray):
-        return lambda to, v, name: to.several("masked", (np.asarray(v.filled()), np.ma.getmaskarray(v)), name)
+        return lambda to, v, name: to.several("masked", (v.data, np.ma.getmaskarray(v), v.fill_value), name)
     if isinstance(value, np.ndarray):
         return _array
     if isinstance(value, np.generic):

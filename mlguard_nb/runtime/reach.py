@@ -5,11 +5,15 @@ A library's code counts by name only: it changes with an installation, not with 
 
 from __future__ import annotations
 
+import builtins
+import dis
+import enum
 import functools
-import inspect
+import operator
 import os
 import sys
 import sysconfig
+import threading
 import types
 import weakref
 from collections.abc import Iterator
@@ -24,17 +28,53 @@ _LONGEST_PATH = 260
 _CONSTANTS = (int, float, complex, bool, str, bytes, type(None))
 
 
+_ABSENT = object()
+
+
+class _Namespace:
+    """What a class holds, without keeping it alive: cells that define it anew leave the old ones behind."""
+
+    __slots__ = ("_kind",)
+
+    def __init__(self, kind: type) -> None:
+        self._kind = weakref.ref(kind)
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """As of a dictionary."""
+        kind = self._kind()
+        return default if kind is None else vars(kind).get(name, default)
+
+
 @dataclass(frozen=True, slots=True)
 class Global:
-    """One name that the code reads from `namespace`, a module's dictionary, and what it meant then."""
+    """One name that the code reads from `namespace`, a module's dictionary or a class's members, and what it meant
+    then (_ABSENT: nothing).
+    """
 
-    namespace: dict[str, Any]
+    namespace: dict[str, Any] | _Namespace
     name: str
     value: Any
 
     def has_changed(self) -> bool:
         """Whether the name means another object now."""
-        return self.namespace.get(self.name, self) is not self.value
+        return self.namespace.get(self.name, _ABSENT) is not self.value
+
+
+class Members:
+    """Members of a class that its objects share, and what they were then."""
+
+    def __init__(self, kind: type, names: list[str]) -> None:
+        self._kind = weakref.ref(kind)
+        self._of = operator.itemgetter("__module__", "__module__", *names)  # of one name it would make no tuple
+        self._values = self._of(vars(kind))
+
+    def has_changed(self) -> bool:
+        """Whether one of the names means another object now, or the class is gone."""
+        kind = self._kind()
+        try:
+            return kind is None or not all(map(operator.is_, self._of(vars(kind)), self._values))
+        except KeyError:
+            return True
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +85,7 @@ class Reach:
     """
 
     digest: bytes
-    watched: tuple[Global, ...]
+    watched: tuple[Global | Members, ...]
     data: tuple[Global, ...]
     texts: tuple[str, ...]
 
@@ -63,18 +103,42 @@ _classes: weakref.WeakKeyDictionary[type, Reach | None] = weakref.WeakKeyDiction
 _MOST_CLASSES = 1000  # what is remembered may hold the class itself, by a name that its code reads
 
 
+class _Following(threading.local):
+    """The classes that this thread is following: what a class holds may be an object of that class."""
+
+    def __init__(self) -> None:
+        self.classes: set[type] = set()
+
+
+_following = _Following()
+
+
 def code_of_class(kind: type) -> bytes:
-    """16 bytes for a user's class and what its code reaches, followed again when that changes; b"" for a library's."""
-    if kind in _classes:
-        reach = _classes[kind]
-        if reach is None:
-            return b""
-        if not any(known.has_changed() for known in reach.watched):
-            return reach.digest
-    elif len(_classes) >= _MOST_CLASSES:
-        _classes.clear()
-    reach = _classes[kind] = reach_of(kind) if is_users(kind.__module__) else None
-    return b"" if reach is None else reach.digest
+    """16 bytes for a user's class, what its code reaches and what all its objects share; b"" for a library's."""
+    reach = _classes.get(kind, _ABSENT)
+    if reach is None or kind in _following.classes:
+        return b""
+    _following.classes.add(kind)
+    try:
+        if not isinstance(reach, Reach) or any(known.has_changed() for known in reach.watched):
+            if len(_classes) >= _MOST_CLASSES:
+                _classes.clear()
+            reach = _classes[kind] = reach_of(kind) if is_users(kind.__module__) else None
+        if reach is None or not reach.data:
+            return b"" if reach is None else reach.digest
+        return of((reach.digest, [_content(known.namespace.get(known.name)) for known in reach.data]))
+    finally:
+        _following.classes.discard(kind)
+
+
+def _content(value: Any) -> Any:
+    """What stands for a value that belongs to a class or closure; its type where its content cannot be read."""
+    from mlguard_nb.errors import PolicyError
+
+    try:
+        return of(value)
+    except PolicyError:
+        return type(value).__module__, type(value).__qualname__
 
 
 def is_users(module: str | None) -> bool:
@@ -101,7 +165,7 @@ class _Walk:
     def __init__(self, home: str) -> None:
         self._home = home
         self.facts: list[Any] = []
-        self.watched: dict[tuple[int, str], Global] = {}
+        self.watched: dict[tuple[int, str], Global | Members] = {}
         self.data: dict[tuple[int, str], Global] = {}
         self.texts: set[str] = set()
         self._seen: set[int] = set()
@@ -118,9 +182,25 @@ class _Walk:
                 ("named", getattr(thing, "__module__", ""), getattr(thing, "__qualname__", repr(type(thing))))
             )
             return
-        if id(function) in self._seen:
-            return
-        self._seen.add(id(function))
+        for layer in (*self._wrappers(thing), function):
+            if id(layer) not in self._seen:
+                self._seen.add(id(layer))
+                self._function(layer)
+
+    def _wrappers(self, thing: Any) -> Iterator[types.FunctionType]:
+        """The functions of the user's own decorators around a function."""
+        layer, seen = getattr(thing, "__func__", thing), set[int]()
+        while hasattr(layer, "__wrapped__") and id(layer) not in seen:
+            seen.add(id(layer))
+            if isinstance(layer, types.FunctionType) and self._is_decorator(layer.__globals__):
+                yield layer
+            layer = layer.__wrapped__
+
+    def _is_decorator(self, space: dict[str, Any]) -> bool:
+        """Whether a wrapper is written in the user's module; its own __module__ is that of the wrapped function."""
+        return "_mlguard_guard" not in space and self._is_followed(space.get("__name__"))
+
+    def _function(self, function: types.FunctionType) -> None:
         self._code(function.__code__)
         for default in (*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()):
             self._held(default, "a default")
@@ -130,8 +210,13 @@ class _Walk:
             except ValueError:  # not bound yet: a function that refers to itself
                 continue
             self._held(held, name)
-        for name in sorted(_names(function.__code__)):
+        names = _names(function.__code__)
+        for name in sorted(names):
             self._global(function.__globals__, name, function.__code__)
+        missing = {name for name in names if name not in function.__globals__ and not hasattr(builtins, name)}
+        for name in sorted(missing and missing & set(_loaded(function.__code__))):
+            place = id(function.__globals__), name
+            self.watched[place] = Global(function.__globals__, name, _ABSENT)  # a helper that is written later
 
     def _is_followed(self, module: str | None) -> bool:
         return is_users(module) or (module is not None and module.partition(".")[0] == self._home)
@@ -159,16 +244,37 @@ class _Walk:
         self.facts.append(("class", kind.__module__, kind.__qualname__))
         if not self._is_followed(kind.__module__):
             return
-        for base in kind.__bases__:
+        for base in (*kind.__bases__, type(kind)):
             self._class(base)
-        for name, member in sorted(vars(kind).items()):
-            accessors = [a for a in (getattr(member, "fget", None), getattr(member, "fset", None)) if a is not None]
-            for part in accessors or [getattr(member, "__func__", member)]:
-                if inspect.isfunction(part) and self._is_followed(part.__module__):
-                    self.facts.append(name)
-                    self.visit(part)
-                elif isinstance(part, _CONSTANTS) and not name.startswith("__"):
-                    self.facts.append((name, part))
+        members = kind.__members__ if issubclass(kind, enum.Enum) else {}
+        for name, member in members.items():
+            self._held(member._value_, name)
+        for name, field in getattr(kind, "__pydantic_fields__", {}).items():
+            self._held((str(field.annotation), field.default, *field.metadata), name)
+            self._held(field.default_factory, name)
+        names = [name for name in sorted(vars(kind)) if name not in members and not (members and name.startswith("_"))]
+        watched = [name for name in names if self._is_watched(kind, name, vars(kind)[name])]
+        self.watched[id(kind), ""] = Members(kind, watched)
+
+    def _is_watched(self, kind: type, name: str, member: Any) -> bool:
+        """Read a method, in whatever it is wrapped, a class, or a value that all objects of the class share; whether
+        it is to be read anew only when the name means another object.
+        """
+        functions = [part for part in _functions_in(member) if self._is_followed(getattr(part, "__module__", None))]
+        if functions or (isinstance(member, type) and not name.startswith("__")):
+            self.facts.append(name)
+            for part in functions or [member]:
+                self.visit(part)
+            return True
+        if name.startswith("__") or hasattr(type(member), "__get__"):
+            return False
+        content = _content(member)
+        is_constant = type(member) in _CONSTANTS or _is_frozen(member)
+        if is_constant or type(content) is not bytes:
+            self.facts.append((name, content))
+        else:
+            self.data[id(kind), name] = Global(_Namespace(kind), name, member)
+        return is_constant
 
     def _held(self, value: Any, name: str) -> None:
         """A default or a closure's value: code is followed, content is read, anything else counts by its type."""
@@ -178,12 +284,7 @@ class _Walk:
             else:
                 self.facts.append((name, getattr(value, "__module__", ""), getattr(value, "__qualname__", "")))
             return
-        from mlguard_nb.errors import PolicyError
-
-        try:
-            self.facts.append((name, of(value)))
-        except PolicyError:
-            self.facts.append((name, type(value).__module__, type(value).__qualname__))
+        self.facts.append((name, _content(value)))
 
     def _global(self, namespace: dict[str, Any], name: str, code: types.CodeType) -> None:
         if name not in namespace:
@@ -236,6 +337,14 @@ def _is_frozen(value: Any) -> bool:
     )
 
 
+def _functions_in(member: Any) -> list[Any]:
+    """The functions of a method, property, cached property, partial method or validator."""
+    parts = [member]
+    if hasattr(type(member), "__get__"):
+        parts += [getattr(member, part, None) for part in ("fget", "fset", "__func__", "func", "wrapped")]
+    return [part for part in parts if callable(part) and not isinstance(part, type) and unwrapped(part) is not None]
+
+
 def _names(code: types.CodeType) -> set[str]:
     """Every global or attribute name in the code and in the functions written inside it."""
     return set(_all_names(code))
@@ -246,3 +355,13 @@ def _all_names(code: types.CodeType) -> Iterator[str]:
     for constant in code.co_consts:
         if isinstance(constant, types.CodeType):
             yield from _all_names(constant)
+
+
+def _loaded(code: types.CodeType) -> Iterator[str]:
+    """Every name that the code, and the functions written inside it, look up as a global: no attribute."""
+    for step in dis.get_instructions(code):
+        if step.opname in ("LOAD_GLOBAL", "LOAD_NAME"):
+            yield step.argval
+    for constant in code.co_consts:
+        if isinstance(constant, types.CodeType):
+            yield from _loaded(constant)

@@ -12,7 +12,7 @@ import re
 import subprocess
 import sys
 import threading
-from collections import OrderedDict, deque, namedtuple
+from collections import OrderedDict, defaultdict, deque, namedtuple
 from pathlib import Path
 from types import MappingProxyType, SimpleNamespace
 from typing import Any
@@ -44,6 +44,19 @@ class Model(BaseModel):
     a: int
 
 
+class Level(enum.IntEnum):
+    LOW = 1
+
+
+class Word(str, enum.Enum):
+    A = "a"
+
+
+class Registered:
+    """Its class holds an object of it."""
+
+
+Registered.all = [Registered()]  # type: ignore[attr-defined]
 Pair = namedtuple("Pair", "a b")
 RNG = np.random.default_rng(0)
 ARRAY = RNG.random((4, 6))
@@ -68,6 +81,8 @@ DIFFERENT: list[Any] = [
     pd.DataFrame({"a": pd.date_range("2026", periods=2)}), pd.DataFrame({"a": pd.date_range("2026", periods=2, tz="UTC")}),
     pd.DataFrame({"a": pd.array([1, None], dtype="Int64")}), pd.DataFrame({"a": pd.array([1, 0], dtype="Int64")}),
     pd.Series([1, 2]), pd.Series([1, 2], name="n"), pd.Index([1, 2]), pd.MultiIndex.from_tuples([(1, 2)]),
+    Level.LOW, Word.A, "a", Registered(), defaultdict(int, a=1), defaultdict(float, a=1), deque([1, 2], maxlen=2),
+    np.ma.masked_array([1, 3], [False, True]), np.ma.masked_array([1, 3], [False, True], fill_value=7),
     deque([1, 2]), deque([12]), array.array("i", [1, 2]), array.array("d", [1, 2]), re.compile("a"), re.compile("a", re.DOTALL),
     SimpleNamespace(a=1), SimpleNamespace(a=2), Model(a=1), Model(a=2), functools.partial(max, 1),
     functools.partial(max, 2), MappingProxyType({"a": 1}),
@@ -226,6 +241,14 @@ def test_code_counts_and_comments_do_not() -> None:
         "def make(n):\n    def f(x): return x + n\n    return f\nf = make(1 {})",
         "def f(x, y=1 {}): return x + y",
         "f = lambda x: [i {} for i in x]",
+        "import enum\nclass G(enum.IntEnum):\n    A = 1 {}\ndef f(): return G.A.value",
+        "class G:\n    sizes = (1 {}, 2)\ndef f(): return G.sizes",
+        "class M(type):\n    def run(cls): return 1 {}\nclass G(metaclass=M): pass\ndef f(): return G.run()",
+        "import functools\n@functools.lru_cache\ndef g(x): return x {}\ndef f(x): return g(x)",
+        "import functools\nclass G:\n    @functools.cached_property\n    def v(self): return 1 {}\ndef f(): return G().v",
+        "from pydantic import BaseModel\nclass G(BaseModel):\n    a: int = 1 {}\ndef f(): return G().a",
+        "import functools\ndef deco(g):\n    @functools.wraps(g)\n    def run(x): return g(x) {}\n    return run\n"
+        "@deco\ndef f(x): return x",
     ],
 )
 def test_what_the_code_reaches_counts(source: str) -> None:

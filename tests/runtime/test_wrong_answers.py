@@ -280,6 +280,28 @@ def test_an_object_whose_class_was_edited_is_another_argument(wrapped: bool) -> 
     assert [answer(""), answer(""), answer("+ 100")] == [6, 6, 106]
 
 
+@pytest.mark.parametrize(
+    ("source", "change"),
+    [
+        ("class Config: rate = 1\n@cache_result\ndef f(): return Config.rate", "Config.rate = 2"),
+        ("class Config: rates = [1]\n@cache_result\ndef f(): return list(Config.rates)", "Config.rates.append(2)"),
+        (
+            "class Model:\n    def m(self): return 1\n@cache_result\ndef f(): return Model().m()",
+            "Model.m = lambda self: 2",
+        ),
+        ("class Model: rate = 1\nmodel = Model()\n@cache_result\ndef f(): return model.rate", "Model.rate = 2"),
+        ("@cache_result\ndef f(): return later() if 'later' in globals() else 0", "def later(): return 1"),
+    ],
+    ids=["value of a class", "list of a class", "method", "class of an object", "function written later"],
+)
+def test_what_a_class_shares_and_what_is_defined_later_counts(source: str, change: str) -> None:
+    """Set in place, as cells of a notebook do it: the code is the same, and so is every object. [caches that key by code and arguments]"""
+    space = users(source)
+    before = space["f"]()
+    exec(change, space)
+    assert space["f"]() == space["f"].__wrapped__() != before
+
+
 def test_another_choice_of_key_is_another_cache(tmp_path: Path) -> None:
     """f(1, 2) kept by its `a` is no answer for f(5, 1) kept by its `b`. [caches that outlive the program]"""
 
