@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Callable, ItemsView, Mapping
 from dataclasses import dataclass
@@ -12,8 +13,8 @@ from mlguard_nb.units import parse_duration, parse_limit
 
 # fmt: off
 __all__ = [
-    "NameRef", "count", "flag", "is_number", "limit", "names", "need", "one_of", "optional", "pairs", "parsed", "put",
-    "seconds",
+    "NameRef", "count", "flag", "is_number", "limit", "names", "need", "one_of", "optional", "pairs", "parsed", "plain",
+    "put", "seconds",
 ]
 # fmt: on
 
@@ -127,6 +128,15 @@ def count(policy: object, part: str, field: str, allowed: str) -> None:
     """A whole number above 0."""
     value = getattr(policy, field)
     need(isinstance(value, int) and not isinstance(value, bool) and value > 0, part, field, allowed, value)
+
+
+def plain(policy: object, part: str, *names: str) -> None:
+    """No async function: nobody would await what it returns, and a coroutine counts as true."""
+    for name in names:
+        value = getattr(policy, name)
+        call = getattr(type(value), "__call__", None)  # noqa: B004 - the method itself is wanted
+        is_async = inspect.iscoroutinefunction(value) or inspect.iscoroutinefunction(call)
+        need(not is_async, part, name, "a plain function, since nobody awaits what it returns", value)
 
 
 def optional(policy: object, part: str, field: str, methods: tuple[str, ...], allowed: str) -> None:

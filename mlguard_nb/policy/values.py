@@ -24,6 +24,7 @@ from mlguard_nb.policy.checks import (
     optional,
     pairs,
     parsed,
+    plain,
     put,
     seconds,
 )
@@ -118,6 +119,7 @@ class RetryPolicy:
         optional(self, "retry", "retry_on_result", ("__call__",), "a function of the result, or None")
         optional(self, "retry", "on_retry", ("__call__",), "a function of the event, or None")
         flag(self, "retry", "respect_retry_after")
+        plain(self, "retry", "on", "retry_on_result", "on_retry")
 
 
 LADDER = ("gc", "trim", "evict_caches", "empty_cuda_cache", "alert")
@@ -155,6 +157,7 @@ class MemoryPolicy:
             "bytes above 0, a size such as '2GB', or a callable",
             asked,
         )
+        plain(self, "memory", "need")
         need(
             self.device is None or (isinstance(self.device, (int, str)) and not isinstance(self.device, bool)),
             "memory",
@@ -224,6 +227,7 @@ class CachePolicy:
         if self.key is not None and not isinstance(self.key, NameRef) and not callable(self.key):
             names(self, "cache", "key")
             need(bool(self.key), "cache", "key", "at least one name, a function of the arguments, or None", self.key)
+        plain(self, "cache", "key")
         names(self, "cache", "ignore")
         if isinstance(self.key, tuple) and (both := set(self.key) & set(self.ignore) - {"self"}):
             raise PolicyError(f"cache: {min(both)!r} stands in key and in ignore; name it in one of them")

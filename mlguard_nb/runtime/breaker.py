@@ -11,7 +11,8 @@ from collections import deque
 from typing import Any
 
 from mlguard_nb import clock
-from mlguard_nb.errors import CircuitOpen, PolicyError
+from mlguard_nb.errors import CircuitOpen
+from mlguard_nb.policy.checks import count, is_number, need, seconds
 from mlguard_nb.runtime.forking import renew_in_child
 from mlguard_nb.telemetry import bus
 
@@ -33,20 +34,24 @@ class CircuitBreaker:
         self,
         failure_rate: float = 0.5,
         minimum_calls: int = 10,
-        window: float = 60.0,
-        slow_call: float | None = None,
-        open_for: float = 30.0,
+        window: float | str = 60.0,
+        slow_call: float | str | None = None,
+        open_for: float | str = 30.0,
         half_open_calls: int = 1,
         name: str = "",
     ) -> None:
-        if not 0 < failure_rate <= 1:
-            raise PolicyError(f"CircuitBreaker: failure_rate must be a share in (0, 1], got {failure_rate}")
-        if minimum_calls < 1 or half_open_calls < 1:
-            raise PolicyError("CircuitBreaker: minimum_calls and half_open_calls must be at least 1")
-        if window <= 0 or open_for <= 0 or (slow_call is not None and slow_call <= 0):
-            raise PolicyError("CircuitBreaker: window, open_for and slow_call are durations above 0, in seconds")
-        self.failure_rate, self.minimum_calls, self.window = failure_rate, minimum_calls, window
-        self.slow_call, self.open_for, self.half_open_calls, self.name = slow_call, open_for, half_open_calls, name
+        self.failure_rate, self.minimum_calls, self.half_open_calls = failure_rate, minimum_calls, half_open_calls
+        self.window: Any = window
+        self.slow_call: Any = slow_call
+        self.open_for: Any = open_for
+        self.name = name
+        part, is_share = "CircuitBreaker", is_number(failure_rate) and 0 < failure_rate <= 1
+        need(is_share, part, "failure_rate", "a share in (0, 1]", failure_rate)
+        count(self, part, "minimum_calls", "a whole number of at least 1")
+        count(self, part, "half_open_calls", "a whole number of at least 1")
+        seconds(self, part, "window", "open_for")
+        seconds(self, part, "slow_call", optional=True)
+        need(isinstance(name, str), part, "name", "a word", name)
         self.label = name  # in events and messages; without a name, that of the first function it guards
         self._reset()
 

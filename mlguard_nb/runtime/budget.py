@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from typing import Any
 
-from mlguard_nb.errors import PolicyError
+from mlguard_nb.policy.checks import count, need
 from mlguard_nb.runtime.forking import renew_in_child
 
 __all__ = ["RetryBudget", "budget_for"]
@@ -25,11 +25,10 @@ class RetryBudget:
     asks_server = False  # whether a method may wait for a server
 
     def __init__(self, capacity: int = 500, cost: int = 5) -> None:
-        if capacity < cost or cost < 1:
-            raise PolicyError(
-                f"RetryBudget: capacity must be at least cost, and cost at least 1, got {capacity} and {cost}"
-            )
         self.capacity, self.cost = capacity, cost
+        count(self, "RetryBudget", "cost", "a whole number of at least 1")
+        count(self, "RetryBudget", "capacity", "a whole number of at least 1")
+        need(capacity >= cost, "RetryBudget", "capacity", f"at least cost ({cost})", capacity)
         self._reset()
 
     def _reset(self) -> None:

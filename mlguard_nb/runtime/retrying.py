@@ -116,9 +116,12 @@ class RetryGuard(Guard):
         self._name_breaker()
         if policy.on_oom.startswith("halve:"):
             parameter = policy.on_oom[6:]
-            known = inspect.signature(function).parameters
+            every = inspect.signature(function).parameters.values()
+            known = [one.name for one in every if one.kind not in (one.VAR_POSITIONAL, one.VAR_KEYWORD)]
             if parameter not in known:
-                raise PolicyError(f'retry: on_oom="{policy.on_oom}" names no parameter; there are {", ".join(known)}')
+                raise PolicyError(
+                    f'retry: on_oom="{policy.on_oom}" names no parameter; there are {", ".join(known) or "none"}'
+                )
         if policy.timeout is not None and kind in ("sync", "generator"):
             warnings.warn(
                 f"retry: timeout={policy.timeout:g} cannot stop {self.label}, a sync function: each attempt takes "

@@ -59,9 +59,9 @@ class SharedCircuitBreaker(CircuitBreaker):
         name: str,
         failure_rate: float = 0.5,
         minimum_calls: int = 10,
-        window: float = 60.0,
-        slow_call: float | None = None,
-        open_for: float = 30.0,
+        window: float | str = 60.0,
+        slow_call: float | str | None = None,
+        open_for: float | str = 30.0,
         half_open_calls: int = 1,
     ) -> None:
         self._server, self._shared = server, _Shared(server, "breaker", name, BREAKER)

@@ -59,6 +59,11 @@ def test_defaults_are_those_promised_for_this_major_version(kind: Any) -> None:
     assert {field.name: getattr(kind(), field.name) for field in fields(kind)} == DEFAULTS_OF_1[kind]
 
 
+async def _awaited(_anything: Any) -> bool:
+    """Called, and not awaited, it gives a coroutine: it would retry everything, and accept nothing."""
+    return False
+
+
 @pytest.mark.parametrize(
     ("build", "field", "allowed"),
     [
@@ -73,6 +78,11 @@ def test_defaults_are_those_promised_for_this_major_version(kind: Any) -> None:
         (lambda: RetryPolicy(on=()), "on", "at least one"),
         (lambda: RetryPolicy(on_oom="halve"), "on_oom", "halve:<parameter>"),
         (lambda: RetryPolicy(budget="some"), "budget", "RetryBudget"),
+        (lambda: RetryPolicy(on=_awaited), "on", "plain function"),
+        (lambda: RetryPolicy(retry_on_result=_awaited), "retry_on_result", "plain function"),
+        (lambda: RetryPolicy(on_retry=_awaited), "on_retry", "plain function"),
+        (lambda: MemoryPolicy(need=_awaited), "need", "plain function"),  # type: ignore[arg-type]
+        (lambda: CachePolicy(key=_awaited), "key", "plain function"),
         (lambda: MemoryPolicy(ram=1.5), "ram", "share"),
         (lambda: MemoryPolicy(ram=-3), "ram", "share"),
         (lambda: MemoryPolicy(gpu=0.0), "gpu", "share"),

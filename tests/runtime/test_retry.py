@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import contextvars
 import email.message
+import inspect
 import os
 import pickle
 import signal
@@ -396,6 +397,21 @@ def test_a_child_forked_while_a_lock_is_held_goes_on(clock: FakeClock) -> None:
     assert os.waitpid(child, 0)[1] == 0
 
 
+BROKEN: tuple[Any, ...] = (None, True, 0, -1, 0.5, 2.5, float("nan"), float("inf"), "x", "30s", (), print)
+
+
+@pytest.mark.parametrize("kind", [CircuitBreaker, RetryBudget])
+def test_whatever_a_setting_is_given_it_holds_or_the_error_names_it(kind: Any) -> None:
+    """Durations may be text, as everywhere."""
+    for field in inspect.signature(kind).parameters:
+        for junk in BROKEN:
+            try:
+                kind(**{field: junk})
+            except PolicyError as error:
+                assert f"{kind.__name__}: {field}" in str(error), f"{junk!r}: {error}"
+    assert CircuitBreaker(window="1m") == CircuitBreaker(window=60)
+
+
 def test_budgets_and_breakers_travel_without_their_state() -> None:
     """A worker starts with a full budget and a closed breaker of the same settings."""
     breaker, spent = CircuitBreaker(minimum_calls=1, open_for=5, name="store"), RetryBudget(capacity=10, cost=5)
@@ -513,6 +529,8 @@ def test_halve_stops_at_one() -> None:
 def test_halve_of_a_parameter_that_is_not_there_is_refused_at_decoration() -> None:
     with pytest.raises(PolicyError, match="names no parameter"):
         retry(on_oom="halve:batch")(lambda size: size)
+    with pytest.raises(PolicyError, match="names no parameter"):
+        retry(on_oom="halve:sizes")(lambda *sizes: sizes)  # there is no half of them
 
 
 def test_clear_frees_the_frames_of_every_error_behind_and_inside_the_error() -> None:
