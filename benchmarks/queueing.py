@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from mlguard_nb.runtime.stores.leases import waits
+from mlguard_nb.runtime.stores.leases import Lease
 
 __all__ = ["Queue", "cold_key", "outage", "served", "steady"]
 
@@ -57,7 +57,7 @@ def steady(workers: int, rate: float, service: float, seconds: float = 10.0) -> 
 def cold_key(workers: int, service: float, computing: float = 10.0) -> Queue:
     """All want one key within a second; one computes it, the others ask again as a lease's `waits` tells them."""
     first = np.random.default_rng(SEED).uniform(0, 1, workers)
-    looks = np.cumsum([0.0, *itertools.takewhile(lambda wait: wait < 0.25, waits())])
+    looks = np.cumsum([0.0, *itertools.takewhile(lambda wait: wait < 0.25, Lease.waits())])
     late = np.arange(looks[-1] + 0.25, computing + 0.25, 0.25)
     asked = (first[:, None] + np.concatenate([looks, late])[None, :]).ravel()
     return served(asked[asked < computing + 0.25], service, computing)

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import NamedTuple
 
 from mlguard_nb import clock
 from mlguard_nb.devices.files import KeptFile
@@ -23,8 +23,7 @@ _NO_LIMIT = 1 << 60
 _LIMIT_SECONDS = 1.0
 
 
-@dataclass(frozen=True, slots=True)
-class Level:
+class Level(NamedTuple):
     """What one group said: its limit where it has one, its working set, and the cache left out of that."""
 
     name: str

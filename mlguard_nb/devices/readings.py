@@ -6,7 +6,7 @@ Sizes are bytes, shares are fractions in [0, 1]. A number that nobody would give
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, TypeVar, overload
+from typing import Literal, NamedTuple, TypeVar, overload
 
 __all__ = [
     "Ceiling",
@@ -37,8 +37,7 @@ class Unknown:
 _NOT_READ = Unknown("not read yet")
 
 
-@dataclass(frozen=True, slots=True)
-class Ceiling:
+class Ceiling(NamedTuple):
     """One limit above this process: whose it is (a cgroup's path, "machine", "ulimit -v"), its size, what counts."""
 
     name: str
@@ -51,8 +50,7 @@ class Ceiling:
         return max(0, self.limit_bytes - self.used_bytes)
 
 
-@dataclass(frozen=True, slots=True)
-class Ram:
+class Ram(NamedTuple):
     """Host memory as the kernel's out-of-memory killer counts it for this process.
 
     `limit_bytes` and `used_bytes` belong together: they are those of the container level with the least room, or of
@@ -100,8 +98,7 @@ class Gpu:
     mig: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class GpuProcess:
+class GpuProcess(NamedTuple):
     """One process on the device `uuid`. `pid` is the host's: inside a container it may name nobody."""
 
     pid: int
@@ -109,8 +106,7 @@ class GpuProcess:
     used_bytes: int | Unknown
 
 
-@dataclass(frozen=True, slots=True)
-class Reading:
+class Reading(NamedTuple):
     """All of it at one instant. `wall` is seconds since the epoch; `gpus` is empty only where there really are none."""
 
     wall: float

@@ -8,8 +8,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from mlguard_nb import clock as clocks
 from mlguard_nb.clock import Clock
@@ -26,8 +25,7 @@ __all__ = ["Attempts", "GaveUp", "Wait", "budget_of", "is_retryable", "retry_aft
 PROGRAMMING = (SyntaxError, NameError, TypeError, AssertionError, ImportError)
 
 
-@dataclass(frozen=True, slots=True)
-class Wait:
+class Wait(NamedTuple):
     """Try again after `seconds`. `reason`: exception, result, retry-after or oom; `attempt` is the one that failed."""
 
     seconds: float
@@ -35,8 +33,7 @@ class Wait:
     attempt: int
 
 
-@dataclass(frozen=True, slots=True)
-class GaveUp:
+class GaveUp(NamedTuple):
     """No further attempt. `reason`: attempts, deadline, budget, not-retryable or oom."""
 
     reason: Literal["attempts", "deadline", "budget", "not-retryable", "oom"]

@@ -8,7 +8,7 @@ import os
 import weakref
 from collections.abc import Callable, Mapping
 from threading import get_ident
-from typing import Any, NamedTuple, TypeVar, overload
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, overload
 
 from mlguard_nb import clock
 from mlguard_nb.errors import PolicyError
@@ -22,12 +22,14 @@ from mlguard_nb.runtime.identity import Identities
 from mlguard_nb.runtime.options import decorate, policy_from
 from mlguard_nb.runtime.single_flight import Flight, Flights, TaskFlights
 from mlguard_nb.runtime.stores.choosing import backend_of, shelf_of
-from mlguard_nb.runtime.stores.entry import Entry
-from mlguard_nb.runtime.stores.leases import Lease, is_held_here, waits
 from mlguard_nb.runtime.stores.memory import FRESH, HAND, HITS, KEPT, Held, MemoryStore, size_of
 from mlguard_nb.runtime.surroundings import Surroundings
 from mlguard_nb.runtime.wrapping import Guard, Kind, guards_of, wrap
 from mlguard_nb.telemetry import bus
+
+if TYPE_CHECKING:
+    from mlguard_nb.runtime.stores.entry import Entry
+    from mlguard_nb.runtime.stores.leases import Lease
 
 __all__ = ["CacheInfo", "cache_result"]
 
@@ -310,7 +312,7 @@ class CacheGuard(Guard):
         if lease is None:
             return self._compute(key, args, kwargs)
         try:
-            for seconds in waits():
+            for seconds in lease.waits():
                 is_mine, stored = lease.ask()
                 if (found := self._found_meanwhile(key, stored, epoch)) is not None:
                     return found
@@ -348,7 +350,7 @@ class CacheGuard(Guard):
         if lease is None:
             return await self._compute_async(key, args, kwargs)
         try:
-            for seconds in waits():
+            for seconds in lease.waits():
                 is_mine, stored = await to_thread(lease.ask)
                 if (found := self._found_meanwhile(key, stored, epoch)) is not None:
                     return found
@@ -381,6 +383,8 @@ class CacheGuard(Guard):
         """The right to compute `key`, which processes share; None where the backend has none, or it is here already."""
         if self.backend is None:
             return None
+        from mlguard_nb.runtime.stores.leases import is_held_here
+
         stored_key = self._stored_key(key)
         return None if is_held_here(stored_key) else self.backend.lease(stored_key)
 
@@ -543,6 +547,8 @@ _FRESH, _STALE = "fresh", "stale"
 
 def _entry(held: Held) -> Entry:
     """What a backend keeps: the same, by the time of day, which other processes know too."""
+    from mlguard_nb.runtime.stores.entry import Entry
+
     ticking = clock.current()
     wall = ticking.wall()
     to_wall = wall - ticking.now()

@@ -11,7 +11,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import UnionType
-from typing import Annotated, Any, Union, get_args, get_origin
+from typing import Annotated, Any, NamedTuple, Union, get_args, get_origin
 
 from mlguard_nb.errors import PolicyError, Violation
 from mlguard_nb.policy.schemas import Array, Col, Frame
@@ -26,8 +26,7 @@ __all__ = ["Checks", "Examined", "OrNone", "Slot", "from_annotation"]
 SMALL_BYTES = 1 << 20
 
 
-@dataclass(frozen=True, slots=True)
-class Examined:
+class Examined(NamedTuple):
     """The full answer about one call: the arguments (coerced where allowed), what is wrong, what is only unusual."""
 
     arguments: dict[str, Any]

@@ -17,8 +17,7 @@ import threading
 import types
 import weakref
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from mlguard_nb.runtime.fingerprint import of, unwrapped
 
@@ -45,8 +44,7 @@ class _Namespace:
         return default if kind is None else vars(kind).get(name, default)
 
 
-@dataclass(frozen=True, slots=True)
-class Global:
+class Global(NamedTuple):
     """One name that the code reads from `namespace`, a module's dictionary or a class's members, and what it meant
     then (_ABSENT: nothing).
     """
@@ -77,8 +75,7 @@ class Members:
             return True
 
 
-@dataclass(frozen=True, slots=True)
-class Reach:
+class Reach(NamedTuple):
     """`digest` covers all code and every constant. `watched` are the globals it rests on; when one of them means
     another object, ask again. `data` are globals whose content can change in place: read anew at each call. `texts`
     are the strings in the code and in globals that could name a file.

@@ -8,7 +8,7 @@ an expression such as `n+1` or `2*d` is computed from names bound before it.
 from __future__ import annotations
 
 import ast
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from mlguard_nb.errors import PolicyError
 
@@ -18,8 +18,7 @@ __all__ = ["Bindings", "Shape", "parse_shape"]
 Bindings = dict[str, "int | tuple[int, ...]"]
 
 
-@dataclass(frozen=True, slots=True)
-class Shape:
+class Shape(NamedTuple):
     """A parsed shape: the text as written and its words. `gap` is the place of `...` or `*name`, None without one."""
 
     text: str

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mlguard_nb.runtime import fingerprint
-from mlguard_nb.runtime.reach import Reach, reach_of
+
+if TYPE_CHECKING:
+    from mlguard_nb.runtime.reach import Reach
 
 __all__ = ["Surroundings"]
 
@@ -39,6 +41,8 @@ class Surroundings:
 
     def look(self) -> bool:
         """Follow the code again where a global means another object; whether results made before are of old code."""
+        from mlguard_nb.runtime.reach import reach_of
+
         before = self._reach
         if before is not None and not _has_moved(before):
             return False

@@ -13,7 +13,7 @@ SLOW = {
     "asyncio", "concurrent.futures", "ctypes", "decimal", "email", "http", "numpy", "pandas", "platform", "psutil",
     "pydantic", "pynvml", "socket", "ssl", "subprocess", "uuid", "prometheus_client", "opentelemetry", "IPython",
     "libcst", "mlguard_nb.telemetry.events", "mlguard_nb.telemetry.measures",
-    "mlguard_nb.runtime.reference",
+    "mlguard_nb.runtime.reference", "mlguard_nb.runtime.reach", "mlguard_nb.runtime.stores.leases",
 }  # fmt: skip
 
 

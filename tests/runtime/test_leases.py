@@ -19,7 +19,7 @@ import pytest
 
 from mlguard_nb import cache_result, clock
 from mlguard_nb.runtime.caching import cache_of
-from mlguard_nb.runtime.stores.leases import LEASE_SECONDS, waits
+from mlguard_nb.runtime.stores.leases import LEASE_SECONDS, Lease
 from mlguard_nb.runtime.stores.memory import FRESH
 from tests.runtime.redis_server import Server
 
@@ -326,7 +326,7 @@ def test_clearing_lets_others_begin_at_once(server: Server) -> None:
 
 def test_looks_become_rarer_to_a_limit() -> None:
     """A thousand that wait are four thousand questions a second, not two hundred thousand."""
-    looks = waits()
+    looks = Lease.waits()
     first = [next(looks) for _ in range(9)]
     assert first == sorted(first)
     assert first[0] == 0.005

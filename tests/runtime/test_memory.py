@@ -11,7 +11,6 @@ import textwrap
 import threading
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -121,7 +120,7 @@ def test_a_device_that_was_named_and_is_not_there_is_an_error() -> None:
     with pytest.raises(DeviceUnavailable, match="sees 1 device"):
         pressure(MemoryPolicy(gpu=0.9, device=3), reading)
     with pytest.raises(DeviceUnavailable, match="no NVIDIA driver"):
-        pressure(MemoryPolicy(gpu=0.9, device=0), replace(reading, gpus=Unknown("no NVIDIA driver here")))
+        pressure(MemoryPolicy(gpu=0.9, device=0), reading._replace(gpus=Unknown("no NVIDIA driver here")))
 
 
 # The decorator.

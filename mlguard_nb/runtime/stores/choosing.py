@@ -5,12 +5,14 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Hashable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mlguard_nb.policy.values import CachePolicy
-from mlguard_nb.runtime.stores.entry import Store
 from mlguard_nb.runtime.stores.memory import Held, MemoryStore
-from mlguard_nb.runtime.stores.tolerant import TolerantStore
+
+if TYPE_CHECKING:
+    from mlguard_nb.runtime.stores.entry import Store
+    from mlguard_nb.runtime.stores.tolerant import TolerantStore
 
 __all__ = ["GivenStore", "backend_of", "shelf_of", "store_of"]
 
@@ -39,7 +41,11 @@ def store_of(backend: str) -> Store | None:
 def backend_of(policy: CachePolicy, failed: Callable[[str], None]) -> TolerantStore | None:
     """The store behind memory, which may fail without failing a call; None where memory is all."""
     store = store_of(policy.backend)
-    return None if store is None else TolerantStore(store, policy.backend.rpartition("@")[2], failed)
+    if store is None:
+        return None
+    from mlguard_nb.runtime.stores.tolerant import TolerantStore
+
+    return TolerantStore(store, policy.backend.rpartition("@")[2], failed)
 
 
 class GivenStore:

@@ -13,7 +13,7 @@ from typing import Protocol
 from mlguard_nb.runtime.forking import renew_in_child
 from mlguard_nb.runtime.stores.entry import Entry
 
-__all__ = ["LEASE_SECONDS", "Lease", "Leasing", "is_held_here", "waits"]
+__all__ = ["LEASE_SECONDS", "Lease", "Leasing", "is_held_here"]
 
 # How long a key waits for a holder that was killed. A holder that is alive renews its lease three times in that span.
 LEASE_SECONDS = 10.0
@@ -55,6 +55,14 @@ class Lease:
         is_mine, self._seen, stored = self._store.take(self._key, self._token, LEASE_SECONDS, self._seen)
         return is_mine, stored
 
+    @staticmethod
+    def waits() -> Iterator[float]:
+        """Seconds between two questions: 5 ms, doubling to a quarter of a second."""
+        seconds = 0.005
+        while True:
+            yield seconds
+            seconds = min(0.25, 2 * seconds)
+
     def renew(self) -> None:
         """Hold it for its whole time from now. Where it is lost another computes too, and nothing is wrong."""
         self._store.renew(self._key, self._token, LEASE_SECONDS)
@@ -85,14 +93,6 @@ _held_here: ContextVar[frozenset[bytes]] = ContextVar("mlguard_leases", default=
 def is_held_here(key: bytes) -> bool:
     """Whether the running code is part of the computation of `key`."""
     return key in _held_here.get()
-
-
-def waits() -> Iterator[float]:
-    """Seconds between two looks at what another process computes: 5 ms, doubling to a quarter of a second."""
-    seconds = 0.005
-    while True:
-        yield seconds
-        seconds = min(0.25, 2 * seconds)
 
 
 class _Renewals:
