@@ -11,7 +11,7 @@ from mlguard_nb.policy.directive import Directive, parse
 
 __all__ = ["GuardLines"]
 
-_SWITCH = re.compile(r"^%guard[ \t]+(set|on|off)\b[ \t]*([^\n]*)$", re.MULTILINE)
+_SWITCH = re.compile(r"^%guard[ \t]+(set|on|off|forget)\b[ \t]*([^\n]*)$", re.MULTILINE)
 _OWN = re.compile(rf"%({'|'.join(OWN_MAGICS)})\b")
 
 
@@ -47,6 +47,8 @@ class GuardLines:
                     self.everywhere = rest
                 else:
                     self.everywhere = None
+                    if verb == "forget":
+                        self.profiles.clear()
             except DirectiveError as error:
                 wrong.append((source.count("\n", 0, match.start()) + 1, error))
         return wrong

@@ -18,6 +18,7 @@ import { Exporter } from './exportCommand';
 import { GuardForm } from './form';
 import { ILive, makeLive } from './live';
 import { GuardPanel } from './panel';
+import { rememberSettings } from './remember';
 import { viewRendererFactory } from './renderer';
 import { Releaser } from './release';
 import { savedReadings, saveFile } from './saving';
@@ -190,6 +191,14 @@ const renderer: JupyterFrontEndPlugin<void> = {
   }
 };
 
-const plugins: JupyterFrontEndPlugin<unknown>[] = [live, panel, exporting, badges, renderer];
+const remembering: JupyterFrontEndPlugin<void> = {
+  id: `${ID}:settings`,
+  description: 'The settings of %guard, kept in the metadata of their notebook.',
+  autoStart: true,
+  requires: [INotebookTracker],
+  activate: (_app: JupyterFrontEnd, tracker: INotebookTracker) => rememberSettings(tracker)
+};
+
+const plugins: JupyterFrontEndPlugin<unknown>[] = [live, panel, exporting, badges, renderer, remembering];
 
 export default plugins;

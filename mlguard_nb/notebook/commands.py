@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 from mlguard_nb.errors import PolicyError
@@ -43,7 +42,7 @@ def status(session: Session, _rest: str) -> None:
     if isinstance(gpus, Unknown):
         _say(f"GPU: not known ({gpus.reason})")
     if session.chaos is not None:
-        _say("chaos: on")
+        _say(f"chaos: {session.faults}")
     for facts in list(session.history)[-5:]:
         took = f" after {spoken_seconds(facts.elapsed)}" if facts.elapsed else ""
         _say(f"{_called(facts)}: {_ENDED[facts.phase]}{took}")
@@ -52,25 +51,36 @@ def status(session: Session, _rest: str) -> None:
 def set_profile(session: Session, rest: str) -> None:
     """`NAME options...`: what %%guard NAME stands for from now on, kept in this output so that the export sees it."""
     name, _, line = rest.partition(" ")
-    if not name.isidentifier() or not line.strip():
-        raise PolicyError("write a name and its options, such as: %guard set train retry=3 mem=0.8")
-    session.read(line)
-    session.profiles[name] = line.strip()
-    session.directives.clear()
-    session.keep({"set": {"name": name, "line": line.strip()}}, f"%%guard {name} now means: {line.strip()}")
+    session.set_profile(name, line)
+    _tell_settings(session, f"%%guard {name} now means: {line.strip()}", set={"name": name, "line": line.strip()})
 
 
 def switch_on(session: Session, rest: str) -> None:
     """Guard every cell, with these options."""
-    session.read(rest)
-    session.everywhere = rest
-    _say(f"every cell is guarded from now on: %%guard {rest}".rstrip())
+    session.guard_everywhere(rest)
+    _tell_settings(session, f"every cell is guarded from now on: %%guard {rest}".rstrip())
 
 
 def switch_off(session: Session, _rest: str) -> None:
     """Guard only cells with a line of their own."""
     session.everywhere = None
-    _say("only cells with a %%guard line are guarded")
+    _tell_settings(session, "only cells with a %%guard line are guarded")
+
+
+def forget(session: Session, _rest: str) -> None:
+    """Drop every profile, the line for every cell and the chaos, here and in the notebook's metadata."""
+    session.profiles.clear()
+    session.directives.clear()
+    session.everywhere = None
+    session.end_chaos()
+    _tell_settings(session, "no profile, no line for every cell, no chaos")
+
+
+def _tell_settings(session: Session, text: str, **found: Any) -> None:
+    """Say `text`; the front end finds all settings beside it, and keeps them where it can."""
+    from mlguard_nb.notebook.remembered import settings
+
+    session.keep({**found, "settings": settings(session)}, text)
 
 
 def report(session: Session, _rest: str) -> None:
@@ -172,20 +182,13 @@ def _profile(value: Any) -> tuple[Reference | None, str]:
 
 
 def chaos(session: Session, rest: str) -> None:
-    """Inject faults until `chaos off`. A line that cannot be read leaves what is in force as it is."""
-    from mlguard_nb import testing
-    from mlguard_nb.notebook.faults import faults
-
-    wanted = {} if rest == "off" else faults(rest)
-    if session.chaos is not None:
-        session.chaos.close()
-        session.chaos = None
-    if not wanted:
-        _say("chaos is off")
-        return
-    session.chaos = ExitStack()
-    session.chaos.enter_context(testing.chaos(**wanted))
-    _say(f"chaos is on: {rest}; end it with %guard chaos off")
+    """Inject faults until `chaos off`."""
+    if rest == "off":
+        session.end_chaos()
+        _tell_settings(session, "chaos is off")
+    else:
+        session.start_chaos(rest)
+        _tell_settings(session, f"chaos is on: {rest}; end it with %guard chaos off")
 
 
 def export(session: Session, rest: str) -> None:
@@ -197,5 +200,5 @@ def export(session: Session, rest: str) -> None:
 
 TABLE: dict[str, Callable[[Session, str], None]] = {
     "status": status, "set": set_profile, "on": switch_on, "off": switch_off, "free": free, "report": report,
-    "schema": schema, "chaos": chaos, "export": export,
+    "schema": schema, "chaos": chaos, "forget": forget, "export": export,
 }  # fmt: skip

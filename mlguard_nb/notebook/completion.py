@@ -25,6 +25,7 @@ COMMANDS = {
     "report": "cells by peak and time",
     "schema": "X [--name NAME]: learn the schema of an array or a frame from the value of X",
     "chaos": "fail=0.2 slow=1s: inject faults into guarded cells and functions; off ends it",
+    "forget": "drop profiles, the line for every cell and chaos, also from the notebook's metadata",
     "export": "DIR [NOTEBOOK]: write the notebook as a package",
 }
 

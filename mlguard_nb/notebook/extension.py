@@ -36,6 +36,16 @@ def load(ip: Any) -> None:
     ip.events.register("post_run_cell", state.after_cell)
     account.offer(ip)
     setattr(ip, _LOADED, (state, cells))
+    _restore(state)
+
+
+def _restore(state: Session) -> None:
+    """Set again what the saved notebook remembers, and say so."""
+    from mlguard_nb.notebook.remembered import own_notebook, restore, saved
+
+    told = restore(state, saved(own_notebook(state.namespace)))
+    if told:
+        print(told)  # noqa: T201 - %load_ext answers on stdout
 
 
 def unload(ip: Any) -> None:

@@ -43,6 +43,7 @@ class Session:
     history: deque[RunFacts] = field(default_factory=lambda: deque(maxlen=_REMEMBERED_RUNS))
     updater: Updater = field(default_factory=Updater)
     chaos: ExitStack | None = None
+    faults: str | None = None  # the line of the chaos in force
     caches: dict[str, Any] = field(default_factory=dict)
     running: list[CellRun] = field(default_factory=list)
     watchdog: Watchdog | None = None
@@ -64,6 +65,35 @@ class Session:
             found = parse(line, profiles=self.profiles)
             self.directives = {line: found}
         return found
+
+    def set_profile(self, name: str, line: str) -> None:
+        """Let `%%guard NAME` stand for `line`. PolicyError for a name or a line that cannot be."""
+        if not name.isidentifier() or not line.strip():
+            raise PolicyError("write a name and its options, such as: %guard set train retry=3 mem=0.8")
+        self.read(line)
+        self.profiles[name] = line.strip()
+        self.directives.clear()
+
+    def guard_everywhere(self, line: str) -> None:
+        """Guard every cell with `line`. PolicyError for a bad one."""
+        self.read(line)
+        self.everywhere = line
+
+    def start_chaos(self, line: str) -> None:
+        """Inject the faults of `line`. PolicyError for a bad one, and then what is in force stays as it is."""
+        from mlguard_nb import testing
+        from mlguard_nb.notebook.faults import faults
+
+        wanted = faults(line)
+        self.end_chaos()
+        self.chaos, self.faults = ExitStack(), line
+        self.chaos.enter_context(testing.chaos(**wanted))
+
+    def end_chaos(self) -> None:
+        """Inject nothing any more."""
+        if self.chaos is not None:
+            self.chaos.close()
+        self.chaos = self.faults = None
 
     def begin(self, line: str, filename: str) -> CellRun:
         """A new run for the cell in `filename`. Raises PolicyError for a bad line or an unbound name."""
@@ -102,11 +132,11 @@ class Session:
         """Show a view that does not change."""
         LiveView(self.publisher, lambda: facts, self.updater).close(facts)
 
-    def keep(self, settings: dict[str, Any], text: str) -> None:
-        """Write `settings` into this cell's output as JSON: a saved notebook carries them, the export reads them."""
+    def keep(self, found: dict[str, Any], text: str) -> None:
+        """Write `found` into this cell's output as JSON: a saved notebook carries it, the export reads it."""
         from mlguard_nb.notebook.bundle import MIME
 
-        self.publisher.publish({MIME: {"version": 1, **settings}, "text/plain": text}, "", update=False)
+        self.publisher.publish({MIME: {"version": 1, **found}, "text/plain": text}, "", update=False)
 
     def cell_store(self, policy: CachePolicy) -> Any:
         """Where this policy's cells are kept: one store for each backend, for as long as the kernel lives."""
@@ -161,8 +191,7 @@ class Session:
 
     def close(self) -> None:
         """End what runs in the background."""
-        if self.chaos is not None:
-            self.chaos.close()
+        self.end_chaos()
         self.updater.stop()
         if self.watchdog is not None:
             self.watchdog.stop()

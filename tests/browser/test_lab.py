@@ -88,8 +88,7 @@ def test_a_guarded_cell_is_watched_and_the_notebook_exported(lab: Lab, page: Pag
     assert "fill" in next(package.rglob("steps.py")).read_text()
 
 
-SETTINGS = """%load_ext mlguard_nb
-import numpy
+SETTINGS = """import numpy
 %guard set quick retry=2
 rows = numpy.arange(9.0)
 %guard schema rows
@@ -104,15 +103,18 @@ ctypes.PyDLL(None).sleep(600)  # holds the interpreter: no thread of the kernel 
 
 
 def test_a_cell_that_holds_the_interpreter_is_stopped_from_its_view(lab: Lab, page: Page) -> None:
-    """By keyboard, while the kernel can send nothing; no row moves, no dead button stays. What %guard says is shown too."""
+    """By keyboard, while the kernel can send nothing; no row moves, no dead button stays.
+
+    What %guard says is shown, and what it sets is there again in a new kernel.
+    """
     from playwright.sync_api import expect
 
-    write_notebook(lab, "stuck.ipynb", (SETTINGS, STUCK))
+    write_notebook(lab, "stuck.ipynb", ("%load_ext mlguard_nb", SETTINGS, STUCK))
     open_notebook(page, lab, "stuck.ipynb")
     run(page, "notebook:run-all-cells")
-    view = cell(page, 2).locator(".jp-OutputArea .mlguard-View")
+    view = cell(page, 3).locator(".jp-OutputArea .mlguard-View")
     for said in ("%%guard quick now means: retry=2", "rows = ", "every cell is guarded", "only cells with a"):
-        expect(cell(page, 1).locator(".jp-OutputArea")).to_contain_text(said)
+        expect(cell(page, 2).locator(".jp-OutputArea")).to_contain_text(said)
     rows = view.locator(".mlguard-View-rows")
     button = view.get_by_role("button", name="Stop this cell")
     expect(button).to_have_text("Stop")
@@ -128,6 +130,13 @@ def test_a_cell_that_holds_the_interpreter_is_stopped_from_its_view(lab: Lab, pa
     expect(button).to_have_count(0)
     assert rows.evaluate(tops) == before[:4], "the fifth row became the fold"
     assert rows.bounding_box()["height"] == 100
+
+    page.evaluate("window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.restart()")
+    page.evaluate("window.jupyterapp.shell.currentWidget.content.activeCellIndex = 0")
+    run(page, "notebook:run-cell")
+    expect(cell(page, 1).locator(".jp-OutputArea")).to_contain_text("settings back: profile quick (retry=2).")
+    kept = nbformat.read(lab.root / "stuck.ipynb", as_version=4).metadata["mlguard_nb"]
+    assert kept == {"profiles": {"quick": "retry=2"}}
 
 
 def test_the_form_writes_line_one_and_nothing_else(lab: Lab, page: Page) -> None:
