@@ -67,7 +67,7 @@ BAD = [
     ("validate=no_such:int", "validate=no_such:int", "there is no 'no_such' here; run the cell that makes it first"),
     ("cache=1h key=no_such", "key=no_such", "there is no 'no_such' here. Name what the cell reads."),
     ("retry=3 oom=halve:no_such", "oom=halve:no_such", "the cell reads no 'no_such' that was there before it"),
-    ("retry=3 oom=halve:text", "oom=halve:text", "needs a whole number, and text is a str"),
+    ("retry=3 oom=halve:text", "oom=halve:text", "needs a whole number, and text is of type str"),
 ]  # fmt: skip
 
 
