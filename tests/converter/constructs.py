@@ -259,4 +259,6 @@ CONSTRUCTS: dict[str, tuple[Any, ...]] = {
     'display as a keyword': ('def show(x, display=False):\n    return (x, display)\nr=show(1, display=True)', 'display(r)', 't=dict(display=2)\nu=(lambda display: display)(display=3)',),
     'parameter bound before': ("k=int('1')\ndef f(**kw): return kw.get('k',k)\na=f()", ('k=5\nn=2', ['parameters']), 'r=f()+n',),
     'query in separate steps': (('markdown', '# A'), "import pandas as pd\ndf=pd.DataFrame({'a':[1,5]})\nlim=int('2')\nLIT=3", ('markdown', '# B'), "r=len(df.query('a > @lim'))", ('markdown', '# C'), "s=len(df.query('a > @LIT'))"),
+    'query below the step': ("import pandas as pd\ndf=pd.DataFrame({'a':[1,5,7]})\nlim=int('2')\ndef f(x): return len(df.query('a > @lim'))+x", "r=f(1)\ng=[lambda y: pd.eval('lim + y'), 1]", 'lim=4+1\ns=(f(2), g[0](3))', "t=[len(df.query('a > @lim and a < @k')) for k in (6, 9)]\nq='a > @lim'", ('markdown', '# B'), 'u=len(df.query(q))'),
+    'timeit with globals': ("from timeit import timeit, Timer\ndef f(n): return sum(range(n))\nn=int('4')", "r=timeit('f(n)', globals=globals(), number=2) > 0\nt=Timer('f(n)', globals=globals()).timeit(3) > 0"),
 }  # fmt: skip

@@ -13,11 +13,13 @@ from mlguard_convert.planning.binders import bind_known_names
 from mlguard_convert.planning.checks import check_names, check_order, check_secrets, check_shell_object, data_files
 from mlguard_convert.planning.constants import find_constants, find_params
 from mlguard_convert.planning.draft import Draft
+from mlguard_convert.planning.evaluated_texts import hand_over_names
 from mlguard_convert.planning.explaining import explain
 from mlguard_convert.planning.flow import build_steps, drop_displays
 from mlguard_convert.planning.guarding import function_policies
 from mlguard_convert.planning.handlers import rename_handlers
 from mlguard_convert.planning.hoisting import hoist_imports
+from mlguard_convert.planning.ipython_only import leave_ipython
 from mlguard_convert.planning.lifting import lift_functions
 from mlguard_convert.planning.naming import package_name
 from mlguard_convert.planning.prose import plain_text, sentence
@@ -35,6 +37,8 @@ def assemble(notebook: Notebook, options: PlanOptions) -> Plan:
     findings.refuse_if_errors(notebook.path)
     draft = Draft(notebook, options, findings, cells, skipped=skipped)
     draft.fill()
+    leave_ipython(draft)
+    hand_over_names(draft)
     draft.package = _package(draft)
     for cell in cells:
         for text in cell.changes:

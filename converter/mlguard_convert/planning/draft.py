@@ -32,6 +32,9 @@ __all__ = ["BUILTINS", "Draft", "Fate", "Unit"]
 
 BUILTINS = frozenset(dir(builtins)) | {"__file__", "__name__", "__doc__", "__builtins__"}
 
+# Without one of these a cell holds no text that a library evaluates.
+_TEXT_WORDS = ("~", "dmatri", "@", ".eval", ".new(")
+
 # What becomes of a statement: part of a step, or moved somewhere else, or gone.
 Fate = Literal["step", "import", "block", "function", "constant", "param", "shown", "gone"]
 
@@ -103,7 +106,7 @@ class Draft:
         known = {name for unit in self.units for name in unit.facts.bound}
         texts: dict[str, set[str]] = {}
         for unit in self.units:
-            if "~" not in unit.cell.source and "dmatri" not in unit.cell.source and not texts:
+            if not texts and not any(word in unit.cell.source for word in _TEXT_WORDS):
                 continue
             mentioned = formula_names(unit.node, known)
             for name in mentioned and unit.facts.assigned:

@@ -1,0 +1,43 @@
+"""What works only while IPython runs: functions that are registered as magics, modules that ask for its shell."""
+
+from __future__ import annotations
+
+import ast
+import re
+from dataclasses import replace
+
+from mlguard_convert.planning.draft import Draft
+
+__all__ = ["leave_ipython"]
+
+_REGISTERS = re.compile(r"(?:\w+\.)*register_(?:line|cell|line_cell)_magic\b")
+# Its jobs take the formatter of tracebacks from the shell, and fail without one.
+_SHELL_ONLY = frozenset({"IPython.lib.backgroundjobs"})
+
+
+def leave_ipython(draft: Draft) -> None:
+    """Functions that are magics too become plain functions; errors for what has no meaning outside IPython."""
+    for position, cell in enumerate(draft.cells):
+        lines = cell.source.split("\n")
+        marks = [
+            mark
+            for node in ast.walk(cell.tree)
+            if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
+            for mark in node.decorator_list
+            if _REGISTERS.match(ast.unparse(mark))
+        ]
+        for mark in sorted(marks, key=lambda one: -one.lineno):
+            del lines[mark.lineno - 1 : mark.end_lineno]
+        if marks:
+            source = "\n".join(lines)
+            draft.cells[position] = replace(cell, source=source, tree=ast.parse(source))
+            draft.change((cell.number,), "a function that is registered as a magic is a plain function here")
+            draft.fill()
+            draft.forget_tables()
+    for unit in draft.units:
+        full = {name for one in unit.facts.imports for name in (one.module, f"{one.module}.{one.attribute}")}
+        for module in sorted(full & _SHELL_ONLY) if not unit.cell.may_raise else ():
+            draft.findings.error(
+                "ipython", unit.number, f"{module} works only while IPython runs: a package has none",
+                "Use a library that does not need it (threading, concurrent.futures).", line=unit.node.lineno,
+            )  # fmt: skip
