@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from mlguard_nb.pipeline.displays import captured_output, display
     from mlguard_nb.pipeline.engines import EngineFailed, engine
     from mlguard_nb.pipeline.figures import save_figures
+    from mlguard_nb.pipeline.namespaces import fresh_namespace
     from mlguard_nb.pipeline.progress import Remark, StepFinished, StepStarted, watch
     from mlguard_nb.pipeline.recording import Comparison, equal, summarise
     from mlguard_nb.pipeline.results import load_results, save_results
@@ -32,6 +33,7 @@ __all__ = [
     "display",
     "engine",
     "equal",
+    "fresh_namespace",
     "load_results",
     "save_figures",
     "save_results",
@@ -48,6 +50,7 @@ _HOMES = {
     "displays": ("captured_output", "display"),
     "engines": ("EngineFailed", "engine"),
     "figures": ("save_figures",),
+    "namespaces": ("fresh_namespace",),
     "progress": ("Remark", "StepFinished", "StepStarted", "watch"),
     "recording": ("Comparison", "equal", "summarise"),
     "results": ("load_results", "save_results"),

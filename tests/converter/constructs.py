@@ -261,4 +261,12 @@ CONSTRUCTS: dict[str, tuple[Any, ...]] = {
     'query in separate steps': (('markdown', '# A'), "import pandas as pd\ndf=pd.DataFrame({'a':[1,5]})\nlim=int('2')\nLIT=3", ('markdown', '# B'), "r=len(df.query('a > @lim'))", ('markdown', '# C'), "s=len(df.query('a > @LIT'))"),
     'query below the step': ("import pandas as pd\ndf=pd.DataFrame({'a':[1,5,7]})\nlim=int('2')\ndef f(x): return len(df.query('a > @lim'))+x", "r=f(1)\ng=[lambda y: pd.eval('lim + y'), 1]", 'lim=4+1\ns=(f(2), g[0](3))', "t=[len(df.query('a > @lim and a < @k')) for k in (6, 9)]\nq='a > @lim'", ('markdown', '# B'), 'u=len(df.query(q))'),
     'timeit with globals': ("from timeit import timeit, Timer\ndef f(n): return sum(range(n))\nn=int('4')", "r=timeit('f(n)', globals=globals(), number=2) > 0\nt=Timer('f(n)', globals=globals()).timeit(3) > 0"),
+    'code as text: __name__': ("exec('q=5')\nr=q", "def main():\n    return 7\nif __name__ == '__main__':\n    r=main()", "def g(): return __name__ == '__main__'\ns=g()"),
+    'code as text: parameters': (('a=2\nb=a*2\nfrom math import pi', ['parameters']), 'import numpy as np\na=np.array([3,1,2])', "exec('q=5')\nr=q+a[0]+b+eval('b')+pi"),
+    'code as text: a global function': ("x=1\ny='x' in locals()", 'def once():\n    global once\n    once=lambda: 2\n    return 1', 'a=once()\nb=once()'),
+    'code as text: a pattern': ("exec('q=5')\nr=q", "cmd=['go','north']\nmatch cmd:\n    case ['go', d]:\n        out=d\n    case {'k': v, **rest}:\n        out=v\n    case _:\n        out=None"),
+    'code as text: what is not there yet': ("try:\n    cnt += 1\nexcept NameError:\n    cnt = 1\nexec('z=1')", "n=cnt+z\nok='later' in globals()", "later=1\nimport math\nm='math' in globals()"),
+    'an end that is watched': ('v=1\nrows=[2]', 'import weakref\nclass N: pass\nn=N()\nw=weakref.ref(n)', ('markdown', '# B'), 'del n\ngone=w() is None', ('markdown', '# C'), 'q=gone'),
+    'ends that are counted': ('log=[]\nclass N:\n    def __del__(self): log.append(1)\nn=N()', ('markdown', '# B'), 'n=N()\na=len(log)', ('markdown', '# C'), 'del n\nb=len(log)'),
+    'references that are counted': ('import sys\na=[]\nb=a', ('markdown', '# B'), 'r=sys.getrefcount(a)-sys.getrefcount([])'),
 }  # fmt: skip

@@ -27,7 +27,7 @@ def guarded_cell(writer: Writer, step: Step, cell: GuardedCell, body: Body) -> t
     kind = "async def" if cell.is_async else "def"
     header = [f"@{source}" for source in writer.guards(cell.policy, cell.name if cell.fallback else None)]
     header += [f"{kind} {cell.name}({', '.join(cell.inputs)}):", f'    """Cell {cell.cell}, with its guards."""', ""]
-    of_module = [name for name in cell.shared if step.state and name not in step.inputs]
+    of_module = [name for name in cell.shared if step.state]
     of_step = [name for name in cell.shared if name not in of_module]
     own = body.rewritten(GlobalToNonlocal(step.nonlocals), DropAnnotations(cell.shared))
     declared = lines_of(

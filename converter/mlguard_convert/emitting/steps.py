@@ -193,8 +193,8 @@ def _header(writer: Writer, step: Step) -> str:
     lines += [f"@{source}" for source in writer.guards(step.policy, step.name if step.fallback else None)]
     params = []
     for name in step.inputs:
-        annotation = writer.types.taken(step, name)
-        params.append(f"{name}: {annotation}" if annotation else name)
+        annotation, local = writer.types.taken(step, name), _handed_over(writer, step).get(name, name)
+        params.append(f"{local}: {annotation}" if annotation else local)
     returned = writer.types.returned(step)
     returns = f" -> {returned}" if returned else ""
     lines.append(f"{'async ' if step.is_async else ''}def {step.name}({', '.join(params)}){returns}:")
@@ -203,6 +203,15 @@ def _header(writer: Writer, step: Step) -> str:
     text = "\n".join(f"    {line}" if line.strip() and at else line for at, line in enumerate(doc.split("\n")))
     lines.append(f'    """{text}{"    " if doc.endswith(chr(10)) else ""}"""')
     return "\n".join(lines) + "\n"
+
+
+def _handed_over(writer: Writer, step: Step) -> dict[str, str]:
+    """The inputs of a step that runs code as text, which sees globals only: each under the name of its parameter.
+
+    Guards know the parameters by the notebook's names, so with guards these stay.
+    """
+    renamed = step.state and step.policy is None
+    return {name: writer.introduced.local(f"given_{name}") for name in step.inputs} if renamed else {}
 
 
 def _cells(cells: tuple[int, ...]) -> str:
@@ -221,8 +230,12 @@ def _preamble(writer: Writer, step: Step) -> Body:
         else:
             lines.append(f"{name} = {writer.introduced.module('builtins')}.{name}")
     if step.state:
-        bound = sorted(_bound_globally(writer.plan, step))
-        lines = [*([f"global {', '.join(bound)}"] if bound else []), *lines]
+        given = _handed_over(writer, step)
+        bound = sorted({*_bound_globally(writer.plan, step), *given} - (set(step.inputs) - given.keys()))
+        fresh = f"{writer.introduced.name('fresh_namespace', PIPELINE)}(globals())"
+        assigned = [f"{name} = {value}" for name, value in given.items()]
+        assigned += [f'globals()["{name}"] = {name}' for name in step.inputs if name not in given]
+        lines = [*([f"global {', '.join(bound)}"] if bound else []), fresh, *assigned, *lines]
     return lines_of(*lines)
 
 
@@ -242,7 +255,7 @@ def _state_names(plan: Plan, step: Step) -> set[str]:
     facts = combine(parts)
     modules = {one.name for one in plan.imports} | {name for block in plan.blocks for name in block.names}
     read = {name for name in facts.reads | facts.late_reads if not name.startswith("__")}
-    return {*facts.bound, *(read - modules - set(dir(builtins)))} - set(step.inputs)
+    return {*facts.bound, *(read - modules - set(dir(builtins)))}
 
 
 def _ending(step: Step) -> list[Body]:

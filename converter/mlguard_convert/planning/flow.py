@@ -147,6 +147,7 @@ def _step(draft: Draft, group: Group, after: _After, known: set[str], fixed: fro
     outputs = (local & after.live) - gone
     dead, targets = _dead(group, local - outputs, one)
     kept = {name for name in dead if name not in after.rebound and name not in known and name not in targets}
+    kept = set() if draft.is_dynamic else kept  # globals of the module: they are kept anyway
     outputs |= {name for name in kept if name not in gone}
     maybe = {name for name in outputs if name not in one.definite}
     reads = one.reads | one.late_reads | maybe | one.written_globals | (one.bound & known & one.late_reads)
@@ -179,7 +180,7 @@ def _step(draft: Draft, group: Group, after: _After, known: set[str], fixed: fro
     used.add(wanted)
     if draft.is_dynamic:
         inputs = [param.name for param in draft.params if param.name in one.uses | one.late_reads | one.bound]
-        initial, restored = set(), []
+        initial, restored = set(), ["__name__"] if "__name__" in one.uses | one.late_reads else []
     step = Step(
         name=name,
         title=cell.cell.title,
@@ -190,8 +191,8 @@ def _step(draft: Draft, group: Group, after: _After, known: set[str], fixed: fro
         outputs=tuple(order),
         initial=tuple(sorted(initial)),
         restored=tuple(restored),
-        dead=tuple(sorted(dead - kept)),
-        nonlocals=tuple(sorted(one.written_globals & (local | set(inputs)))),
+        dead=() if draft.is_dynamic else tuple(sorted(dead - kept)),
+        nonlocals=() if draft.is_dynamic else tuple(sorted(one.written_globals & (local | set(inputs)))),
         deletes=tuple(sorted(gone & known)),
         mutates=mutates,
         tolerated=tuple(dict.fromkeys(unit.number for unit in group.units if unit.cell.may_raise)),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 
 from mlguard_convert.planning.draft import Draft, Unit
+from mlguard_convert.planning.lifetimes import lifetime_spans
 from mlguard_nb.dataflow import CellFacts, combine, free_names
 from mlguard_nb.dataflow.scopes import class_names
 
@@ -26,7 +27,7 @@ def find_regions(draft: Draft, facts: list[CellFacts]) -> list[int]:
     for position, one in enumerate(facts):
         for name in one.bound:
             binders.setdefault(name, []).append(position)
-    spans: list[tuple[int, int]] = []
+    spans = lifetime_spans(draft)
     for position, one in enumerate(facts):
         for name in one.late_reads - fixed:
             later = [other for other in binders.get(name, ()) if other > position]
