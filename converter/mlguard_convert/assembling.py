@@ -34,7 +34,9 @@ def package_of(
 ) -> tuple[Package, list[Diagnostic]]:
     """The package, and what to say about its dependencies and data. `seen` is what a run of it has shown."""
     engines = _ENGINES.intersection(seen.modules) if seen is not None else frozenset[str]()
-    needed = requirements([*plan.modules, *engines], plan.requirements, with_pydantic=bool(plan.params))
+    needed = requirements(
+        [*plan.modules, *engines], plan.requirements, optional=plan.optional, with_pydantic=bool(plan.params)
+    )
     findings = [
         Diagnostic(
             "dependency", "warning", None, None,
@@ -55,11 +57,14 @@ def package_of(
         code_cells=len(plan.notebook.cells),
         modules=modules,
         requirements=needed.requirements,
+        extras=needed.extras,
         locked=locked(needed.requirements),
         steps=step_rows(plan),
         changes=plan.changes,
         example_option=_example_option(plan),
         example_result=_example_result(plan, seen),
+        served=tuple(one.name for one in plan.functions if not one.is_class and not one.name.startswith("_")),
+        serves_results=any(one.takes for one in plan.functions if not one.is_class),
         data=data,
         too_large=too_large,
         is_async=plan.is_async,

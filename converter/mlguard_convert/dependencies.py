@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from functools import cache
 from importlib import metadata
 from pathlib import Path
 
-__all__ = ["Dependencies", "Requirement", "locked", "requirements", "requirements_of_pip_line", "untyped"]
+__all__ = ["Dependencies", "Requirement", "canonical", "locked", "requirements", "requirements_of_pip_line", "untyped"]
 
 # Modules whose distribution has another name, for environments in which they are not installed.
 _KNOWN = {
@@ -54,20 +54,33 @@ class Requirement:
 
 @dataclass(frozen=True, slots=True)
 class Dependencies:
-    """What the package declares, sorted by name, and the modules for which only the name could be guessed."""
+    """What the package declares, sorted by name, and the modules for which only the name could be guessed.
+
+    `extras` are what it would use and does without: not installed here, and the notebook handles their absence.
+    """
 
     requirements: tuple[Requirement, ...]
     guessed: tuple[str, ...] = ()
+    extras: tuple[Requirement, ...] = ()
 
 
-def requirements(modules: Iterable[str], asked: Iterable[str] = (), *, with_pydantic: bool = False) -> Dependencies:
+def requirements(
+    modules: Iterable[str],
+    asked: Iterable[str] = (),
+    *,
+    optional: Collection[str] = (),
+    with_pydantic: bool = False,
+) -> Dependencies:
     """The distributions behind the top-level `modules`, those `asked` for by pip lines, and the runtime itself.
+
+    Of the `optional` modules those that are installed here are needed like any other: the values rest on them.
 
     Modules of the standard library need nothing. A module of several distributions (a namespace) is ascribed to
     those that are installed. Nothing is imported.
     """
     found: dict[str, Requirement] = {}
     guessed: list[str] = []
+    extras: list[Requirement] = []
 
     def add(requirement: Requirement) -> None:
         key = canonical(requirement.name)
@@ -79,9 +92,13 @@ def requirements(modules: Iterable[str], asked: Iterable[str] = (), *, with_pyda
             continue
         names = _distributions().get(module)
         if names is None:
+            name = _KNOWN.get(module, module.replace("_", "-"))
+            if module in optional:
+                extras.append(Requirement(name))
+                continue
             if module not in _KNOWN:
                 guessed.append(module)
-            names = (_KNOWN.get(module, module.replace("_", "-")),)
+            names = (name,)
         for name in names:
             add(Requirement(name, _version(name)))
     for text in asked:
@@ -93,7 +110,8 @@ def requirements(modules: Iterable[str], asked: Iterable[str] = (), *, with_pyda
     if with_pydantic:
         add(Requirement("pydantic", _version("pydantic")))
     add(Requirement(_OWN, _version(_OWN)))
-    return Dependencies(tuple(found[key] for key in sorted(found)), tuple(guessed))
+    extras = [one for one in extras if canonical(one.name) not in found]
+    return Dependencies(tuple(found[key] for key in sorted(found)), tuple(guessed), tuple(extras))
 
 
 def requirements_of_pip_line(line: str) -> tuple[str, ...]:

@@ -38,9 +38,11 @@ class StepRow:
 class Package:
     """`modules` maps paths below the package's folder ("src/churn/steps.py") to text. `data` holds files that travel:
     the path that the notebook reads them under, and where they are; `too_large` names those that stay behind.
-    `recorded` is the text of the recorded values, None when the notebook was not run. `example_option` and
-    `example_result` are what the README shows. `lint_ignored` maps files to the rules of ruff that the notebook's code
-    in them breaks, and what ruff calls these; `untyped` are the libraries that tell a type checker nothing.
+    `extras` are distributions that it uses where they are installed. `recorded` is the text of the recorded values,
+    None when the notebook was not run. `example_option` and `example_result` are what the README shows; `served` are
+    the functions that it answers calls of, `serves_results` says whether they need what a run saved. `lint_ignored`
+    maps files to the rules of ruff that the notebook's code in them breaks, and what ruff calls these; `untyped` are
+    the libraries that tell a type checker nothing.
     `kubernetes` is what it asks of a cluster, None where no manifest is wanted; `requests` are the steps that ask Ray
     for something, each with its table for the pyproject.
     `parts` are the packages of the single notebooks where there are several: inside this one, each with its own
@@ -54,11 +56,14 @@ class Package:
     code_cells: int
     modules: Mapping[str, str]
     requirements: tuple[Requirement, ...]
+    extras: tuple[Requirement, ...] = ()
     locked: tuple[str, ...] = ()
     steps: tuple[StepRow, ...] = ()
     changes: tuple[Change, ...] = ()
     example_option: str = ""
     example_result: str = ""
+    served: tuple[str, ...] = ()
+    serves_results: bool = False
     data: tuple[tuple[str, Path], ...] = ()
     too_large: tuple[str, ...] = ()
     recorded: str | None = None

@@ -128,6 +128,7 @@ def _whole(name: str, parts: Sequence[Package], shared: str) -> Package:
         code_cells=sum(one.code_cells for one in parts),
         modules=modules,
         requirements=tuple(needed[key] for key in sorted(needed, key=str.lower)),
+        extras=tuple({one.name: one for part in parts for one in part.extras if one.name not in needed}.values()),
         locked=tuple(sorted({line for one in parts for line in one.locked}, key=str.lower)),
         steps=(),
         changes=(),

@@ -257,3 +257,12 @@ def test_a_name_bound_above_the_parameters_is_no_option(tmp_path: Path) -> None:
     told = [one for one in plan.diagnostics if one.code == "parameter"]
     assert [(one.cell, one.severity) for one in told] == [(2, "warning")]
     assert "`k` is bound by a cell above" in told[0].message
+
+
+def test_a_module_whose_absence_is_handled_is_optional(tmp_path: Path) -> None:
+    """Unless another statement needs it."""
+    tried = "try:\n    import torch, yaml\nexcept (ValueError, ImportError):\n    torch = None\nelse:\n    import attr"
+    strict = "try:\n    import numpy\nexcept ValueError:\n    pass"
+    plan, _ = convert(make_notebook(tmp_path, tried, strict, "import yaml\nx = [torch is None, yaml.dump(1)]"))
+    assert plan.modules == ("attr", "numpy", "torch", "yaml")
+    assert plan.optional == ("torch",)

@@ -19,6 +19,14 @@ def test_imports_become_distributions() -> None:
     assert str(found.requirements[-1]) == f"scikit-learn~={major}.{minor}"
 
 
+def test_what_a_notebook_does_without_is_an_extra() -> None:
+    """Unless it is installed here: then the values that the notebook computed rest on it."""
+    found = requirements(["sklearn", "cv2", "no_such_thing"], optional=("sklearn", "no_such_thing"))
+    assert [one.name for one in found.requirements] == ["mlguard-nb", "opencv-python", "scikit-learn"]
+    assert [one.name for one in found.extras] == ["no-such-thing"]
+    assert not found.guessed
+
+
 @pytest.mark.parametrize(
     ("version", "spec", "text"),
     [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import sys
 
@@ -107,13 +108,12 @@ def _plan(draft: Draft, steps: list[Step], results: list[str]) -> Plan:
     title = notebook.title or draft.package.rpartition(".")[2].replace("_", " ").capitalize()
     first = re.split(r"(?<=[.!?])\s", plain_text(notebook.prose).replace("\n", " "))[0]
     description = sentence(f"{title}: {first[0].lower()}{first[1:]}" if first and len(first) < 120 else title)
-    nodes = {one.module.partition(".")[0] for one in draft.imports.values()}
+    needed = {one.module.partition(".")[0] for one in draft.imports.values()}
+    handled: set[str] = set()
     for unit in draft.units:
         if unit.fate in ("step", "function", "block"):
-            nodes |= _inner_imports(unit.node)
-    modules = sorted(nodes - {draft.package.partition(".")[0], ""} - set(sys.stdlib_module_names))
-    optional = {name for unit in draft.of_fate("block") for name in _inner_imports(unit.node)}
-    optional -= {one.module.partition(".")[0] for one in draft.imports.values()}
+            _inner_imports(unit.node, needed, handled)
+    modules = sorted((needed | handled) - {draft.package.partition(".")[0], ""} - set(sys.stdlib_module_names))
     loose = [unit for unit in draft.units if unit.fate == "step"]
     names = draft.names | {unit.cell.cell.title for unit in loose if unit.cell.cell.title.isidentifier()}
     return Plan(
@@ -135,7 +135,7 @@ def _plan(draft: Draft, steps: list[Step], results: list[str]) -> Plan:
         changes=_merged(draft.changes),
         diagnostics=draft.findings.all(),
         modules=tuple(modules),
-        optional=tuple(name for name in modules if name in optional),
+        optional=tuple(name for name in modules if name not in needed),
         requirements=tuple(dict.fromkeys(need for cell in draft.cells for need in cell.requirements)),
         data_files=data_files(draft),
         skipped=tuple(draft.skipped),
@@ -145,16 +145,32 @@ def _plan(draft: Draft, steps: list[Step], results: list[str]) -> Plan:
     )
 
 
-def _inner_imports(node: object) -> set[str]:
-    import ast
+def _inner_imports(node: ast.AST, needed: set[str], handled: set[str]) -> None:
+    """Add the modules that `node` imports to `needed`, or to `handled` where their absence is caught."""
+    if isinstance(node, ast.Import):
+        needed |= {alias.name.partition(".")[0] for alias in node.names}
+    elif isinstance(node, ast.ImportFrom) and not node.level and node.module:
+        needed.add(node.module.partition(".")[0])
+    elif isinstance(node, ast.Try) and any(map(_catches_absence, node.handlers)):
+        for tried in node.body:
+            _inner_imports(tried, handled, handled)
+        for other in (*node.handlers, *node.orelse, *node.finalbody):
+            _inner_imports(other, needed, handled)
+    else:
+        for inner in ast.iter_child_nodes(node):
+            _inner_imports(inner, needed, handled)
 
-    found: set[str] = set()
-    for one in ast.walk(node):  # type: ignore[arg-type]
-        if isinstance(one, ast.Import):
-            found |= {alias.name.partition(".")[0] for alias in one.names}
-        elif isinstance(one, ast.ImportFrom) and not one.level and one.module:
-            found.add(one.module.partition(".")[0])
-    return found
+
+def _catches_absence(handler: ast.ExceptHandler) -> bool:
+    """Whether the clause catches ImportError, by this or a wider name."""
+    caught = handler.type.elts if isinstance(handler.type, ast.Tuple) else [handler.type]
+    return any(
+        one is None
+        or (
+            isinstance(one, ast.Name) and one.id in ("ImportError", "ModuleNotFoundError", "Exception", "BaseException")
+        )
+        for one in caught
+    )
 
 
 def _merged(changes: list[Change]) -> tuple[Change, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 
+from mlguard_convert.dependencies import canonical
 from mlguard_convert.package import Package
 
 __all__ = ["LINT_EXCEPTIONS", "dockerfile", "dockerignore", "lock", "pyproject"]
@@ -29,6 +30,9 @@ _LOOSE_TYPES = (
 )  # fmt: skip
 
 
+_EXTRAS = {"serve": ("fastapi>=0.110", "mlguard-nb[prometheus]", "uvicorn>=0.29"), "test": ("pytest>=8",)}
+
+
 def pyproject(package: Package) -> str:
     """The project's metadata, its command, and how its code is checked."""
     dependencies = "".join(f"    {_text(str(requirement))},\n" for requirement in package.requirements)
@@ -43,8 +47,7 @@ dependencies = [
 {dependencies}]
 
 [project.optional-dependencies]
-serve = ["fastapi>=0.110", "mlguard-nb[prometheus]", "uvicorn>=0.29"]
-test = ["pytest>=8"]
+{_extras(package)}
 
 [project.scripts]
 {_scripts(package)}
@@ -72,6 +75,12 @@ ignore = ["D203", "D213"]  # they exclude D211 and D212
 [tool.ruff.lint.per-file-ignores]
 {_lint(package)}
 {_types(package)}"""
+
+
+def _extras(package: Package) -> str:
+    """What a user may add: serving, testing, and each library that the notebook does without."""
+    extras = {canonical(one.name): (str(one),) for one in package.extras} | _EXTRAS
+    return "\n".join(f"{name} = [{_listed(extras[name])}]" for name in sorted(extras))
 
 
 def _scripts(package: Package) -> str:

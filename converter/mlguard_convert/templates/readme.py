@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from mlguard_convert.dependencies import canonical
 from mlguard_convert.templates.kubernetes import name_of, services
 
 if TYPE_CHECKING:
@@ -12,6 +13,8 @@ if TYPE_CHECKING:
     from mlguard_convert.plan import Change
 
 __all__ = ["cells_text", "readme"]
+
+_NAMED = 5
 
 
 def readme(package: Package) -> str:
@@ -47,8 +50,27 @@ def _origin(package: Package) -> str:
         f"Exported from `{package.notebook}` ({cells}, sha256 `{package.notebook_sha256[:8]}…`). "
         f"`pip install .`, then:\n\n"
         f"    {command} run --base-dir DIR{option}    run it; `{command} run --help` lists every parameter\n"
-        f'    python -c "{call if package.is_async else plain}"'
+        f'    python -c "{call if package.is_async else plain}"{_served(package)}{_extras(package)}'
     )
+
+
+def _extras(package: Package) -> str:
+    """What was not installed when the notebook was exported, and is used where it is."""
+    return "".join(
+        f"\n\n`pip install '.[{canonical(one.name)}]'` adds {one.name}, which was not installed here and which the notebook does without."
+        for one in package.extras
+    )
+
+
+def _served(package: Package) -> str:
+    """How to call the functions over HTTP, where there are any."""
+    if not package.served:
+        return ""
+    run, serve = f"{package.command} run --save results", f"{package.command} serve"
+    names = ", ".join(f"`{name}`" for name in package.served[:_NAMED])
+    more = f" and {len(package.served) - _NAMED} more" if len(package.served) > _NAMED else ""
+    command = f"{run} && {serve} --from results" if package.serves_results else serve
+    return f"\n\n`pip install '.[serve]'`, then call {names}{more} over HTTP:\n\n    {command}"
 
 
 def _steps(steps: tuple[StepRow, ...]) -> str:
