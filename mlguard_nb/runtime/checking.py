@@ -35,12 +35,17 @@ class Examined(NamedTuple):
 
 
 class Slot:
-    """One parameter (or "returns") with its schema, compiled. An optional one may be None."""
+    """One parameter (or "returns") with its schema, compiled. An optional one may be None; of one that holds `several`
+    (*args, **kwargs) the schema is that of each.
+    """
 
-    def __init__(self, name: str, schema: Any, *, coerce: bool, depth: str, optional: bool = False) -> None:
+    def __init__(
+        self, name: str, schema: Any, *, coerce: bool, depth: str, optional: bool = False, several: bool = False
+    ) -> None:
         if isinstance(schema, NameRef):
             raise PolicyError(f"validate: {name}={schema.name} names a schema that is not bound yet")
         self.name, self.schema, self.coerce, self.depth, self.optional = name, schema, coerce, depth, optional
+        self.several = several
         self.shape: Shape | None = None
         self.model: Model | PanderaSchema | None = None
         if isinstance(schema, Array):
@@ -59,23 +64,37 @@ class Slot:
 
     def examine(self, value: Any, bound: Bindings) -> tuple[Any, list[Violation], list[Violation]]:
         """(the value, violations, what is only unusual)."""
+        if not self.several:
+            return self._examine(self.name, value, bound)
+        checked: dict[Any, Any] = {}
+        broken: list[Violation] = []
+        unusual: list[Violation] = []
+        for key, one in value.items() if isinstance(value, dict) else enumerate(value):
+            checked[key], wrong, odd = self._examine(f"{self.name}[{key!r}]", one, bound)
+            broken += wrong
+            unusual += odd
+        return checked if isinstance(value, dict) else tuple(checked.values()), broken, unusual
+
+    def _examine(self, name: str, value: Any, bound: Bindings) -> tuple[Any, list[Violation], list[Violation]]:
         if value is None and self.optional:
             return value, [], []
         if isinstance(self.schema, Array):
-            return value, *arrays.check_array(self.schema, self.shape, self.name, value, bound, self.depth)
+            return value, *arrays.check_array(self.schema, self.shape, name, value, bound, self.depth)
         if isinstance(self.schema, Frame):
-            return value, *frames.check_frame(self.schema, self.name, value, self.depth)
+            return value, *frames.check_frame(self.schema, name, value, self.depth)
         if isinstance(self.schema, Col):
             is_column = hasattr(value, "dtype") and hasattr(value, "__len__")
             if is_column and not arrays.is_array(value):
-                return value, *frames.check_column(self.schema, self.name, value, self.depth)
-            return value, *frames.check_number(self.schema, self.name, value)
+                return value, *frames.check_column(self.schema, name, value, self.depth)
+            return value, *frames.check_number(self.schema, name, value)
         assert self.model is not None
-        checked, broken = self.model.check(self.name, value)
+        checked, broken = self.model.check(name, value)
         return checked, broken, []
 
     def fast(self, names: _Names) -> str | None:
         """Source that is true only for a good value; None where only the full check can tell."""
+        if self.several:
+            return None
         if isinstance(self.schema, Array):
             return self._fast_array(self.schema, names)
         if isinstance(self.schema, Frame):
@@ -225,18 +244,25 @@ class Checks:
             known = ", ".join(signature.parameters) or "none"
             raise PolicyError(f"validate_input: there is no parameter {unknown[0]!r}; the function has {known}")
         self.slots = tuple(
-            self._slot(name, schemas[name], coerce, depth, parameter.default is None)
+            self._slot(
+                name,
+                schemas[name],
+                coerce=coerce,
+                depth=depth,
+                optional=parameter.default is None,
+                several=parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD),
+            )
             for name, parameter in signature.parameters.items()
             if name in schemas
         )
-        self.returns = None if returns is None else self._slot("returns", returns, coerce, depth, False)
+        self.returns = None if returns is None else self._slot("returns", returns, coerce=coerce, depth=depth)
         self._check_dimensions()
 
     @staticmethod
-    def _slot(name: str, schema: Any, coerce: bool, depth: str, optional: bool) -> Slot:
+    def _slot(name: str, schema: Any, *, optional: bool = False, **how: Any) -> Slot:
         if isinstance(schema, OrNone):
             schema, optional = schema.schema, True
-        return Slot(name, schema, coerce=coerce, depth=depth, optional=optional)
+        return Slot(name, schema, optional=optional, **how)
 
     def _check_dimensions(self) -> None:
         bound: set[str] = set()

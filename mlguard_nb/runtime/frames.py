@@ -211,7 +211,10 @@ def _listed(series: Any) -> Any:
         return np.array(series.to_list(), dtype=object)
     if getattr(series.dtype, "kind", "O") in "mM" and getattr(series.dtype, "tz", None) is None:
         return series.to_numpy()
-    if getattr(series.dtype, "kind", "O") in "fiu":
+    kind = getattr(series.dtype, "kind", "O")
+    if kind in "iu":  # as float64 large ones would be rounded
+        return series.to_numpy(dtype=f"{kind}8", na_value=0)
+    if kind == "f":
         return series.to_numpy(dtype="float64", na_value=np.nan)
     return series.astype(object).to_numpy()
 
@@ -240,7 +243,10 @@ def _told(breaks: Any, values: Any, null: Any, step: int, one_by_one: bool = Fal
         bad = np.array([not skip and is_bad(value) for value, skip in zip(values, null, strict=True)], dtype=bool)
     else:
         with np.errstate(invalid="ignore"):
-            bad = np.asarray(breaks(values), dtype=bool) & ~null
+            try:
+                bad = np.asarray(breaks(values), dtype=bool) & ~null
+            except TypeError:  # dates and a number, say: none of them
+                bad = ~null
     count = int(bad.sum())
     if not count:
         return ""

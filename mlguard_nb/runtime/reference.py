@@ -109,6 +109,8 @@ class Reference:
                 if low < profile.edges[0] or high > profile.edges[-1]:
                     expected = f"between {profile.edges[0]:.6g} and {profile.edges[-1]:.6g}"
                     unusual.append(Violation(where, "seen", expected, f"between {low:.6g} and {high:.6g}"))
+        if is_array(data) and len(there) > len(self.columns):  # with one column more the others mean something else
+            broken.append(Violation(name, "column", f"{len(self.columns)} columns", f"{len(there)}"))
         return broken, unusual
 
     def to_json(self) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 import json
 import warnings
 from collections.abc import AsyncIterator, Iterator
@@ -116,6 +117,10 @@ REFUSED = [
     (Frame({"a": Col(float)}), pd.DataFrame([[1.0, 2.0]], columns=["a", "a"]), [("x.a", "column")]),
     (Frame({"a": Col("object", ge=0)}), pd.DataFrame({"a": [1, "b"]}, dtype=object), [("x.a", ">=")]),
     (Frame({"a": Col("object", isin=("b",))}), pd.DataFrame({"a": [[1]]}), [("x.a", "isin")]),
+    (Frame({"a": Col(ge=0)}), pd.DataFrame({"a": pd.to_datetime(["2020"])}), [("x.a", ">=")]),
+    (Frame({"a": Col(float, ge="a", isin=(2.0,))}), pd.DataFrame({"a": [1.0]}), [("x.a", ">="), ("x.a", "isin")]),
+    (Frame({"a": Col(ge=0)}), pl.DataFrame({"a": [dt.date(2020, 1, 1), None]}), [("x.a", "nulls"), ("x.a", ">=")]),
+    (Frame({"a": Col(le=2**53)}), pd.DataFrame({"a": pd.array([2**53 + 1], dtype="Int64")}), [("x.a", "<=")]),
     (int, "3", [("x", "int_type")]),
     (int, True, [("x", "int_type")]),
     (list[int], [1, "2"], [("x[1]", "int_type")]),
@@ -181,6 +186,20 @@ def test_schemas_are_read_from_annotations() -> None:
     assert function(np.ones(3)).shape == (3,)
     with pytest.raises(InputRejected):
         function(np.ones(4))
+
+
+def test_the_schema_of_args_and_kwargs_is_that_of_each() -> None:
+    """As type checkers read the annotation; the dimensions are shared."""
+
+    @validate_input
+    def function(*x: Annotated[Any, Array("n")], **named: Annotated[Any, Array("n 2")]) -> int:
+        return len(x) + len(named)
+
+    assert function(np.ones(3), np.ones(3), y=np.ones((3, 2))) == 3
+    with pytest.raises(InputRejected) as refused:
+        function(np.ones(3), np.ones(4), y=np.ones((3, 1)))
+    assert [violation.argument for violation in refused.value.violations] == ["x[1]", "named['y']"]
+    assert validate_input(x=int, coerce=True)(lambda *x: x)("1", 2) == (1, 2)
 
 
 def test_annotations_may_allow_none_and_hold_conditions_of_pydantic() -> None:
@@ -450,6 +469,14 @@ def test_a_reference_checks_columns_and_range_on_each_call() -> None:
     ):
         with pytest.raises(InputRejected, match=rule):
             score("m", bad)
+
+
+def test_one_column_more_in_an_array_is_refused() -> None:
+    """They have no names: with a feature put in front every other one is taken for its neighbour."""
+    score = validate_input(stats=Reference.fit(np.eye(3)))(lambda x: len(x))
+    assert score(np.eye(3)) == 3
+    with pytest.raises(InputRejected, match="expected 3 columns, found 4"):
+        score(np.zeros((5, 4)))
 
 
 # Kinds of function, and mistakes.
