@@ -20,6 +20,7 @@ from mlguard_nb import devices
 from mlguard_nb.devices.readings import Gpu, GpuProcess, Ram, Reading, Unknown
 from mlguard_nb.errors import PolicyError
 from mlguard_nb.policy import switches
+from mlguard_nb.policy.checks import is_number
 from mlguard_nb.runtime import wrapping
 from mlguard_nb.units import parse_bytes, parse_duration
 
@@ -168,8 +169,8 @@ class Chaos:
     def __post_init__(self) -> None:
         for share in ("fail", "oom", "nan", "pressure"):
             value = getattr(self, share)
-            if value is not None and not 0 <= value <= 1:
-                raise PolicyError(f"chaos: {share} must be a share in [0, 1], got {value}")
+            if value is not None and not (is_number(value) and 0 <= value <= 1):
+                raise PolicyError(f"chaos: {share} must be a share in [0, 1], got {value!r}")
         if not (isinstance(self.error, type) and issubclass(self.error, BaseException)):
             raise PolicyError(f"chaos: error must be an exception class, got {self.error!r}")
         if self.slow is not None and not (self.slow >= 0):

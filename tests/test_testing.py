@@ -399,6 +399,8 @@ def test_chaos_refuses_production_a_second_chaos_and_impossible_shares(monkeypat
         pass
     with pytest.raises(PolicyError, match="share"), chaos(fail=20):
         pass
+    with pytest.raises(PolicyError, match="share"), chaos(oom="0.1"):  # type: ignore[arg-type]
+        pass
     with pytest.raises(PolicyError, match="exception class"), chaos(error=OSError("x")):  # type: ignore[arg-type]
         pass
     with pytest.raises(PolicyError, match="slow"), chaos(slow=-1.0):

@@ -281,6 +281,9 @@ class ValidatePolicy:
         one_of(self, "validate", "depth", "full", "schema", "sample")
 
 
+CAPTURED = ("shape", "dtype", "nan_frac", "min", "max")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MonitorPolicy:
     """What is measured, logged and traced about a call. `slow` in seconds; `buckets` of the duration histogram in
@@ -292,7 +295,7 @@ class MonitorPolicy:
     traces: Literal["if_configured"] | bool = "if_configured"
     logs: str | float = "errors"
     slow: float | None = None
-    capture: tuple[str, ...] = ("shape", "dtype", "nan_frac", "min", "max")
+    capture: tuple[str, ...] = CAPTURED
     redact: tuple[str, ...] = ("password", "secret", "token", "api_key", "authorization")
     include_args: tuple[str, ...] = ()
     resources: tuple[str, ...] = ("ram", "gpu")
@@ -305,6 +308,8 @@ class MonitorPolicy:
         flag(self, "monitor", "metrics")
         for field in ("capture", "redact", "include_args", "resources"):
             names(self, "monitor", field)
+        for fact in self.capture:
+            need(fact in CAPTURED, "monitor", "capture", f"out of {', '.join(CAPTURED)}", fact)
         seconds(self, "monitor", "slow", optional=True)
         named = isinstance(self.logs, str) and self.logs in ("errors", "all")
         sampled = is_number(self.logs) and 0 < float(self.logs) <= 1

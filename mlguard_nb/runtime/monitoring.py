@@ -23,7 +23,7 @@ from typing import Any, TypeVar, overload
 from mlguard_nb import clock as clocks
 from mlguard_nb import devices
 from mlguard_nb.devices.readings import Reading, known
-from mlguard_nb.errors import GuardError
+from mlguard_nb.errors import GuardError, PolicyError
 from mlguard_nb.policy.values import MonitorPolicy
 from mlguard_nb.runtime import summaries, wrapping
 from mlguard_nb.runtime.options import decorate, policy_from
@@ -152,6 +152,12 @@ class MonitorGuard(Guard):
             self._signature = inspect.signature(function)
         except (ValueError, TypeError):
             self._signature = None
+            return
+        parameters = self._signature.parameters
+        unknown = [name for name in self.policy.include_args if name not in parameters]
+        if unknown:
+            known = ", ".join(parameters) or "none"
+            raise PolicyError(f"monitor: {self.label} has no parameter {unknown[0]!r} to include; it has {known}")
 
     def template(self, kind: Kind) -> str:
         """The body for this kind."""

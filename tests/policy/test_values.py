@@ -102,6 +102,7 @@ async def _awaited(_anything: Any) -> bool:
         (lambda: MonitorPolicy(logs=2.0), "logs", "share"),
         (lambda: MonitorPolicy(buckets=(1.0, 0.5)), "buckets", "rising"),
         (lambda: MonitorPolicy(resources=("disk",)), "resources", "ram"),
+        (lambda: MonitorPolicy(capture=("shape", "median")), "capture", "nan_frac"),
         (lambda: MonitorPolicy(max_series=0), "max_series", "above 0"),
         (lambda: GuardPolicy(name=" "), "name", "a word"),
     ],

@@ -457,3 +457,10 @@ def test_the_run_id_follows_into_threads_and_can_be_set() -> None:
 
     assert contextvars.copy_context().run(lambda: monitoring.run_id("mine")) == "mine"
     assert monitoring.run_id() == found[0]
+
+
+def test_an_argument_to_include_that_is_not_there_is_an_error_at_decoration() -> None:
+    """It would be missed only when a call has failed."""
+    with pytest.raises(PolicyError, match="no parameter 'row' to include; it has rows"):
+        monitor(include_args=("row",))(lambda rows: rows)
+    assert monitor(include_args=("rows",))(lambda rows: rows)(1) == 1
