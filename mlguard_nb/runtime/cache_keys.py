@@ -115,9 +115,12 @@ class KeyMaker:
 
     def mark(self, value: Any, name: str) -> Any:
         """What stands for a value that is not plain; PolicyError where its content cannot be read."""
-        if value.__class__.__name__ == "ndarray" and value.dtype.char in _NUMBERS and value.flags.c_contiguous:
+        if value.__class__.__name__ == "ndarray" and value.dtype.char in _NUMBERS:
             with contextlib.suppress(TypeError):  # CuPy's class has the same name, and its memory is the GPU's
-                return value.dtype, value.shape, _digest(value)
+                if value.flags.c_contiguous:
+                    return value.dtype, value.shape, _digest(value)
+                if not value.flags.f_contiguous:
+                    return value.dtype, value.shape, _digest(value.copy(order="C"))
         return fingerprint.of(value, name=f"the argument {name!r}", watch_files=self.policy.watch_files)
 
     def several(self, values: tuple[Any, ...]) -> tuple[Any, ...]:

@@ -66,9 +66,10 @@ def test_arguments_that_differ_never_share_a_result(others: tuple[Any, ...]) -> 
 
 
 def test_equal_content_is_the_same_call() -> None:
-    """A copy, another order of keywords, a default spelt out, a keyword instead of a position."""
+    """A copy of an array or of a view of it, another order of keywords, a default spelt out, a keyword instead of a position."""
     function = counted()
-    assert function(np.arange(5)) == function(np.arange(5).copy())
+    assert function(np.arange(5)) == function(np.arange(5).copy()) == function(np.arange(10)[::2] // 2)
+    assert function(np.arange(10)[::2]) == function(np.arange(10)[::2].copy())
     assert function(1, a=1, b=2) == function(1, b=2, a=1)
     calls: list[int] = []
 
