@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from mlguard_nb import clock
 from mlguard_nb.devices.files import KeptFile
-from mlguard_nb.devices.readings import Ceiling, Unknown
+from mlguard_nb.devices.readings import Unknown
 
 __all__ = ["Group", "Level", "groups_above", "in_container", "working_set"]
 
@@ -31,10 +31,6 @@ class Level(NamedTuple):
     used_bytes: int
     cache_bytes: int
 
-    def ceiling(self) -> Ceiling | None:
-        """This level as a ceiling, None where it has no limit."""
-        return None if self.limit_bytes is None else Ceiling(self.name, self.limit_bytes, self.used_bytes)
-
 
 class Group:
     """One cgroup folder, its files kept open. `version` is 1 or 2, `name` its path as the kernel writes it."""
@@ -49,6 +45,8 @@ class Group:
         self._usage = KeptFile(folder / usage)
         self._stat = KeptFile(folder / "memory.stat")
         self._limits = tuple(KeptFile(folder / name) for name in limits)
+        prefix = b"" if version == 2 else b"total_"
+        self._inactive, self._active = (b"\n%b%b " % (prefix, key) for key in (b"inactive_file", b"active_file"))
         self._known_limit: int | None = None
         self._known_at = float("-inf")
 
@@ -60,8 +58,8 @@ class Group:
             return used
         if isinstance(stat, Unknown):
             return stat
-        prefix = b"" if self.version == 2 else b"total_"
-        cache = sum(_statistic(stat, prefix + key) or 0 for key in (b"inactive_file", b"active_file"))
+        stat = b"\n%b\n" % stat
+        cache = (_statistic(stat, self._inactive) or 0) + (_statistic(stat, self._active) or 0)
         return Level(self.name, self._limit(stat), working_set(used, cache), cache)
 
     def may_bind(self) -> bool:
@@ -79,7 +77,7 @@ class Group:
         found = [limit for file in self._limits if not isinstance(limit := file.number(), Unknown)]
         if self.version == 1:
             # The parents' limits, told here even where a container may not look at its parents.
-            found.append(_statistic(stat, b"hierarchical_memory_limit") or -1)
+            found.append(_statistic(stat, b"\nhierarchical_memory_limit ") or -1)
         return min((limit for limit in found if 0 <= limit < _NO_LIMIT), default=None)
 
 
@@ -95,12 +93,15 @@ def working_set(usage: int, file_cache: int) -> int:
 
 
 def _statistic(stat: bytes, key: bytes) -> int | None:
-    """The number on the line that begins with `key`. Found by search: this is most of what a reading costs."""
-    start = 0 if stat.startswith(key + b" ") else stat.find(b"\n" + key + b" ") + 1
-    if not start and not stat.startswith(key + b" "):
+    """The number behind `key`, which is a line's beginning with the newline before it. `stat` has one at either end.
+
+    Found by search: this is most of what a reading costs.
+    """
+    start = stat.find(key)
+    if start < 0:
         return None
-    end = stat.find(b"\n", start)
-    return int(stat[start + len(key) : end if end >= 0 else len(stat)])
+    start += len(key)
+    return int(stat[start : stat.find(b"\n", start)])
 
 
 def groups_above(proc: Path, root: Path) -> tuple[Group, ...]:

@@ -62,33 +62,39 @@ class LocalMachine:
         """Host memory against the limit that is hit first."""
         machine = self._host.memory()
         total = machine if isinstance(machine, Unknown) else machine.limit_bytes
-        # The innermost is always read: its page cache is shown. Of the others only those that have a limit.
-        asked = [group for place, group in enumerate(self.groups) if not place or group.may_bind()]
-        levels = [level for group in asked if not isinstance(level := group.read(), Unknown)]
-        # A limit above the machine's own memory never binds: /proc/meminfo already says the truth there.
-        limits = tuple(
-            ceiling
-            for level in levels
-            if (ceiling := level.ceiling()) and (isinstance(total, Unknown) or ceiling.limit_bytes < total)
-        )
+        levels, limits = self._levels(total)
         others = () if isinstance(machine, Unknown) else (machine,)
         address_space = self._host.address_space()
         if address_space is not None:
             others = (*others, address_space)
         container = tightest(limits)
         if container is not None:
-            return Ram(
-                container.limit_bytes,
-                container.used_bytes,
-                "container",
-                _cache(levels, container),
-                total,
-                (*limits, *others),
-            )
+            cache = next(level.cache_bytes for level in levels if level.name == container.name)
+            ceilings = (*limits, *others)
+            return Ram(container.limit_bytes, container.used_bytes, "container", cache, total, ceilings)
         if isinstance(machine, Unknown):
             return Ram(machine, machine, "machine", machine, machine, others)
-        cache = levels[0].cache_bytes if levels else Unknown("no cgroup of this process accounts its page cache")
-        return Ram(machine.limit_bytes, machine.used_bytes, "machine", cache, total, others)
+        return Ram(machine.limit_bytes, machine.used_bytes, "machine", _cache(levels), total, others)
+
+    def _levels(self, total: int | Unknown) -> tuple[list[Level], tuple[Ceiling, ...]]:
+        """What the groups say that may bind, and the limits among that.
+
+        The innermost is always read: its page cache is shown. Of the others only those that have a limit. A limit
+        above the machine's own memory never binds: /proc/meminfo already says the truth there.
+        """
+        levels: list[Level] = []
+        limits: tuple[Ceiling, ...] = ()
+        for place, group in enumerate(self.groups):
+            if place and not group.may_bind():
+                continue
+            level = group.read()
+            if isinstance(level, Unknown):
+                continue
+            levels.append(level)
+            limit = level.limit_bytes
+            if limit is not None and (isinstance(total, Unknown) or limit < total):
+                limits = (*limits, Ceiling(level.name, limit, level.used_bytes))
+        return levels, limits
 
     def gpus(self) -> tuple[Gpu, ...] | Unknown:
         """Every device the driver shows, MIG slices in place of the card they are cut from."""
@@ -111,8 +117,8 @@ class LocalMachine:
         return self._chain
 
 
-def _cache(levels: list[Level], container: Ceiling) -> int:
-    return next(level.cache_bytes for level in levels if level.name == container.name)
+def _cache(levels: list[Level]) -> int | Unknown:
+    return levels[0].cache_bytes if levels else Unknown("no cgroup of this process accounts its page cache")
 
 
 _current: Machine | None = None

@@ -192,9 +192,10 @@ def test_a_limit_that_an_ancestor_gets_is_seen_within_a_second(tree: Tree, monke
 )
 def test_a_statistic_is_found_by_its_whole_name(text: bytes) -> None:
     """First, last or after a longer name that ends alike."""
-    assert _statistic(text, b"inactive_file") == 7
-    assert _statistic(text, b"active_file") is None
-    assert _statistic(b"", b"inactive_file") is None
+    stat = b"\n%b\n" % text
+    assert _statistic(stat, b"\ninactive_file ") == 7
+    assert _statistic(stat, b"\nactive_file ") is None
+    assert _statistic(b"\n\n", b"\ninactive_file ") is None
 
 
 def test_the_working_set_is_never_negative() -> None:
