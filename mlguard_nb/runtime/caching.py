@@ -111,7 +111,7 @@ if (
 ):
     _mlguard_held[2] += 1
     if _mlguard_bus._subscribers:
-        _mlguard_guard.tell_hit()
+        _mlguard_guard.hit_counts.one()
     return _mlguard_held[0] if _mlguard_held[3] is None else _mlguard_held[3](_mlguard_held[0])
 """
 # The miss of a key that nobody has, where nothing but the arguments counts and memory is the only store: what such a
@@ -150,7 +150,7 @@ class CacheGuard(Guard):
         self._epoch = 0  # goes up when results, and computations that are under way, are declared void
         self._flights, self._task_flights = Flights(), TaskFlights()
         self._identities = Identities()
-        self._hit_counts, self._miss_counts = HitCounts(self._emit_hits), HitCounts(self._emit_misses)
+        self.hit_counts, self._miss_counts = HitCounts(self._emit_hits), HitCounts(self._emit_misses)
         self.behind = Behind()
         self.backend = backend_of(self.policy, self._tell_failed)
         if self.function is not None:
@@ -295,7 +295,7 @@ class CacheGuard(Guard):
     def _hand(self, held: Held | None) -> Any:
         assert held is not None
         held[HITS] += 1
-        self.tell_hit()
+        self._tell_hit()
         return _handed(held)
 
     def _hand_stale(self, held: Held | None) -> Any:
@@ -407,7 +407,7 @@ class CacheGuard(Guard):
         if stored.fresh_until <= wall:
             return None  # kept, in case that computing it anew fails
         held[HITS] += 1
-        self.tell_hit()
+        self._tell_hit()
         return held
 
     def _keep(self, key: tuple[Any, ...], box: list[Any], epoch: int, fresh_seconds: float | None = None) -> Held:
@@ -496,10 +496,10 @@ class CacheGuard(Guard):
 
     # What is told.
 
-    def tell_hit(self) -> None:
+    def _tell_hit(self) -> None:
         """A hit, to whoever listens."""
         if bus.is_heard():
-            self._hit_counts.one()
+            self.hit_counts.one()
 
     def _tell_stale(self) -> None:
         self.stale_hits += 1
