@@ -1,4 +1,4 @@
-"""Small kernel files that are read again and again through a descriptor that stays open."""
+"""Small kernel files that are read or written again and again through a descriptor that stays open."""
 
 from __future__ import annotations
 
@@ -14,30 +14,42 @@ _PAGE = 8192  # memory.stat of a v2 cgroup is about 1.5 kB, /proc/meminfo as muc
 
 
 class KeptFile:
-    """One file of /proc or /sys/fs/cgroup: opened once, then read with a single system call.
+    """One file of /proc or /sys/fs/cgroup: opened once, then read (or, with `mode="wb"`, written) in one system call.
 
     A file that cannot be read is Unknown, and is opened anew on the next read, so that a cgroup which was removed
     and made again is found again. pread keeps no position, so threads can share one descriptor; a forked child opens
     its own, because an open /proc/self belongs to the process that opened it.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path, mode: str = "rb") -> None:
+        self.path, self._mode = path, mode
         self._file: FileIO | None = None
         self._owner = 0
 
     def read(self) -> bytes | Unknown:
         """The file's bytes now."""
-        file = self._file
         try:
-            if file is None or self._owner != os.getpid():
-                self._file = file = FileIO(self.path)
-                self._owner = os.getpid()
-            return os.pread(file.fileno(), _PAGE, 0)
+            return os.pread(self._opened().fileno(), _PAGE, 0)
         except OSError as error:
             # Dropped, not closed: another thread may be reading, and the last one to let go closes it.
             self._file = None
             return Unknown(f"{self.path} cannot be read: {error.strerror or error}")
+
+    def write(self, data: bytes) -> bool:
+        """Write `data`; False where that is not allowed."""
+        try:
+            os.pwrite(self._opened().fileno(), data, 0)
+        except OSError:
+            self._file = None
+            return False
+        return True
+
+    def _opened(self) -> FileIO:
+        file = self._file
+        if file is None or self._owner != os.getpid():
+            self._file = file = FileIO(self.path, self._mode)
+            self._owner = os.getpid()
+        return file
 
     def number(self) -> int | Unknown:
         """The one number in the file; -1 for "max", which cgroup v2 writes where there is no limit."""

@@ -95,24 +95,23 @@ def held_back() -> Iterator[None]:
 
 
 @contextmanager
-def time_limit(seconds: float | None, is_running: Callable[[FrameType | None], bool]) -> Iterator[None]:
-    """Raise AttemptTimeout in the main thread after `seconds` (None: never), wherever it is then.
+def time_limit(seconds: float, is_running: Callable[[FrameType | None], bool]) -> Iterator[None]:
+    """Raise AttemptTimeout in the main thread after `seconds`, wherever it is then.
 
     Also inside a call that blocks, which an ordinary flag could not reach. An alarm that goes off when `is_running`
     says that the guarded code is not on the stack (on the way out) does nothing. Elsewhere than in the main thread,
     and on Windows, there is no such alarm.
     """
-    if seconds is None or threading.current_thread() is not threading.main_thread() or not hasattr(signal, "setitimer"):
+    if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "setitimer"):
         yield
         return
-    limit = seconds
 
     def ring(_number: int, frame: FrameType | None) -> None:
         if is_running(frame):
-            raise AttemptTimeout(f"the attempt took longer than {limit:g} s")
+            raise AttemptTimeout(f"the attempt took longer than {seconds:g} s")
 
     before: Any = signal.signal(signal.SIGALRM, ring)
-    signal.setitimer(signal.ITIMER_REAL, limit)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
     try:
         yield
     finally:

@@ -118,10 +118,14 @@ class Meter:
             found = self._tracks[key] = _Track()
         return found
 
-    def _ram(self, ram: Ram, over: str | None) -> DeviceFacts:
-        track = self._track("ram")
+    def ram_stop(self, ram: Ram) -> int | None:
+        """The stop of host memory in bytes; None where there is none, or no limit that it is a share of."""
         limit = known(ram.limit_bytes)
         share = self._policy.ram if self._policy is not None else None
+        return None if share is None or limit is None else limit_in_bytes(share, limit)
+
+    def _ram(self, ram: Ram, over: str | None) -> DeviceFacts:
+        track = self._track("ram")
         exact = self._ended and self._exact
         own = peaks.own_bytes()
         own_peak = _most(self._peak_own if exact else track.peak_own, own) if self._ended else None
@@ -130,8 +134,7 @@ class Meter:
             # A spike between two readings moved everybody's use as much as it moved ours.
             used_peak = max(used_peak, (track.start_used or 0) + own_peak - track.start_own)
         return DeviceFacts(
-            key="ram", label="RAM", used=known(ram.used_bytes), limit=limit,
-            stop=None if share is None or limit is None else limit_in_bytes(share, limit),
+            key="ram", label="RAM", used=known(ram.used_bytes), limit=known(ram.limit_bytes), stop=self.ram_stop(ram),
             own=own, start_used=track.start_used, start_own=track.start_own,
             peak_used=used_peak if self._ended else None, peak_own=own_peak,
             peak_kind=("exact" if exact else "sampled") if self._ended else None,

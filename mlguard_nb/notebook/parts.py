@@ -135,13 +135,14 @@ class CellParts:
         memory = self._run.policy.memory
         if memory is None or memory.on_pressure == "warn" or "memory_guard" in disabled():
             return
-        # Shares follow from what others hold now: an old reading would count what we have given back as theirs.
-        devices = self._run.meter.devices(fresh=memory.gpu is not None)
-        self._shares = device_shares.lower(devices)
-        ram = next((device for device in devices if device.key == "ram"), None)
-        if ram is not None and ram.stop is not None:
-            self._stop = ram.stop
-            self._watchdog = self._session.watch(self._run, ram.stop)
+        meter = self._run.meter
+        if memory.gpu is not None:
+            # Shares follow from what others hold now: an old reading would count what we have given back as theirs.
+            self._shares = device_shares.lower(meter.devices(fresh=True))
+        stop = meter.ram_stop(self._session.sampler().latest.ram)
+        if stop is not None:
+            self._stop = stop
+            self._watchdog = self._session.watch(self._run, stop)
 
     def attempt_ends(self, error: BaseException | None) -> BaseException | None:
         """An attempt is over; the error that counts, which may say more than the one that was raised."""

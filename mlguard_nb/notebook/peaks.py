@@ -13,6 +13,7 @@ __all__ = ["own_bytes", "own_peak_bytes", "reset_peak"]
 
 _STATUS = KeptFile(Path("/proc/self/status"))
 _STATM = KeptFile(Path("/proc/self/statm"))
+_CLEAR_REFS = KeptFile(Path("/proc/self/clear_refs"), "wb")
 
 
 def own_bytes() -> int | None:
@@ -34,12 +35,7 @@ def own_peak_bytes() -> int | None:
 
 def reset_peak() -> bool:
     """Begin the high-water mark anew; False where the system does not allow that, and peaks can only be sampled."""
-    try:
-        with open("/proc/self/clear_refs", "wb", buffering=0) as file:
-            file.write(b"5")
-    except OSError:
-        return False
-    return True
+    return _CLEAR_REFS.write(b"5")
 
 
 def _through_psutil() -> int | None:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import ExitStack
-from dataclasses import replace
 from types import CodeType, FrameType, TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -150,7 +149,7 @@ class CellRun(RunState):
             late = AttemptTimeout(f"the attempt took longer than {seconds:g} s")
             handle = asyncio.get_running_loop().call_later(seconds, self.cancel, late)
             self._limits.callback(handle.cancel)
-        else:
+        elif seconds is not None:
             self._limits.enter_context(time_limit(seconds, self.is_inside))
         if ends_at is not None:
             left = ends_at - self.clock.now()
@@ -206,8 +205,8 @@ class CellRun(RunState):
         retry = self.policy.retry
         if retry is not None and retry.attempts > 1 and "retry" not in disabled():
             # A retry budget protects a service from callers that nobody watches. A person asks for each run of a cell.
-            retry = replace(retry, budget=None)
-            self._decisions = Attempts(retry, clock=self.clock, name=self.policy.name or "cell")
+            name = self.policy.name or "cell"
+            self._decisions = Attempts(retry, clock=self.clock, name=name, budgeted=False)
         return True
 
     def _impossible(self, error: PolicyError) -> PolicyError:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["Session"]
 
 _REMEMBERED_RUNS = 500
+_SHORT_CURVE = 8  # readings: as long as a copy without them
 
 
 @dataclass(slots=True)
@@ -106,7 +107,8 @@ class Session:
             bound = bind(directive.policy, self.namespace)
         except PolicyError as error:
             raise pointed_at(line, error) from None
-        directive = replace(directive, policy=bound)
+        if bound is not directive.policy:
+            directive = replace(directive, policy=bound)
         run = CellRun(self, directive, _below_first_line(filename))
         self.running.append(run)
         return run
@@ -120,9 +122,10 @@ class Session:
     def ended(self, run: RunState, facts: RunFacts) -> None:
         """Remember how a run ended."""
         self.dropped(run)
-        # The curve is the bulk of it, and no report shows it.
-        slim = tuple(replace(device, history=()) for device in facts.devices)
-        self.history.append(replace(facts, devices=slim))
+        if any(len(device.history) > _SHORT_CURVE for device in facts.devices):
+            # The curve is the bulk of it, and no report shows it.
+            facts = replace(facts, devices=tuple(replace(device, history=()) for device in facts.devices))
+        self.history.append(facts)
 
     def dropped(self, run: RunState) -> None:
         """The run is over."""

@@ -6,8 +6,9 @@ Both transformers keep every line where it was typed, so tracebacks and syntax e
 from __future__ import annotations
 
 import ast
+import inspect
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from mlguard_nb.errors import PolicyError
@@ -73,8 +74,7 @@ class GuardCells(ast.NodeTransformer):
             everywhere = self._everywhere()
             if everywhere is None or not node.body or _is_own_magic(node.body[0]):
                 return node
-            call = ast.Expr(_call(MARKER, ast.Constant(everywhere)))
-            node.body.insert(0, _placed(call, node.body[0]))
+            node.body.insert(0, _New(node.body[0]).marker(everywhere))
             line = everywhere
         return self._guarded(node, line)
 
@@ -87,7 +87,7 @@ class GuardCells(ast.NodeTransformer):
             return node
         # The untouched body, compiled as it stands: a `break` outside a loop must stay the error that it is.
         try:
-            compile(ast.Module(body, []), "<cell>", "exec", self._flags() | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+            code = compile(ast.Module(body, []), "<cell>", "exec", self._flags() | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
         except (SyntaxError, ValueError):
             node.body = body
             return node
@@ -98,41 +98,33 @@ class GuardCells(ast.NodeTransformer):
             return node
         self._count += 1
         scope = directive.cell.scope or ("defs" if only_defines(body) else "cell")
-        token = ast.Constant(self._count)
-        node.body = [*head, marker, *_rewritten(body, token, scope, self._interactivity())]
-        assert isinstance(marker, ast.Expr)
-        assert isinstance(marker.value, ast.Call)
-        marker.value.args = [
-            ast.Constant(line), token, ast.Tuple([ast.Constant(name) for name in _defined(body)], ast.Load()),
-        ]  # fmt: skip
-        for argument in marker.value.args:
-            _placed(argument, marker)
+        awaits = bool(code.co_flags & inspect.CO_COROUTINE)
+        rewritten = _rewritten(body, self._count, scope, self._interactivity(), awaits=awaits)
+        node.body = [*head, _New(marker).marker(line, self._count, _defined(body)), *rewritten]
         return node
 
 
-def _rewritten(body: list[ast.stmt], token: ast.Constant, scope: str, interactivity: str) -> list[ast.stmt]:
-    first = body[0]
+def _rewritten(body: list[ast.stmt], token: int, scope: str, interactivity: str, *, awaits: bool) -> list[ast.stmt]:
+    new = _New(body[0])
     body = _shown(body, interactivity)
     if scope in ("defs", "both"):
         for item in body:
             if isinstance(item, (ast.FunctionDef, ast.AsyncFunctionDef)):
-                where = item.decorator_list[0] if item.decorator_list else item
-                item.decorator_list.insert(0, _placed(_call(_method("decorate"), token), where))
+                where = _New(item.decorator_list[0] if item.decorator_list else item)
+                item.decorator_list.insert(0, where.call("decorate", where.constant(token)))
     if scope == "defs":
-        return [*body, _placed(ast.Expr(_call(_method("defined"), token)), body[-1])]
-    awaits = any(_awaits(item) for item in body)
-    more: ast.expr = _call(_method("more_async" if awaits else "more"), token)
-    attempt = ast.With([ast.withitem(_call(_method("attempt"), token))], body)
-    loop = ast.While(ast.Await(more) if awaits else more, [attempt], [])
-    return [_placed(loop, first)]
+        end = _New(body[-1])
+        return [*body, end.statement(end.call("defined", end.constant(token)))]
+    more: ast.expr = new.call("more_async" if awaits else "more", new.constant(token))
+    return [new.loop(new.awaited(more) if awaits else more, new.call("attempt", new.constant(token)), body)]
 
 
 def _shown(body: list[ast.stmt], interactivity: str) -> list[ast.stmt]:
     """The same statements, with those that IPython would echo handed to the display hook."""
 
     def echo(item: ast.stmt, value: ast.expr) -> ast.stmt:
-        shown: ast.stmt = _placed(ast.Expr(_call(_method("show"), value)), item)
-        return shown
+        new = _New(item)
+        return new.statement(new.call("show", value))
 
     if interactivity == "all":
         return [echo(item, item.value) if isinstance(item, ast.Expr) else item for item in body]
@@ -142,19 +134,8 @@ def _shown(body: list[ast.stmt], interactivity: str) -> list[ast.stmt]:
     if interactivity == "last_expr_or_assign":
         target = last.targets[0] if isinstance(last, ast.Assign) else getattr(last, "target", None)
         if isinstance(target, ast.Name) and isinstance(last, (ast.Assign, ast.AugAssign, ast.AnnAssign)):
-            return [*body, echo(last, ast.Name(target.id, ast.Load()))]
+            return [*body, echo(last, _New(last).name(target.id))]
     return body
-
-
-def _awaits(node: ast.AST) -> bool:
-    """Whether this statement itself awaits; functions and classes inside it do that on their own account."""
-    if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda)):
-        return False
-    if isinstance(node, (ast.Await, ast.AsyncFor, ast.AsyncWith)) or (
-        isinstance(node, ast.comprehension) and node.is_async
-    ):
-        return True
-    return any(_awaits(child) for child in ast.iter_child_nodes(node))
 
 
 def _defined(body: Sequence[ast.stmt]) -> tuple[str, ...]:
@@ -183,25 +164,38 @@ def _is_own_magic(item: ast.stmt) -> bool:
     )
 
 
-def _method(name: str) -> ast.expr:
-    return ast.Attribute(ast.Name(MARKER, ast.Load()), name, ast.Load())
+class _New:
+    """Makes pieces of code that stand where `item` does, which the walk over the whole tree need not find out."""
 
+    def __init__(self, item: Any) -> None:
+        self._at: dict[str, int] = {
+            "lineno": item.lineno,
+            "col_offset": item.col_offset,
+            "end_lineno": item.end_lineno,
+            "end_col_offset": item.end_col_offset,
+        }
 
-def _call(function: str | ast.expr, *arguments: ast.expr) -> ast.Call:
-    named = ast.Name(function, ast.Load()) if isinstance(function, str) else function
-    return ast.Call(named, list(arguments), [])
+    def name(self, name: str) -> ast.expr:
+        return ast.Name(name, ast.Load(), **self._at)
 
+    def constant(self, value: object) -> ast.expr:
+        return ast.Constant(value, **self._at)  # type: ignore[arg-type]  # a tuple of names, too
 
-def _placed(node: Any, where: ast.AST) -> Any:
-    """`node`, every new piece of it at the place of `where`; pieces that a person typed stay where they were."""
-    for piece in _new_pieces(node):
-        ast.copy_location(piece, where)
-    return node
+    def call(self, method: str, argument: ast.expr) -> ast.Call:
+        """`__mlguard__.method(argument)`."""
+        return ast.Call(ast.Attribute(self.name(MARKER), method, ast.Load(), **self._at), [argument], [], **self._at)
 
+    def marker(self, *arguments: object) -> ast.stmt:
+        """`__mlguard__(*arguments)`, each of them a constant."""
+        return self.statement(ast.Call(self.name(MARKER), [self.constant(one) for one in arguments], [], **self._at))
 
-def _new_pieces(node: ast.AST) -> Iterator[ast.AST]:
-    if "lineno" in node._attributes and hasattr(node, "lineno"):
-        return
-    yield node
-    for child in ast.iter_child_nodes(node):
-        yield from _new_pieces(child)
+    def statement(self, value: ast.expr) -> ast.stmt:
+        return ast.Expr(value, **self._at)
+
+    def awaited(self, value: ast.expr) -> ast.expr:
+        return ast.Await(value, **self._at)
+
+    def loop(self, more: ast.expr, attempt: ast.expr, body: list[ast.stmt]) -> ast.stmt:
+        """`while more: with attempt: body`."""
+        inside = ast.With([ast.withitem(attempt)], body, None, **self._at)
+        return ast.While(more, [inside], [], **self._at)

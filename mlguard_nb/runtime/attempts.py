@@ -60,6 +60,7 @@ class Attempts:
     """The attempts of one call. Ask `failed` (or `unsatisfying`) after each; `number` is the attempt under way.
 
     `ends_at` is the deadline on the clock's scale; the policy's own and the one inherited from outer calls count too.
+    Not `budgeted`: no retry budget is asked.
     """
 
     def __init__(
@@ -70,6 +71,7 @@ class Attempts:
         clock: Clock | None = None,
         draw: Callable[[float, float], float] = random.uniform,
         started: float | None = None,
+        budgeted: bool = True,
     ) -> None:
         self.policy, self.name = policy, name
         self.clock = clock or clocks.current()
@@ -78,7 +80,7 @@ class Attempts:
         ends = [end for end in (deadlines.ends_at(), policy.deadline and self.started + policy.deadline) if end]
         self.ends_at: float | None = min(ends) if ends else None
         self._waits = waits(policy.jitter, policy.wait_initial, policy.wait_max, draw)
-        self._budget = budget_of(policy, name)
+        self._budget = budget_of(policy, name) if budgeted else None
 
     def failed(self, error: BaseException) -> Wait | GaveUp:
         """What follows after attempt `number` raised `error`."""
