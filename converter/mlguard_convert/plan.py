@@ -170,7 +170,8 @@ class GuardedCell:
 class Step:
     """One step. `pieces` in order; `inputs` in the order of first reading; `outputs` what it returns.
 
-    `initial` names get None first, because no path is sure to bind them; `restored` are builtins that the step both
+    `unbound_inputs` may come as UNBOUND and `unbound_outputs` leave as it, because no path is sure to bind them;
+    `declared` are variables of the step that only functions inside it bind; `restored` are builtins that the step both
     reads and shadows; `tolerated` cells may raise; `dead` names are bound and read by nobody; `nonlocals` are
     notebook variables that functions inside it bind; `deletes` leave the namespace for good; `fallback` is the
     notebook's function of a policy with fallback=; `shares` says that it depends on state outside its arguments;
@@ -187,7 +188,9 @@ class Step:
     pieces: tuple[Piece, ...]
     inputs: tuple[str, ...] = ()
     outputs: tuple[str, ...] = ()
-    initial: tuple[str, ...] = ()
+    unbound_inputs: tuple[str, ...] = ()
+    unbound_outputs: tuple[str, ...] = ()
+    declared: tuple[str, ...] = ()
     restored: tuple[str, ...] = ()
     dead: tuple[str, ...] = ()
     nonlocals: tuple[str, ...] = ()
@@ -260,6 +263,12 @@ class Plan:
     def folder(self) -> Path:
         """Where the notebook lies."""
         return self.notebook.path.parent
+
+    @property
+    def unbound_results(self) -> frozenset[str]:
+        """The results that the notebook may leave unbound."""
+        last = {name: step for step in self.steps for name in step.outputs}
+        return frozenset(name for name in self.results if name in last and name in last[name].unbound_outputs)
 
 
 def make_plan(notebook: Notebook, options: PlanOptions | None = None) -> Plan:

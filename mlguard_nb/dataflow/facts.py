@@ -50,10 +50,10 @@ class CellFacts:
     `bound` on some path, `definite` on every path; `assigned` the part of `bound` that plain assignment binds (no
     targets of loops, `with`, `except` or `match`, no imports, no definitions). `reads` are exposed: read before the
     cell itself has definitely bound them; `certain` the part of these that is read whatever happens; `uses` every
-    read outside functions. `late_reads` are read inside functions and lambdas, when these run. `caught` are the
-    names of `except ... as name`: bound for the handler, unbound behind it. `written_globals` are bound by functions
-    through `global`. `mutated` names objects that may be changed in place. `is_dynamic`: exec, eval, globals() and
-    their like make the rest incomplete.
+    read outside functions. `late_reads` are read inside functions and lambdas, when these run. `maybe_deleted` is the
+    part of `deleted` that only some path deletes. `caught` are the names of `except ... as name`: bound for the
+    handler, unbound behind it. `written_globals` are bound by functions through `global`. `mutated` names objects
+    that may be changed in place. `is_dynamic`: exec, eval, globals() and their like make the rest incomplete.
     """
 
     bound: frozenset[str] = _NONE
@@ -64,6 +64,7 @@ class CellFacts:
     uses: frozenset[str] = _NONE
     late_reads: frozenset[str] = _NONE
     deleted: frozenset[str] = _NONE
+    maybe_deleted: frozenset[str] = _NONE
     mutated: frozenset[str] = _NONE
     caught: frozenset[str] = _NONE
     written_globals: frozenset[str] = _NONE
@@ -97,11 +98,13 @@ def combine(parts: Iterable[CellFacts]) -> CellFacts:
     reads: frozenset[str] = _NONE
     certain: frozenset[str] = _NONE
     deleted: frozenset[str] = _NONE
+    maybe_deleted: frozenset[str] = _NONE
     for part in parts:
         reads |= part.reads - definite
         certain |= part.certain - bound
         definite = (definite - part.deleted) | part.definite
         deleted = (deleted - part.bound) | part.deleted
+        maybe_deleted = (maybe_deleted - part.definite - part.deleted) | part.maybe_deleted
         bound |= part.bound
 
     def union(name: str) -> frozenset[str]:
@@ -116,6 +119,7 @@ def combine(parts: Iterable[CellFacts]) -> CellFacts:
         uses=union("uses"),
         late_reads=union("late_reads"),
         deleted=deleted,
+        maybe_deleted=maybe_deleted,
         mutated=union("mutated"),
         caught=union("caught"),
         written_globals=union("written_globals"),
@@ -140,6 +144,7 @@ class _Reader(ast.NodeVisitor):
         self.uses: set[str] = set()
         self.late: set[str] = set()
         self.deleted: set[str] = set()
+        self.maybe_deleted: set[str] = set()
         self.mutated: set[str] = set()
         self.caught: set[str] = set()
         self.written: set[str] = set()
@@ -160,6 +165,7 @@ class _Reader(ast.NodeVisitor):
             uses=frozenset(self.uses),
             late_reads=frozenset(self.late),
             deleted=frozenset(self.deleted - self.definite),
+            maybe_deleted=frozenset(self.maybe_deleted - self.definite),
             mutated=frozenset(self.mutated),
             caught=frozenset(self.caught),
             written_globals=frozenset(self.written),
@@ -192,6 +198,8 @@ class _Reader(ast.NodeVisitor):
         else:
             self._read(node.id)
             self.deleted.add(node.id)
+            if self._depth:
+                self.maybe_deleted.add(node.id)
             self.definite.discard(node.id)
 
     def visit_Attribute(self, node: ast.Attribute) -> None:
@@ -424,8 +432,10 @@ class _Reader(ast.NodeVisitor):
             inner.definite |= local
             inner._body([generator.target, *generator.ifs])
         inner._body([node.key, node.value] if isinstance(node, ast.DictComp) else [node.elt])
+        self._depth += 1  # its parts may never run
         for name in sorted(inner.uses - local):
             self._read(name)
+        self._depth -= 1
         self.late |= inner.late - local
         self.mutated |= inner.mutated - local
         self.written |= inner.written

@@ -19,8 +19,10 @@ if TYPE_CHECKING:
     from mlguard_nb.pipeline.results import load_results, save_results
     from mlguard_nb.pipeline.shell import shell
     from mlguard_nb.pipeline.stepping import Step, step
+    from mlguard_nb.pipeline.unbound import UNBOUND, without_unbound
 
 __all__ = [
+    "UNBOUND",
     "Comparison",
     "EngineFailed",
     "Remark",
@@ -41,6 +43,7 @@ __all__ = [
     "step",
     "summarise",
     "watch",
+    "without_unbound",
     "working_directory",
 ]
 
@@ -56,6 +59,7 @@ _HOMES = {
     "results": ("load_results", "save_results"),
     "shell": ("shell",),
     "stepping": ("Step", "step"),
+    "unbound": ("UNBOUND", "without_unbound"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 

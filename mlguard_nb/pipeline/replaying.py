@@ -21,6 +21,7 @@ from typing import Any
 
 from mlguard_nb.pipeline.portable import Portable, portable, type_name
 from mlguard_nb.pipeline.stepping import Step
+from mlguard_nb.pipeline.unbound import UNBOUND
 
 _WATCHED_CALLS = 200
 _SUSPENDED = inspect.CO_GENERATOR | inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR
@@ -117,6 +118,8 @@ class _Watcher:
 
     def _note(self, place: str, value: Any) -> None:
         """The type at a place, the wider of two where one is a kind of the other; None once they differ."""
+        if value is UNBOUND:
+            return
         found = type(value)
         known = self.types.setdefault(place, found)
         if known is not None and not issubclass(found, known):

@@ -269,4 +269,13 @@ CONSTRUCTS: dict[str, tuple[Any, ...]] = {
     'an end that is watched': ('v=1\nrows=[2]', 'import weakref\nclass N: pass\nn=N()\nw=weakref.ref(n)', ('markdown', '# B'), 'del n\ngone=w() is None', ('markdown', '# C'), 'q=gone'),
     'ends that are counted': ('log=[]\nclass N:\n    def __del__(self): log.append(1)\nn=N()', ('markdown', '# B'), 'n=N()\na=len(log)', ('markdown', '# C'), 'del n\nb=len(log)'),
     'references that are counted': ('import sys\na=[]\nb=a', ('markdown', '# B'), 'r=sys.getrefcount(a)-sys.getrefcount([])'),
+    'unbound: read in try': ('flag=bool(0)\nif flag:\n    extra=1', ('markdown', '# B'), "try:\n    r=extra\nexcept NameError:\n    r='none'", ('markdown', '# C'), 's=r'),
+    'unbound: read by a function': ('flag=bool(0)\nif flag:\n    extra=1', ('markdown', '# B'), "def show(x):\n    try:\n        return extra+x\n    except NameError:\n        return 'no'", ('markdown', '# C'), 's=show(2)', ('markdown', '# D'), 'extra=7\nt=show(1)'),
+    'unbound: handed through': ('flag=bool(0)\nif flag:\n    extra=1', ('markdown', '# B'), "if len('ab')>5:\n    extra=3\nz=1", ('markdown', '# C'), "try:\n    r=extra\nexcept NameError:\n    r='none'"),
+    'unbound: a loop that does not run': ("n=int('0')\nfor i in range(n):\n    loss=i", ('markdown', '# B'), 'try:\n    r=loss+i\nexcept NameError:\n    r=-1', ('markdown', '# C'), 'if n:\n    print(loss)\nt=2'),
+    'unbound: deleted on one branch': ('x=1\nflag=bool(1)', ('markdown', '# B'), 'if flag:\n    del x', ('markdown', '# C'), "try:\n    y=x\nexcept NameError:\n    y='gone'"),
+    'unbound: a branch that does not delete': ('x=1\nflag=bool(0)', ('markdown', '# B'), 'if flag:\n    del x', ('markdown', '# C'), 'y=x'),
+    'unbound: after a cell that failed': (("u=int('1')\nv=1/0\nw=2", ['raises-exception']), ('markdown', '# B'), "try:\n    r=w\nexcept NameError:\n    r='none'\ns=u", ('markdown', '# C'), "t=v if 'q'=='z' else 3"),
+    'unbound: bound by a function': ('def setit(v):\n    global cfg\n    if v: cfg=v', ('markdown', '# B'), 'setit(0)', ('markdown', '# C'), "try:\n    r=cfg\nexcept NameError:\n    r='none'", ('markdown', '# D'), 'setit(3)\ns=cfg'),
+    'unbound: read in a comprehension': ('flag=bool(0)\nif flag:\n    extra=1', ('markdown', '# B'), 'r=[extra for _ in range(0)]\ns=[extra if flag else 2 for _ in range(2)]'),
 }  # fmt: skip

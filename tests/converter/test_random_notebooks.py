@@ -28,7 +28,7 @@ def disagreement(cells: list[Any], folder: Path) -> str | None:
         return f"run() does not return {', '.join(lost)}"
     for name, value in found.items():
         if name not in wanted:
-            if value is not None and name != "e":  # behind `except E as e` the notebook has none, the package may
+            if name != "e":  # behind `except E as e` the notebook has none, the package may
                 return f"{name} is no name of the notebook"
         elif type(wanted[name]).__module__ == "__main__":
             here, there = (getattr(one, "__dict__", {}) for one in (wanted[name], value))

@@ -42,7 +42,9 @@ class Types:
         return f"tuple[{', '.join(one or self._introduced.name('Any', 'typing') for one in given)}]"
 
     def given(self, step: Step, name: str) -> str | None:
-        """The type of a step's output."""
+        """The type of a step's output; none where it may be unbound."""
+        if name in step.unbound_outputs:
+            return None
         exact = self._seen.get(f"{step.name}.{name}")
         if exact is not None:
             return None if exact == "NoneType" else self._spelt(exact)

@@ -53,9 +53,12 @@ def pipeline_module(plan: Plan, seen: Mapping[str, str] | None) -> str:
     bound |= {name for name, _ in plan.shared}
     values = [(name, name if name in bound else f"{holder}.{name}") for name in plan.results]
     if results:
-        lines.append(f"    return Results({', '.join(f'{name}={value}' for name, value in values)})")
+        returned = f"Results({', '.join(f'{name}={value}' for name, value in values)})"
     else:
-        lines.append("    return {" + ", ".join(f'"{name}": {value}' for name, value in values) + "}")
+        returned = "{" + ", ".join(f'"{name}": {value}' for name, value in values) + "}"
+    if plan.unbound_results:
+        returned = f"{introduced.name('without_unbound', PIPELINE)}({returned})"
+    lines.append(f"    return {returned}")
     code = "\n".join(lines) + "\n"
     if not results:
         code = code.replace("-> dict:", "-> dict:  # one of the notebook's names is Results", 1)
@@ -76,7 +79,8 @@ def _calls(plan: Plan, steps: str, given: str, introduced: Introduced) -> list[s
         line = f"{', '.join(step.outputs)} = {call}" if taken else call
         if step.tolerated and step.policy is not None:  # its guards may raise before its body runs
             error = introduced.local("error")
-            found += [f"{name} = None" for name in step.outputs if name not in bound]
+            unbound = introduced.name("UNBOUND", PIPELINE)
+            found += [f"{name} = {unbound}" for name in step.outputs if name not in bound]
             found += ["try:", f"    {line}", f"except Exception as {error}:  # cell {step.cells[0]} may raise"]
             found.append(f'    print(f"{{type({error}).__name__}}: {{{error}}}")')
         else:

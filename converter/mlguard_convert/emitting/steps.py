@@ -174,8 +174,8 @@ def _step(writer: Writer, step: Step) -> str:
         if step.figures is not None and at and body.statements and len(step.pieces) > 1:
             bodies.append(lines_of(f"{writer.introduced.name('save_figures', PIPELINE)}()"))
         bodies += [before, body]
-    body = joined([_preamble(writer, step), *bodies, *_ending(step)])
-    keeps = step.state or step.initial or step.nonlocals or step.tolerated
+    body = joined([_preamble(writer, step), *bodies, *_ending(writer, step)])
+    keeps = step.state or step.declared or step.nonlocals or step.tolerated or step.unbound_outputs
     return function_of(_header(writer, step), body if keeps else returned_at_once(body, step.outputs))
 
 
@@ -193,7 +193,8 @@ def _header(writer: Writer, step: Step) -> str:
     lines += [f"@{source}" for source in writer.guards(step.policy, step.name if step.fallback else None)]
     params = []
     for name in step.inputs:
-        annotation, local = writer.types.taken(step, name), _handed_over(writer, step).get(name, name)
+        annotation = None if name in step.unbound_inputs else writer.types.taken(step, name)
+        local = _handed_over(writer, step).get(name, name)
         params.append(f"{local}: {annotation}" if annotation else local)
     returned = writer.types.returned(step)
     returns = f" -> {returned}" if returned else ""
@@ -223,7 +224,10 @@ def _cells(cells: tuple[int, ...]) -> str:
 
 
 def _preamble(writer: Writer, step: Step) -> Body:
-    lines = [f"{name} = None" for name in step.initial]
+    lines = [f"{name}: {writer.introduced.name('Any', 'typing')}" for name in step.declared]
+    for name in step.unbound_inputs:
+        unbound = writer.introduced.name("UNBOUND", PIPELINE)
+        lines.append(f"if {name} is {unbound}:  # no cell before has bound it\n    del {name}")
     for name in step.restored:
         if name == "__name__":
             lines.append('__name__ = "__main__"')
@@ -258,8 +262,15 @@ def _state_names(plan: Plan, step: Step) -> set[str]:
     return {*facts.bound, *(read - modules - set(dir(builtins)))}
 
 
-def _ending(step: Step) -> list[Body]:
-    return [lines_of(f"return {', '.join(step.outputs)}")] if step.outputs else []
+def _ending(writer: Writer, step: Step) -> list[Body]:
+    """The return; names that may be unbound are looked up, since reading one would fail."""
+    values = list(step.outputs)
+    for name in step.unbound_outputs:
+        where = "globals" if step.state else "locals"
+        where = f"{writer.introduced.module('builtins')}.{where}" if where in writer.plan.names else where
+        unbound = writer.introduced.name("UNBOUND", PIPELINE)
+        values[values.index(name)] = f'{where}().get("{name}", {unbound})'
+    return [lines_of(f"return {', '.join(values)}")] if values else []
 
 
 def _tolerated(body: Body, cell: int, writer: Writer) -> Body:

@@ -78,11 +78,13 @@ def build_steps(draft: Draft) -> tuple[list[Step], list[str]]:
     alive: dict[str, None] = {}
     steps: list[Step] = []
     used: set[str] = set()
+    unsure: set[str] = set()
     for group, after in zip(groups, _afters(groups, frozenset(finals)), strict=True):
-        step = _step(draft, group, after, known, fixed, used)
+        step = _step(draft, group, after, known, unsure, used)
         used.add(step.name)
         local = group.facts.bound - fixed
-        gone = (group.facts.deleted - group.facts.definite) & (local | known)
+        gone = _gone(group.facts) & (local | known)
+        unsure = (unsure - group.facts.definite - gone) | set(step.unbound_outputs)
         known = (known | local) - gone
         for name in step.outputs:
             if name in finals and name not in after.rebound:
@@ -140,11 +142,18 @@ def _finals(draft: Draft, groups: list[Group], known: set[str], fixed: frozenset
     return {name for name in bound & here & assigned if not name.startswith("_")}
 
 
-def _step(draft: Draft, group: Group, after: _After, known: set[str], fixed: frozenset[str], used: set[str]) -> Step:
+def _gone(facts: CellFacts) -> frozenset[str]:
+    """The names that are deleted whatever happens."""
+    return facts.deleted - facts.definite - facts.maybe_deleted
+
+
+def _step(draft: Draft, group: Group, after: _After, known: set[str], unsure: set[str], used: set[str]) -> Step:
+    """`known` are bound before the group on some path, `unsure` the part of these that may be unbound all the same."""
     one = group.facts
+    fixed = draft.module_names
     local = one.bound - fixed
-    gone = one.deleted - one.definite
-    outputs = (local & after.live) - gone
+    gone = _gone(one)
+    outputs = ((local | (one.maybe_deleted & known)) & after.live) - gone
     dead, targets = _dead(group, local - outputs, one)
     kept = {name for name in dead if name not in after.rebound and name not in known and name not in targets}
     kept = set() if draft.is_dynamic else kept  # globals of the module: they are kept anyway
@@ -152,14 +161,15 @@ def _step(draft: Draft, group: Group, after: _After, known: set[str], fixed: fro
     maybe = {name for name in outputs if name not in one.definite}
     reads = one.reads | one.late_reads | maybe | one.written_globals | (one.bound & known & one.late_reads)
     inputs = [name for name in reading_order(group, reads) if name in known and name not in fixed]
-    initial = {name for name in maybe if name not in inputs and name not in after.certain}
-    initial |= {name for name in one.written_globals & local if name not in inputs and name not in one.definite}
+    deleted = {name for unit in group.units for name in unit.facts.deleted}
+    leaving = {name for name in maybe if name not in inputs or name in unsure | deleted} - after.certain
+    declared = {name for name in one.written_globals & local if name not in inputs and name not in one.definite}
     restored = sorted(
         name for name in one.reads & one.bound if hasattr(builtins, name) and name not in inputs and name not in fixed
     )
     if "__name__" in one.uses:
         restored.append("__name__")
-    order = [name for name in binding_order(group) if name in outputs]
+    order = [name for name in dict.fromkeys([*binding_order(group), *inputs]) if name in outputs]
     mutates = tuple(name for name in inputs if _changes_argument(group, name))
     cell = group.first.cell
     directive = cell.directive
@@ -180,7 +190,7 @@ def _step(draft: Draft, group: Group, after: _After, known: set[str], fixed: fro
     used.add(wanted)
     if draft.is_dynamic:
         inputs = [param.name for param in draft.params if param.name in one.uses | one.late_reads | one.bound]
-        initial, restored = set(), ["__name__"] if "__name__" in one.uses | one.late_reads else []
+        declared, restored = set(), ["__name__"] if "__name__" in one.uses | one.late_reads else []
     step = Step(
         name=name,
         title=cell.cell.title,
@@ -189,7 +199,9 @@ def _step(draft: Draft, group: Group, after: _After, known: set[str], fixed: fro
         pieces=_pieces(group),
         inputs=tuple(inputs),
         outputs=tuple(order),
-        initial=tuple(sorted(initial)),
+        unbound_inputs=tuple(name for name in inputs if name in unsure),
+        unbound_outputs=tuple(name for name in order if name in leaving),
+        declared=tuple(sorted(declared)),
         restored=tuple(restored),
         dead=() if draft.is_dynamic else tuple(sorted(dead - kept)),
         nonlocals=() if draft.is_dynamic else tuple(sorted(one.written_globals & (local | set(inputs)))),

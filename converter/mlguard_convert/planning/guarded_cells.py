@@ -24,7 +24,7 @@ def guarded_cells(draft: Draft, group: Group, step: Step, used: set[str]) -> tup
     for unit in group.units:
         cells.setdefault(unit.number, []).append(unit)
     names = (group.facts.bound - draft.module_names) | set(step.inputs)
-    sure = {*step.inputs, *step.initial, *(name for name in step.restored if name in names)}
+    sure = {*step.inputs, *(name for name in step.restored if name in names)} - {*step.unbound_inputs}
     found: list[GuardedCell] = []
     for number, own in cells.items():
         policy = cell_policy(own[0])
@@ -50,7 +50,7 @@ def _with_variables(group: Group, step: Step, found: list[GuardedCell]) -> list[
     """
     numbers = {one.cell for one in found}
     beside = [unit.facts for unit in group.units if unit.number not in numbers]
-    bound = {*step.inputs, *step.initial, *step.restored}
+    bound = {*step.inputs, *step.declared, *step.restored}
     for one in found:
         bound |= {*one.initial, *one.outputs}
     for facts in beside:
@@ -90,7 +90,7 @@ class _Place:
         """What the function in the step takes, gives, and binds of the step's."""
         facts, number = self.facts, self.own.first.number
         bound = facts.bound & set(self.names) - set(self.step.dead)
-        initial = bound - facts.definite - self.sure - self._others("bound", before=True)
+        initial = bound - facts.definite - self.sure - self._others("bound", before=True) - set(self.step.inputs)
         sure = self.sure | initial
         takes_back = policy.retry is not None and policy.retry.attempts > 1
         takes_back |= policy.memory is not None and policy.memory.fallback is not None

@@ -6,7 +6,7 @@ from typing import Any, TypedDict
 from names import functions
 from names import steps as mlguard_steps
 
-from mlguard_nb.pipeline import working_directory
+from mlguard_nb.pipeline import without_unbound, working_directory
 
 
 class Results(TypedDict):
@@ -29,13 +29,15 @@ async def run(*, base_dir: str | Path | None = None) -> Results:
         ratio = mlguard_steps.make_ratio()
         result, fetched = await mlguard_steps.make_result(s, table)
         del s
-    return Results(
-        params=functions.params,
-        steps=steps,
-        sum=sum,
-        count=count,
-        table=table,
-        ratio=ratio,
-        result=result,
-        fetched=fetched,
+    return without_unbound(
+        Results(
+            params=functions.params,
+            steps=steps,
+            sum=sum,
+            count=count,
+            table=table,
+            ratio=ratio,
+            result=result,
+            fetched=fetched,
+        )
     )

@@ -2,6 +2,7 @@
 
 from names.functions import fetch, params
 
+from mlguard_nb.pipeline import UNBOUND
 from mlguard_nb.pipeline import step as mlguard_step
 
 
@@ -28,12 +29,11 @@ def make_s():
 @mlguard_step(cell=5, outputs=("ratio",), shares=True)
 def make_ratio():
     """Результат."""
-    ratio = None
     try:
         ratio = 1 / 0
     except Exception as error:  # cell 5 is tagged raises-exception
         print(f"{type(error).__name__}: {error}")
-    return ratio
+    return locals().get("ratio", UNBOUND)
 
 
 @mlguard_step(cell="6-7", outputs=("result", "fetched"), shares=True)
