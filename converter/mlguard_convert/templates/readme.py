@@ -57,7 +57,8 @@ def _origin(package: Package) -> str:
 def _extras(package: Package) -> str:
     """What was not installed when the notebook was exported, and is used where it is."""
     return "".join(
-        f"\n\n`pip install '.[{canonical(one.name)}]'` adds {one.name}, which was not installed here and which the notebook does without."
+        f"\n\n`pip install '.[{canonical(one.name)}]'` adds {one.name}: it was not installed here, "
+        "and the notebook does without."
         for one in package.extras
     )
 
