@@ -244,13 +244,18 @@ class CacheGuard(Guard):
 
     def land(self, key: tuple[Any, ...], flight: Flight, box: list[Any]) -> Any:
         """Keep the one value in `box`, and hand it to all who asked for it."""
+        made = self._made(box)
         try:
             held = self._keep(key, box, flight.epoch)
         except BaseException as error:
             self._flights.land(key, flight, None, error)
             raise
         self._flights.land(key, flight, held)
-        return held[0] if held[3] is None else held[3](held[0])
+        return made[0] if made else _handed(held)
+
+    def _made(self, box: list[Any]) -> list[Any]:
+        """What the caller of a miss gets in place of what a hit would be: copies are for the callers after it."""
+        return [*box] if self.policy.hand_out == "copy" else []
 
     def crash(self, key: tuple[Any, ...], flight: Flight, error: BaseException) -> None:
         """The call failed with `error`, which is everybody's."""
@@ -268,8 +273,9 @@ class CacheGuard(Guard):
                 self._refresh_behind(key, args, kwargs)
                 return self._hand_stale(held)
             return self._hand(held)
-        held, _mine = self._flights.run(key, lambda: self._fill(key, args, kwargs))
-        return _handed(held)
+        made: list[Any] = []
+        held, _mine = self._flights.run(key, lambda: self._fill(key, args, kwargs, made))
+        return made[0] if made else _handed(held)
 
     async def call_async(self, key: tuple[Any, ...], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """The same for coroutine functions; the backend is asked in a thread."""
@@ -281,8 +287,9 @@ class CacheGuard(Guard):
                 self._refresh_behind_async(key, args, kwargs)
                 return self._hand_stale(held)
             return self._hand(held)
-        held, _mine = await self._task_flights.run(key, lambda: self._fill_async(key, args, kwargs))
-        return _handed(held)
+        made: list[Any] = []
+        held, _mine = await self._task_flights.run(key, lambda: self._fill_async(key, args, kwargs, made))
+        return made[0] if made else _handed(held)
 
     def _answer(self, held: Held | None) -> str | None:
         if held is None:
@@ -303,14 +310,19 @@ class CacheGuard(Guard):
         self._tell_stale()
         return _handed(held)
 
-    def _fill(self, key: tuple[Any, ...], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Held:
-        """Read the backend, else call the function, and keep the result; where it can, in one process of many."""
+    def _fill(
+        self, key: tuple[Any, ...], args: tuple[Any, ...], kwargs: dict[str, Any], made: list[Any] | None = None
+    ) -> Held:
+        """Read the backend, else call the function, and keep the result; where it can, in one process of many.
+
+        `made` gets what the function returned, where the caller is to have that and no copy.
+        """
         epoch = self._epoch
         if (found := self._found_meanwhile(key, self._read_backend(key), epoch)) is not None:
             return found
         lease = self._lease(key)
         if lease is None:
-            return self._compute(key, args, kwargs)
+            return self._compute(key, args, kwargs, made)
         try:
             for seconds in lease.waits():
                 is_mine, stored = lease.ask()
@@ -320,12 +332,17 @@ class CacheGuard(Guard):
                     break
                 clock.current().sleep(seconds)
             with lease.held():
-                return self._compute(key, args, kwargs, lease)
+                return self._compute(key, args, kwargs, made, lease)
         finally:
             lease.release()
 
     def _compute(
-        self, key: tuple[Any, ...], args: tuple[Any, ...], kwargs: dict[str, Any], lease: Lease | None = None
+        self,
+        key: tuple[Any, ...],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        made: list[Any] | None = None,
+        lease: Lease | None = None,
     ) -> Held:
         epoch = self._epoch
         self._count_miss()
@@ -334,12 +351,16 @@ class CacheGuard(Guard):
             box = [self.function(*args, **kwargs)]
         except Exception as error:
             return self._stale_or_raise(key, before, epoch, error, lease)
+        if made is not None:
+            made += self._made(box)
         held = self._keep(key, box, epoch)
         if epoch == self._epoch:
             self._put(key, held, lease)
         return held
 
-    async def _fill_async(self, key: tuple[Any, ...], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Held:
+    async def _fill_async(
+        self, key: tuple[Any, ...], args: tuple[Any, ...], kwargs: dict[str, Any], made: list[Any] | None = None
+    ) -> Held:
         from asyncio import to_thread
 
         epoch = self._epoch
@@ -348,7 +369,7 @@ class CacheGuard(Guard):
             return found
         lease = self._lease(key)
         if lease is None:
-            return await self._compute_async(key, args, kwargs)
+            return await self._compute_async(key, args, kwargs, made)
         try:
             for seconds in lease.waits():
                 is_mine, stored = await to_thread(lease.ask)
@@ -358,12 +379,17 @@ class CacheGuard(Guard):
                     break
                 await clock.current().sleep_async(seconds)
             with lease.held():
-                return await self._compute_async(key, args, kwargs, lease)
+                return await self._compute_async(key, args, kwargs, made, lease)
         finally:
             await to_thread(lease.release)
 
     async def _compute_async(
-        self, key: tuple[Any, ...], args: tuple[Any, ...], kwargs: dict[str, Any], lease: Lease | None = None
+        self,
+        key: tuple[Any, ...],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        made: list[Any] | None = None,
+        lease: Lease | None = None,
     ) -> Held:
         epoch = self._epoch
         self._count_miss()
@@ -372,6 +398,8 @@ class CacheGuard(Guard):
             box = [await self.function(*args, **kwargs)]
         except Exception as error:
             return self._stale_or_raise(key, before, epoch, error, lease)
+        if made is not None:
+            made += self._made(box)
         held = self._keep(key, box, epoch)
         if self.backend is not None and epoch == self._epoch:
             from asyncio import to_thread

@@ -31,8 +31,8 @@ def kept_and_hand(box: list[Any], mode: str) -> tuple[Any, Hand | None]:
     """(what to keep of the one value in `box`, what makes a hit of it; None: it is handed out as it is).
 
     "readonly" hands out read-only views of arrays and copies of whatever else can be changed, "copy" copies that may
-    be written to, "same" the object itself. The value comes in a box, so that an array which nobody else holds is
-    kept without a copy.
+    be written to, and in them one object stays one, "same" the object itself. The value comes in a box, so that an
+    array which nobody else holds is kept without a copy.
     """
     value = box.pop()
     if type(value) is types.CoroutineType:
@@ -112,23 +112,30 @@ def _guarded(value: Any) -> Any:
     return _rebuilt(value, _guarded) if type(value) in _CONTAINERS else _copied(value)
 
 
-def _copied(value: Any) -> Any:
-    """A copy that may be written to."""
+def _copied(value: Any, memo: dict[int, Any] | None = None) -> Any:
+    """A copy that may be written to. `memo` holds the copies made so far, as for deepcopy: one object has one copy."""
     if _is_atom(value) or _is_constant(value):
         return value
+    memo = {} if memo is None else memo
+    if id(value) not in memo:
+        memo[id(value)] = _new_copy(value, memo)
+    return memo[id(value)]
+
+
+def _new_copy(value: Any, memo: dict[int, Any]) -> Any:
     if _is_array(value):
         return value.copy(order="K")
     if type(value) in _CONTAINERS:
-        return _rebuilt(value, _copied)
+        return _rebuilt(value, lambda part: _copied(part, memo))
     if _is_pandas(value):
         return _copied_frame(value, deep=not _copies_on_write())
-    return _deep(value)
+    return _deep(value, memo)
 
 
-def _deep(value: Any) -> Any:
+def _deep(value: Any, memo: dict[int, Any] | None = None) -> Any:
     """A deep copy; where there can be none, the object itself, with a warning."""
     try:
-        return copy.deepcopy(value)
+        return copy.deepcopy(value, memo)
     except _uncopyable() as error:
         kind = type(value)
         if isinstance(value, types.CoroutineType) or hasattr(kind, "__next__") or hasattr(kind, "__anext__"):

@@ -345,6 +345,32 @@ def test_copies_may_be_written_to() -> None:
     assert make(3).tolist() == [0, 0, 0]
 
 
+def test_copies_are_for_hits() -> None:
+    """hand_out="copy": who made the result gets it itself, others a copy in which one object stays one."""
+    made: list[Any] = []
+
+    def pair(n: int) -> tuple[list[int], list[int], np.ndarray, dict[str, np.ndarray]]:
+        rows, numbers = [n], np.zeros(n)
+        made.append((rows, rows, numbers, {"numbers": numbers}))
+        return made[-1]
+
+    for options in ({}, {"watch_files": True}):  # the two ways of a miss
+        make = cache_result(hand_out="copy", **options)(pair)
+        assert make(3) is made[-1]
+        first, same, numbers, holder = make(3)
+        assert first is same is not made[-1][0] and numbers is holder["numbers"]
+        first.append(4)
+        assert make(3)[0] == [3]
+
+    async def later(n: int) -> list[int]:
+        made.append([n])
+        return made[-1]
+
+    cached = cache_result(hand_out="copy")(later)
+    assert asyncio.run(cached(3)) is made[-1]
+    assert asyncio.run(cached(3)) is not made[-1]
+
+
 def test_same_hands_out_the_object_itself() -> None:
     """hand_out="same", for who knows what they do."""
     make = cache_result(hand_out="same")(lambda n: [n])
