@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -111,6 +112,26 @@ def test_profiles_and_the_line_for_all_cells_guard_as_in_the_notebook(tmp_path: 
         "@retry(attempts=4)\ndef last("
         in sources(tmp_path, "%guard on retry=4", "def last(x):\n    return x")["functions"]
     )
+
+
+def test_what_the_notebook_remembers_guards_as_in_a_new_kernel(tmp_path: Path) -> None:
+    """Profiles and the line for every cell stand in its metadata, and are in force once we are loaded."""
+    path = make_notebook(
+        tmp_path, "z = [0]", "%load_ext mlguard_nb", "%%guard careful\na = [1]", "b = [2]", "%guard off", "c = [z]"
+    )
+    text = json.loads(path.read_text())
+    kept = {
+        "profiles": {"careful": "retry=5", "bad": 3, "worse": "retry=x"},
+        "everywhere": "retry=4",
+        "chaos": "fail=0.1",
+    }
+    path.write_text(json.dumps({**text, "metadata": {"mlguard_nb": kept}}))
+    _, modules = convert(path)
+    (steps,) = [text for name, text in modules.items() if name.endswith("/steps.py")]
+    guards = {one.name: ast.unparse(one) for one in ast.parse(steps).body if isinstance(one, ast.FunctionDef)}
+    assert "@retry(attempts=5)" in guards["make_a"]
+    assert "@retry(attempts=4)" in guards["make_b"]
+    assert "@retry" not in guards["make_z"] + guards["make_c"]
 
 
 def test_a_guarded_function_that_stays_inside_keeps_its_guard(tmp_path: Path) -> None:

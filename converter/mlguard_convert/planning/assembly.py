@@ -79,7 +79,7 @@ def _plain_cells(notebook: Notebook, options: PlanOptions, findings: Findings) -
         order.sort(key=lambda cell: (cell.execution_count is None, cell.execution_count or 0, cell.number))
     cells: list[PlainCell] = []
     skipped: list[int] = []
-    lines = GuardLines()
+    lines = GuardLines.of(notebook.metadata)
     for cell in order:
         own = Findings()
         plain = plain_cell(cell, own, lines)
