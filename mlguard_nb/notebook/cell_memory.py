@@ -14,7 +14,7 @@ from mlguard_nb.errors import MemoryPressure, PolicyError
 from mlguard_nb.notebook.facts import DeviceFacts
 from mlguard_nb.notebook.holders import who_holds
 from mlguard_nb.policy.values import MemoryPolicy
-from mlguard_nb.units import format_gib
+from mlguard_nb.runtime.pressure import never_fits
 
 __all__ = [
     "fall_back",
@@ -22,7 +22,6 @@ __all__ = [
     "is_hopeless",
     "is_needed_on",
     "ledger_key",
-    "never_fits",
     "pressure",
     "reclaim",
     "trim",
@@ -60,11 +59,6 @@ def pressure(
             holders=holders, used=device.used, next_step=step,
         )  # fmt: skip
     return None
-
-
-def never_fits(asked: int, stop: int) -> str:
-    """The next step where `asked` bytes are more than the `stop`, whoever else lets go of memory."""
-    return f"ask for less: asked for {format_gib(asked)}; it can never fit below the stop of {format_gib(stop)}"
 
 
 def is_hopeless(policy: MemoryPolicy, pressure: MemoryPressure) -> bool:

@@ -13,6 +13,7 @@ from mlguard_nb.notebook.facts import CacheFacts
 from mlguard_nb.notebook.holders import who_holds
 from mlguard_nb.policy.switches import disabled
 from mlguard_nb.runtime.admission import LEDGER
+from mlguard_nb.runtime.pressure import never_fits
 from mlguard_nb.telemetry import bus, events, sinks
 
 if TYPE_CHECKING:
@@ -179,7 +180,7 @@ class CellParts:
         asked, stop = asked_bytes(error), device.stop
         step = "use smaller batches (oom=halve:NAME), or raise gpu="
         if asked is not None and stop is not None and asked >= stop:
-            step = cell_memory.never_fits(asked, stop)
+            step = never_fits(asked, stop)
         told = MemoryPressure(
             device.label, needed=asked, limit=stop, holders=self._holders, used=device.used, next_step=step
         )
@@ -194,7 +195,7 @@ class CellParts:
         asked = asked_bytes(error) if told is not error else None
         step = "make the cell need less, or raise mem="
         if asked is not None and ram.stop is not None and asked >= ram.stop:
-            step = cell_memory.never_fits(asked, ram.stop)
+            step = never_fits(asked, ram.stop)
         told.__init__(  # type: ignore[misc]  # the error that the handler raised learns what it could not look up
             "RAM", needed=asked, limit=ram.stop, holders=self._holders, used=ram.used, next_step=step,
         )  # fmt: skip

@@ -22,7 +22,7 @@ from mlguard_nb.runtime.beside import beside_the_loop
 from mlguard_nb.runtime.fallbacks import check_fallback
 from mlguard_nb.runtime.holders import holders_of
 from mlguard_nb.runtime.options import decorate, policy_from
-from mlguard_nb.runtime.pressure import RAM, pressure, watched_gpus
+from mlguard_nb.runtime.pressure import RAM, is_hopeless, pressure, watched_gpus
 from mlguard_nb.runtime.reclaim import ladder
 from mlguard_nb.runtime.wrapping import DELEGATE, Guard, Kind, wrap
 from mlguard_nb.telemetry import bus
@@ -61,7 +61,8 @@ def memory_guard(given: Any = None, /, *, name: str | None = None, **options: An
     Bare, with the fields of MemoryPolicy as keywords, or with a MemoryPolicy. Where memory is short the ladder of
     `actions` is climbed first. Then `on_pressure` decides: "stop" raises MemoryPressure, "wait" waits up to
     `wait_timeout` seconds and then stops, "warn" calls all the same, "skip" returns None (no items, of a generator).
-    With `fallback` that function is called instead of stopping. A limit nobody can read lets calls through, and is
+    With `fallback` that function is called instead of stopping. What needs more than the limit can never fit: nothing
+    is reclaimed and nobody waits for it. A limit nobody can read lets calls through, and is
     warned about once; so does a driver that gives no answer within `wait_timeout` (or three seconds, whichever is
     less; one at least).
     """
@@ -246,7 +247,7 @@ class MemoryGuard(Guard):
         need = self._need(args, kwargs)
         self._watch()
         found = yield from self._admit(need)
-        if isinstance(found, MemoryPressure) and self.policy.on_pressure == "wait":
+        if isinstance(found, MemoryPressure) and self.policy.on_pressure == "wait" and not is_hopeless(found):
             first, started = found, clock.current().now()
             for seconds in self._waits(started):
                 yield seconds
@@ -268,9 +269,9 @@ class MemoryGuard(Guard):
         return asked
 
     def _admit(self, need: int) -> _Steps[Stay | MemoryPressure]:
-        """Look now; where it is short climb the ladder and look again."""
+        """Look now; where it is short, and reclaiming may help, climb the ladder and look again."""
         found = self._promise(need, (yield from self._reading()))
-        if isinstance(found, Stay):
+        if isinstance(found, Stay) or (is_hopeless(found) and self.policy.on_pressure != "warn"):
             return found
         climb = partial(ladder, self.policy.actions, lambda: self._is_short(need), self.label)
         reclaimed = yield climb
@@ -301,7 +302,7 @@ class MemoryGuard(Guard):
             if short is not None:
                 for taken, bytes_taken in promised:
                     LEDGER.release(taken, bytes_taken)
-                self._is_paused = True
+                self._is_paused = self._is_paused or not is_hopeless(short)
                 return short
             promised.append((device, need))
         self._is_paused = False
@@ -364,7 +365,7 @@ def explained(short: MemoryPressure, policy: MemoryPolicy) -> MemoryPressure:
     """The same pressure with who holds the memory, and when trying again may help."""
     return MemoryPressure(
         short.device, short.needed, short.free, short.limit, holders_of(short.device),
-        policy.wait_timeout or None, short.used, short.next_step,
+        None if is_hopeless(short) else policy.wait_timeout or None, short.used, short.next_step,
     )  # fmt: skip
 
 

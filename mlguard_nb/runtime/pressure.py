@@ -10,8 +10,9 @@ from mlguard_nb.devices.readings import Gpu, Ram, Reading, Unknown, limit_in_byt
 from mlguard_nb.errors import DeviceUnavailable, MemoryPressure
 from mlguard_nb.policy.values import MemoryPolicy
 from mlguard_nb.runtime.holders import gpu_name
+from mlguard_nb.units import format_gib
 
-__all__ = ["RAM", "pressure", "watched_gpus"]
+__all__ = ["RAM", "is_hopeless", "never_fits", "pressure", "watched_gpus"]
 
 _log = logging.getLogger("mlguard.memory")
 RAM = "RAM"
@@ -58,7 +59,7 @@ def _short_of_ram(limit: float, ram: Ram, need: int, reserved: int, margin: floa
     promised = need + reserved
     if used + promised + size * margin <= size and promised <= left:
         return None
-    return MemoryPressure(RAM, need or None, min(left, max(0, size - used)), size, (), None, used)
+    return _short(RAM, need, min(left, max(0, size - used)), size, used)
 
 
 def _short_of_gpu(limit: float, gpu: Gpu, need: int, reserved: int, margin: float) -> MemoryPressure | None:
@@ -70,7 +71,24 @@ def _short_of_gpu(limit: float, gpu: Gpu, need: int, reserved: int, margin: floa
         return None
     if used + need + reserved + size * margin <= size:
         return None
-    return MemoryPressure(gpu_name(gpu), need or None, max(0, size - used), size, (), None, used)
+    return _short(gpu_name(gpu), need, max(0, size - used), size, used)
+
+
+def _short(device: str, need: int, free: int, limit: int, used: int) -> MemoryPressure:
+    short = MemoryPressure(device, need or None, free, limit, used=used)
+    if not is_hopeless(short):
+        return short
+    return MemoryPressure(device, need, free, limit, used=used, next_step=never_fits(need, limit))
+
+
+def is_hopeless(short: MemoryPressure) -> bool:
+    """Whether waiting is in vain: what the call itself needs is more than the limit."""
+    return short.needed is not None and short.limit is not None and short.needed > short.limit
+
+
+def never_fits(asked: int, stop: int) -> str:
+    """The next step where `asked` bytes are more than the `stop`, whoever else lets go of memory."""
+    return f"ask for less: asked for {format_gib(asked)}; it can never fit below the stop of {format_gib(stop)}"
 
 
 def watched_gpus(policy: MemoryPolicy, gpus: tuple[Gpu, ...] | Unknown) -> tuple[Gpu, ...]:

@@ -520,6 +520,21 @@ def test_waiting_always_ends(machine: FakeDevices, clock: FakeClock) -> None:
     assert memory_guard(ram=0.8, on_pressure="wait", fallback=lambda: 2)(lambda: 1)() == 2
 
 
+def test_what_can_never_fit_is_refused_at_once(machine: FakeDevices, clock: FakeClock, events: list[Any]) -> None:
+    """Nothing is waited for, reclaimed or paused for a call that asks for more than the limit of 12.8 GB."""
+    guarded = memory_guard(ram=0.8, need=lambda size: size, on_pressure="wait")(lambda size: size)
+    with pytest.raises(MemoryPressure, match=r"asked for 12.1 GiB; it can never fit below the stop of 11.9") as caught:
+        guarded(13 * GB)
+    assert caught.value.retry_after is None
+    assert clock.time == 0
+    assert [event.action for event in events] == ["stop"]
+    machine.ram_used = 12 * GB
+    assert guarded(GB // 2) == GB // 2  # a guard that has paused wants a tenth of the limit free
+    with FakeDevices(gpus=(fake_gpu(total="80GB", used="1GB"),)), pytest.raises(MemoryPressure, match="can never fit"):
+        memory_guard(gpu=0.5, need="41GB", on_pressure="wait")(lambda: 1)()
+    assert clock.time == 0
+
+
 def test_waiting_lets_other_tasks_run(machine: FakeDevices, clock: FakeClock) -> None:
     """An async function waits without blocking the loop."""
     machine.ram_used = 15 * GB
