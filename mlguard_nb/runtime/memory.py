@@ -61,8 +61,8 @@ def memory_guard(given: Any = None, /, *, name: str | None = None, **options: An
     Bare, with the fields of MemoryPolicy as keywords, or with a MemoryPolicy. Where memory is short the ladder of
     `actions` is climbed first. Then `on_pressure` decides: "stop" raises MemoryPressure, "wait" waits up to
     `wait_timeout` seconds and then stops, "warn" calls all the same, "skip" returns None (no items, of a generator).
-    With `fallback` that function is called instead of stopping. What needs more than the limit can never fit: nothing
-    is reclaimed and nobody waits for it. A limit nobody can read lets calls through, and is
+    With `fallback` that function is called instead of stopping. What needs more than the limit can never fit: unless it
+    only warns, nothing is reclaimed and nobody waits. A limit nobody can read lets calls through, and is
     warned about once; so does a driver that gives no answer within `wait_timeout` (or three seconds, whichever is
     less; one at least).
     """

@@ -11,9 +11,11 @@ __all__ = ["REDACTED", "SECRET_NAMES", "is_secret", "redacted"]
 REDACTED = "[redacted]"
 SECRET_NAMES = ("password", "secret", "token", "api_key", "authorization")
 
-# What looks like a credential in running text: bearer tokens, keys with a well-known beginning, user:password in a URL.
+# What looks like a credential in running text: bearer tokens, keys with a well-known beginning, JSON web tokens, and
+# user:password in a URL, where Redis has no user.
 _PATTERNS = re.compile(
-    r"(?i)(bearer\s+[\w.~+/-]{8,}=*|\b(?:sk|pk|ghp|gho|xox[abp])[-_][\w-]{8,}|\bAKIA[0-9A-Z]{16}\b|(?<=://)[^/\s:@]+:[^/\s@]+(?=@))"
+    r"(?i)(bearer\s+[\w.~+/-]{8,}=*|\b(?:sk|pk|gh[opsur]|github_pat|glpat|xox[abp])[-_][\w-]{8,}|\bhf_[a-z0-9]{30,}"
+    r"|\bA[KS]IA[0-9A-Z]{16}\b|\beyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*|(?<=://)[^/\s:@]*:[^/\s@]+(?=@))"
 )
 
 
@@ -27,11 +29,17 @@ def redacted(text: str, names: Sequence[str] = SECRET_NAMES, *, is_source: bool 
 
 def is_secret(name: str, names: Sequence[str]) -> bool:
     """Whether a parameter or key of this name holds what must not be told."""
-    return any(word.lower() in name.lower() for word in names)
+    return any(_bare(word) in _bare(name) for word in names)
+
+
+def _bare(name: str) -> str:
+    return re.sub("[-_ ]", "", name).lower()
 
 
 @lru_cache
 def _beside(names: tuple[str, ...], is_source: bool) -> re.Pattern[str]:
     words = "|".join(re.escape(name).replace("_", "[-_ ]?") for name in names)
-    value = r"""("[^"]*"|'[^']*'""" + (")" if is_source else r"|[^\s,;&)}\]]+)")
+    value = r"""("(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'""" + (
+        ")" if is_source else r"|(?:(?:basic|token)\s+)?[^\s,;&)}\]]+)"
+    )
     return re.compile(rf"""(?i)(["']?[\w-]*(?:{words})[\w-]*["']?\s*[=:]\s*)(?!\[redacted\]){value}""")

@@ -213,11 +213,14 @@ def test_no_secret_is_in_the_traceback_or_in_what_led_to_the_error(
         "Authorization: hunter2",
         "my-secret = hunter2",
         "https://host/?api-key=hunter2&x=1",
+        "Authorization: Basic hunter2==",
+        "{'password': 'it\\'s hunter2'}",
     ],
 )
 def test_the_value_beside_a_secret_name_is_taken_out(text: str) -> None:
     assert "hunter2" not in redaction.redacted(text)
     assert redaction.redacted(text, ()) == text
+    assert redaction.is_secret("apiKey", ("api_key",)) and not redaction.is_secret("keys", ("api_key",))
     assert redaction.redacted("token = read(key)", is_source=True) == "token = read(key)"
     assert redaction.redacted("token = 'abc'", is_source=True) == "token = [redacted]"
     assert redaction.redacted("the token is old; tokens: 3") == "the token is old; tokens: [redacted]"
@@ -247,7 +250,12 @@ def test_a_failure_is_an_event_with_all_that_is_known(clock: FakeClock, heard: l
         "sk-proj-abcdefgh12345",
         "ghp_abcdefgh12345",
         "AKIAABCDEFGHIJKLMNOP",
+        "ASIAABCDEFGHIJKLMNOP",
+        "github_pat_11ABCDEFG0123456789_abcdefghijkl",
+        "hf_abcdefghijklmnopqrstuvwxyz012345",
+        "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0.abc123def456",
         "//user:pass@host",
+        "//:pass@host",
     ],
 )
 def test_what_looks_like_a_credential_is_taken_out(secret: str) -> None:
