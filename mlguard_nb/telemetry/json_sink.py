@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import re
 import threading
 from collections.abc import Callable
 from dataclasses import asdict
+from io import FileIO
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -44,22 +46,37 @@ def _finite(value: Any) -> Any:
 
 
 def install(target: str | Path | TextIO) -> Callable[[], None]:
-    """Write every event to `target`, a path that is appended to or an open text stream; returns what ends that."""
-    opened = Path(target).open("a", encoding="utf-8") if isinstance(target, (str, Path)) else None  # noqa: SIM115
-    stream: Any = opened or target
-    writing = threading.Lock()
+    """Write every event to `target`, a path that is appended to or an open text stream; returns what ends that.
 
-    def write(event: Event) -> None:
-        line = as_line(event)
-        with writing:
-            stream.write(line + "\n")
-            stream.flush()
-
-    unsubscribe = bus.subscribe(write)
+    A line of a file is one write, so that several threads and processes can share it, forked ones too.
+    """
+    if not isinstance(target, (str, Path)):
+        return bus.subscribe(_Lines(target).write)
+    file = FileIO(target, "ab")
+    unsubscribe = bus.subscribe(lambda event: _append(file, event))
 
     def remove() -> None:
         unsubscribe()
-        if opened is not None:
-            opened.close()
+        file.close()
 
     return remove
+
+
+def _append(file: FileIO, event: Event) -> None:
+    file.write(f"{as_line(event)}\n".encode(errors="backslashreplace"))  # "\udc80" is JSON's own way to write it
+
+
+class _Lines:
+    """An open text stream. A lock that another thread held when the process forked is not held in the child."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream, self._process, self._writing = stream, os.getpid(), threading.Lock()
+
+    def write(self, event: Event) -> None:
+        """One line."""
+        line = as_line(event)
+        if self._process != os.getpid():
+            self._process, self._writing = os.getpid(), threading.Lock()
+        with self._writing:
+            self._stream.write(line + "\n")
+            self._stream.flush()

@@ -433,13 +433,48 @@ def test_json_lines(tmp_path: Path) -> None:
     stop_file = json_sink.install(tmp_path / "log.jsonl")
     tell()
     stop()
+    bus.emit(CallFinished(function="f", outcome="error", duration_seconds=1, error="no file \udc80"))
     stop_file()
-    assert (tmp_path / "log.jsonl").read_text() == stream.getvalue()
+    *log, odd = (tmp_path / "log.jsonl").read_text().splitlines(keepends=True)
+    assert "".join(log) == stream.getvalue()
+    assert json.loads(odd)["error"] == "no file \udc80"
     lines = [json.loads(line) for line in stream.getvalue().splitlines()]
     assert [line["event"] for line in lines] == [
         "call_finished", "call_finished", "retry_scheduled", "input_refused", "cache_hit", "breaker_moved",
     ]  # fmt: skip
     assert lines[1]["error"] == "ValueError: x"
+
+
+FORKED_WHILE_WRITING = """
+import io, os, sys, threading
+from mlguard_nb.telemetry import bus, json_sink
+from mlguard_nb.telemetry.events import CacheHit
+parent, inside, forked = os.getpid(), threading.Event(), threading.Event()
+class Slow(io.StringIO):
+    def write(self, text):
+        if os.getpid() == parent:
+            inside.set()
+            forked.wait()
+        return sys.stderr.write(text)
+json_sink.install(Slow())
+thread = threading.Thread(target=bus.emit, args=(CacheHit(function="parent"),))
+thread.start()
+inside.wait()
+child = os.fork()
+if child == 0:
+    bus.emit(CacheHit(function="child"))
+    os._exit(0)
+os.waitpid(child, 0)
+forked.set()
+thread.join()
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="fork is POSIX only")
+def test_a_child_forked_while_a_line_is_written_writes_too() -> None:
+    program = [sys.executable, "-W", "ignore", "-c", FORKED_WHILE_WRITING]
+    done = subprocess.run(program, capture_output=True, text=True, check=False, timeout=60)
+    assert [json.loads(line)["function"] for line in done.stderr.splitlines()] == ["child", "parent"]
 
 
 def test_json_lines_are_json_whatever_the_numbers() -> None:
