@@ -39,7 +39,17 @@ __all__ = [
     "UnboundName",
     "Violation",
     "add_note",
+    "in_words",
 ]
+
+
+def in_words(error: BaseException) -> str:
+    """The error as "Class: message"; the class alone where there is no message, or where the error's own __str__ fails."""
+    try:
+        text = str(error)
+    except Exception:
+        text = ""
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
 def add_note(error: BaseException, note: str) -> None:

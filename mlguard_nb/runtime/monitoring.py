@@ -23,7 +23,7 @@ from typing import Any, TypeVar, overload
 from mlguard_nb import clock as clocks
 from mlguard_nb import devices
 from mlguard_nb.devices.readings import Reading, known
-from mlguard_nb.errors import GuardError, PolicyError
+from mlguard_nb.errors import GuardError, PolicyError, in_words
 from mlguard_nb.policy.values import MonitorPolicy
 from mlguard_nb.runtime import summaries, wrapping
 from mlguard_nb.runtime.options import decorate, policy_from
@@ -142,7 +142,7 @@ class MonitorGuard(Guard):
         self.broken: deque[tuple[float, str, str]] = deque()
         self.lost = self.drained = 0
         self._signature: inspect.Signature | None = None
-        self._random = random.Random(0)
+        self._random = random.Random()
         _monitored.add(self)
 
     def attach(self, function: Callable[..., Any], kind: Kind) -> None:
@@ -190,7 +190,7 @@ class MonitorGuard(Guard):
     def failed(self, started: float, error: BaseException, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """A call ended with `error`: always counted, and logged with what is known of its inputs and the machine."""
         seconds = clocks.NOW.now() - started
-        text = redacted(f"{type(error).__name__}: {error}", self.policy.redact)[:500]
+        text = redacted(in_words(error), self.policy.redact)[:500]
         was_cancelled = not isinstance(error, Exception)
         self.broken.append((seconds, text, "cancelled" if was_cancelled else "error"))
         if was_cancelled:
@@ -291,6 +291,7 @@ class MonitorGuard(Guard):
         self.waiting.clear()
         self.broken.clear()
         self.lost, self.drained = 0, _count(self.begun)
+        self._random.seed()
 
     def drain(self) -> None:
         """Tell what ended since the last time."""
@@ -332,7 +333,7 @@ class MonitorGuard(Guard):
         """The line of one good call, where it is slow or one of those to be logged."""
         p = self.policy
         is_slow = p.slow is not None and seconds > p.slow
-        if not is_slow and not (p.logs == "all" or (isinstance(p.logs, float) and self._random.random() < p.logs)):
+        if not is_slow and not (p.logs == "all" or (not isinstance(p.logs, str) and self._random.random() < p.logs)):
             return
         facts: dict[str, Any] = {
             "event": "call_finished", "function": self.label, "duration_seconds": round(seconds, 6),

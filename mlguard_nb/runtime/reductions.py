@@ -6,13 +6,13 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
-__all__ = ["CHUNK_BYTES", "extremes", "is_finite", "is_within"]
+__all__ = ["CHUNK_BYTES", "extremes", "is_finite", "is_within", "pieces"]
 
 # Two reductions over a piece that still lies in the L2 cache cost one pass over memory.
 CHUNK_BYTES = 1 << 19
 
 
-def _pieces(numbers: Any) -> Iterator[Any]:
+def pieces(numbers: Any) -> Iterator[Any]:
     """Pieces of a flat array that fit the cache."""
     step = max(1, CHUNK_BYTES // max(1, numbers.itemsize))
     for start in range(0, numbers.size, step):
@@ -33,7 +33,7 @@ def extremes(numbers: Any) -> tuple[float, float]:
     import numpy as np
 
     low, high = math.inf, -math.inf
-    for piece in _pieces(numbers):
+    for piece in pieces(numbers):
         quick = _quick(piece)
         least, most = np.minimum.reduce(quick), np.maximum.reduce(quick)
         if least != least:
@@ -51,7 +51,7 @@ def is_within(numbers: Any, low: float, high: float, low_open: bool = False, hig
     if numbers.dtype.kind == "f":  # 0.1 means the number of this dtype that is nearest to it
         with np.errstate(over="ignore"):
             low, high = numbers.dtype.type(low), numbers.dtype.type(high)
-    for piece in _pieces(numbers):
+    for piece in pieces(numbers):
         if by_bits is not None and most(piece.view(by_bits.dtype)) <= by_bits:
             continue
         quick = _quick(piece)
@@ -104,8 +104,8 @@ def is_finite(numbers: Any) -> bool:
     if _is_half(numbers):  # neither NaN nor infinity: the exponent is not all ones
         largest = np.uint16(0x7BFF)
         bits = numbers if numbers.dtype.isnative else numbers.astype("float16")
-        return all(np.maximum.reduce(_magnitude(piece)) <= largest for piece in _pieces(bits))
-    for piece in _pieces(numbers):
+        return all(np.maximum.reduce(_magnitude(piece)) <= largest for piece in pieces(bits))
+    for piece in pieces(numbers):
         with np.errstate(over="ignore", invalid="ignore"):
             total = np.vdot(piece, piece).real
         if not total < math.inf and not np.isfinite(piece).all():

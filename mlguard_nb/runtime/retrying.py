@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from mlguard_nb import clock as clocks
 from mlguard_nb.devices import frameworks
-from mlguard_nb.errors import PolicyError, add_note
+from mlguard_nb.errors import PolicyError, add_note, in_words
 from mlguard_nb.policy.values import RetryPolicy
 from mlguard_nb.runtime import deadline, wrapping
 from mlguard_nb.runtime.attempts import Attempts, GaveUp, Wait, budget_of
@@ -408,12 +408,12 @@ class RetryGuard(Guard):
     def _followed(self, decision: Wait | GaveUp, failed: list[Exception]) -> Wait:
         """How long to wait; raises the user's own exception, with a note, where there is no further attempt."""
         if isinstance(decision, Wait):
-            self._tell(decision, _told(failed[-1]))
+            self._tell(decision, in_words(failed[-1])[:200])
             return decision
         error = failed.pop()
         if decision.note:
             add_note(error, decision.note)
-            self._tell_gave_up(decision, _told(error))
+            self._tell_gave_up(decision, in_words(error)[:200])
         try:
             raise error
         finally:
@@ -477,11 +477,6 @@ async def _asked(shared: Any, method: Callable[..., Any], *arguments: Any) -> An
     from asyncio import to_thread
 
     return await to_thread(method, *arguments)
-
-
-def _told(error: BaseException) -> str:
-    text = str(error)
-    return f"{type(error).__name__}: {text}"[:200] if text else type(error).__name__
 
 
 @overload

@@ -7,8 +7,10 @@ import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from mlguard_nb.errors import in_words
 from mlguard_nb.runtime.arrays import as_numpy, is_array
 from mlguard_nb.runtime.frames import is_frame
+from mlguard_nb.runtime.reductions import pieces
 from mlguard_nb.telemetry.redaction import REDACTED, is_secret, redacted
 
 __all__ = ["summaries", "summary"]
@@ -64,11 +66,18 @@ def _of_numbers(numbers: Any, capture: Sequence[str]) -> dict[str, Any]:
     if numbers.dtype.kind not in "fiu" or not numbers.size:
         return {}
     told: dict[str, Any] = {}
-    finite = numbers[np.isfinite(numbers)] if numbers.dtype.kind == "f" else numbers
-    if "nan_frac" in capture and numbers.dtype.kind == "f":
-        told["nan_frac"] = round(float(np.isnan(numbers).mean()), 6)
-    if finite.size:
-        told |= {name: getattr(finite, name)().item() for name in ("min", "max") if name in capture}
+    is_float = numbers.dtype.kind == "f"
+    nans, least, most = 0, [], []
+    for piece in pieces(numbers.ravel(order="K")):  # memory may be what the call failed for
+        finite = piece[np.isfinite(piece)] if is_float else piece
+        nans += int(np.isnan(piece).sum()) if is_float else 0
+        if finite.size:
+            least.append(finite.min())
+            most.append(finite.max())
+    if "nan_frac" in capture and is_float:
+        told["nan_frac"] = round(nans / numbers.size, 6)
+    if least:
+        told |= {name: value.item() for name, value in (("min", min(least)), ("max", max(most))) if name in capture}
     return told
 
 
@@ -96,14 +105,22 @@ def summaries(
             told[name] = REDACTED
         elif name in include:
             # Taken out before the text is cut, since half a secret is one that no pattern knows.
-            told[name] = {**summary(value, capture), "value": redacted(_text(value), redact)[:_LONGEST]}
+            told[name] = {**_described(value, capture), "value": redacted(_text(value), redact)[:_LONGEST]}
         else:
-            told[name] = summary(value, capture)
+            told[name] = _described(value, capture)
     return told
+
+
+def _described(value: Any, capture: Sequence[str]) -> dict[str, Any]:
+    """The summary, or why there is none: describing a failed call must not fail in its turn."""
+    try:
+        return summary(value, capture)
+    except Exception as error:
+        return {"type": type(value).__name__, "unknown": in_words(error)[:_LONGEST]}
 
 
 def _text(value: Any) -> str:
     try:
         return repr(value)[: 50 * _LONGEST]
-    except Exception as error:  # describing a failed call must not fail in its turn
+    except Exception as error:
         return f"an object of type {type(value).__name__} whose repr fails with {type(error).__name__}"

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
+from mlguard_nb.errors import in_words
 from mlguard_nb.telemetry.libraries import loaded
 
 __all__ = ["SWITCH", "begin", "carried", "continued", "current", "end", "look", "span", "span_if_on"]
@@ -92,5 +93,5 @@ def end(span: Any, error: BaseException | None) -> None:
 
     if isinstance(error, Exception):
         span.record_exception(error)
-        span.set_status(trace.Status(trace.StatusCode.ERROR, f"{type(error).__name__}: {error}"))
+        span.set_status(trace.Status(trace.StatusCode.ERROR, in_words(error)))
     span.end()

@@ -157,6 +157,31 @@ def test_a_failure_is_logged_with_inputs_machine_and_the_users_lines(
     assert "hello" not in text
 
 
+class Speechless(Exception):
+    def __str__(self) -> str:
+        return str(self.missing)  # type: ignore[attr-defined]
+
+
+class Closed(list[int]):
+    def __len__(self) -> int:
+        raise OSError("the file is closed")
+
+
+def test_what_cannot_be_described_does_not_take_the_place_of_the_error(clock: FakeClock, heard: list[Any]) -> None:
+    """Neither an error whose message fails nor an argument that does."""
+
+    @monitor(name="outer")
+    @retry(attempts=2)
+    def function(rows: Any) -> None:
+        raise Speechless
+
+    with pytest.raises(Speechless):
+        function(Closed())
+    (event,) = [event for event in heard if isinstance(event, CallFailed)]
+    assert event.error == "Speechless"
+    assert event.inputs == {"rows": {"type": "Closed", "unknown": "OSError: the file is closed"}}
+
+
 def test_a_refusal_on_purpose_is_one_warning_without_a_traceback(caplog: pytest.LogCaptureFixture) -> None:
     @monitor(name="refusing")
     @validate_input(x=int)
@@ -292,6 +317,10 @@ def test_logs_of_good_calls_are_all_or_a_share_and_slow_ones_are_warned_of(
     def all_of_them() -> None:
         pass
 
+    @monitor(name="all too", logs=1)
+    def each_of_them() -> None:
+        pass
+
     @monitor(name="some", logs=0.1)
     def some_of_them() -> None:
         pass
@@ -302,13 +331,14 @@ def test_logs_of_good_calls_are_all_or_a_share_and_slow_ones_are_warned_of(
 
     for _ in range(300):
         all_of_them()
+        each_of_them()
         some_of_them()
     slow(4)
     slow(6)
     bus.flush()
     names = [record.mlguard["function"] for record in caplog.records]  # type: ignore[attr-defined]
-    assert names.count("all") == 300
-    assert 10 < names.count("some") < 60
+    assert names.count("all") == names.count("all too") == 300
+    assert 0 < names.count("some") < 100
     assert names.count("slow") == 1
     facts = caplog.records[names.index("slow")].mlguard  # type: ignore[attr-defined]
     assert facts["labels"] == {"team": "risk"}
