@@ -63,8 +63,8 @@ demo: $(DEMO)/.stamp  ## the main job on real notebooks: run, export, install, c
 lab: $(DEMO)/.stamp  ## open JupyterLab with everything enabled
 	@$(DEMO)/bin/python -m jupyterlab --ServerApp.root_dir=example_notebooks $(LAB_OPTIONS)
 
-test: $(TEST)/.stamp  ## the whole test suite
-	@UV="$(UV)" $(TEST)/bin/python -m pytest $(TEST_OPTIONS)
+test: $(TEST)/.stamp  ## the whole test suite, two tests at a time (TEST_OPTIONS=-n0: one)
+	@UV="$(UV)" $(TEST)/bin/python -m pytest -n2 $(TEST_OPTIONS)
 
 test-pythons: | $(UV)  ## the runtime's tests on every other interpreter of this machine
 	@UV="$(UV)" sh tests/other_pythons.sh
