@@ -6,7 +6,6 @@ import asyncio
 import json
 import os
 import threading
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -222,7 +221,7 @@ async def test_a_page_that_shows_more_gets_more_of_the_history(machine: FakeDevi
     feed, page = Feed(no_kernels, machine), FakePage()
     feed.join(page)
     for second in range(1000):
-        feed.publish(replace(machine.read(), wall=float(second)))
+        feed.publish(machine.read()._replace(wall=float(second)))
     other = FakePage()
     feed.join(other)
     feed.tell_history(other, 900)
