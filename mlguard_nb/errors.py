@@ -44,7 +44,7 @@ __all__ = [
 
 
 def in_words(error: BaseException) -> str:
-    """The error as "Class: message"; the class alone where there is no message, or where the error's own __str__ fails."""
+    """The error as "Class: message"; the class alone where there is no message, or where its own __str__ fails."""
     try:
         text = str(error)
     except Exception:
