@@ -13,7 +13,7 @@ import re
 import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -127,7 +127,7 @@ class Report:
     changes: tuple[Change, ...]
     lines: int
     unreadable: int = 0
-    notes: tuple[str, ...] = field(default=())
+    notes: tuple[str, ...] = ()
 
 
 def print_report(
@@ -163,7 +163,17 @@ def make_report(log: Path, baseline: Path | None = None) -> Report:
         changes = _changes_inside(functions)
     else:
         changes = _against(_functions(read_log(baseline)[0]), functions)
-    return Report(tuple(functions), tuple(_error_groups(events)), tuple(changes), len(events), unreadable)
+    errors = tuple(_error_groups(events))
+    return Report(tuple(functions), errors, tuple(changes), len(events), unreadable, _lost(events))
+
+
+def _lost(events: Iterable[dict[str, Any]]) -> tuple[str, ...]:
+    """A note on each function that was called faster than its calls could be told one by one."""
+    lost: Counter[str] = Counter()
+    for event in events:
+        if event["event"] == "calls_lost" and isinstance(event.get("calls"), int):
+            lost[str(event.get("function"))] += event["calls"]
+    return tuple(f"{name}: {calls} more calls, too fast to be told, are in no figure" for name, calls in lost.items())
 
 
 def read_log(path: Path) -> tuple[list[dict[str, Any]], int]:
@@ -357,6 +367,8 @@ def text(report: Report) -> str:
         ]
     if report.changes:
         lines += ["", "changes", *(f"  {sentence(change)}" for change in report.changes)]
+    if report.notes:
+        lines += ["", *report.notes]
     if report.unreadable:
         lines += ["", f"{report.unreadable} lines were no events and are left out"]
     return "\n".join(lines) + "\n"
@@ -391,6 +403,7 @@ def _plain(report: Report) -> dict[str, Any]:
         "functions": functions,
         "errors": [{**asdict(one), "fingerprint": one.fingerprint} for one in report.errors],
         "changes": [{**asdict(one), "is_worse": one.is_worse} for one in report.changes],
+        "notes": list(report.notes),
         "events": report.lines,
         "unreadable": report.unreadable,
     }

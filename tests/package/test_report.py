@@ -48,6 +48,7 @@ def test_a_log_becomes_a_line_a_function(tmp_path: Path) -> None:
         {"event": "cache_hit", "function": "load", "stale": False, "count": 8},
         {"event": "cache_miss", "function": "load", "count": 3},
         {"event": "input_refused", "function": "score"},
+        *[{"event": "calls_lost", "function": "score", "calls": 250}] * 2,
         {"event": "step_finished", "step": "train", "seconds": 2.5, "error": None},
         {"event": "run_finished", "steps": 1},
     ]
@@ -64,6 +65,7 @@ def test_a_log_becomes_a_line_a_function(tmp_path: Path) -> None:
     printed = text(report)
     assert "load" in printed
     assert "2 lines were no events" in printed
+    assert "score: 500 more calls, too fast to be told, are in no figure" in printed
 
 
 def test_errors_that_differ_by_numbers_are_one_group(tmp_path: Path) -> None:
