@@ -2,7 +2,7 @@
 
 Every group from this process up to the root can have a limit, and the one with the least room is hit first, which
 need not be the one with the lowest limit. Usage is the working set: what is charged to the group without the page
-cache that the kernel drops by itself (inactive_file), as the kubelet counts it.
+cache, which the kernel drops by itself before it kills anybody (the kubelet leaves out its inactive half only).
 """
 
 from __future__ import annotations
