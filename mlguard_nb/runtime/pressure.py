@@ -57,7 +57,7 @@ def _short_of_ram(limit: float, ram: Ram, need: int, reserved: int, margin: floa
         _warn_blind(RAM, next(value for value in (used, size, left) if isinstance(value, Unknown)))
         return None
     promised = need + reserved
-    if used + promised + size * margin <= size and promised <= left:
+    if used + promised + _spare(size, need, margin) <= size and promised <= left:
         return None
     return _short(RAM, need, min(left, max(0, size - used)), size, used)
 
@@ -69,9 +69,14 @@ def _short_of_gpu(limit: float, gpu: Gpu, need: int, reserved: int, margin: floa
             _warn_blind(f"GPU {gpu.index}", value)
     if isinstance(used, Unknown) or isinstance(size, Unknown):
         return None
-    if used + need + reserved + size * margin <= size:
+    if used + need + reserved + _spare(size, need, margin) <= size:
         return None
     return _short(gpu_name(gpu), need, max(0, size - used), size, used)
+
+
+def _spare(size: int, need: int, margin: float) -> float:
+    """Bytes that must be free besides. Of what a large `need` leaves it asks for a part, so that it can be had."""
+    return min(size * margin, (size - need) * max(margin, 0.5))
 
 
 def _short(device: str, need: int, free: int, limit: int, used: int) -> MemoryPressure:

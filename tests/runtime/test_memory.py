@@ -510,6 +510,19 @@ def test_a_paused_guard_wants_a_tenth_of_the_limit_free(machine: FakeDevices) ->
     assert guarded() == 1
 
 
+def test_a_paused_guard_whose_need_is_nearly_the_limit_opens_again(clock: FakeClock) -> None:
+    """A tenth besides could never be free: half of what the need leaves is enough."""
+    with FakeDevices(ram_used="5GB", ram_limit="16GB") as machine:
+        guarded = memory_guard(ram="12GB", need="11GB")(lambda: 1)
+        with pytest.raises(MemoryPressure):
+            guarded()
+        machine.ram_used = 6 * GB // 10
+        with pytest.raises(MemoryPressure):
+            guarded()
+        machine.ram_used = 4 * GB // 10
+        assert guarded() == 1
+
+
 def test_waiting_always_ends(machine: FakeDevices, clock: FakeClock) -> None:
     """After wait_timeout: MemoryPressure, or the fallback."""
     machine.ram_used = 15 * GB
