@@ -123,10 +123,10 @@ class Driver:
     def _card(self, index: int) -> Iterator[Gpu]:
         try:
             handle = self._nvml.nvmlDeviceGetHandleByIndex(index)
+            slices = list(self._slices(handle))
         except self._nvml.NVMLError as error:
             yield self._silent(index, _why(error, "this device"))
             return
-        slices = list(self._slices(handle))
         if not slices:
             yield self._gpu(handle, index)
         for part in slices:
@@ -210,18 +210,22 @@ class Driver:
         return self._ask("temperature", lambda: float(nvml.nvmlDeviceGetTemperature(handle, nvml.NVML_TEMPERATURE_GPU)))
 
     def _all_processes(self) -> Iterator[GpuProcess]:
-        nvml = self._nvml
         for index in self._indices():
-            card = nvml.nvmlDeviceGetHandleByIndex(index)
-            slices = list(self._slices(card))
-            for handle in slices or [card]:
-                uuid = _text(nvml.nvmlDeviceGetUUID(handle))
-                seen: dict[int, int | Unknown] = {}
-                for question in (nvml.nvmlDeviceGetComputeRunningProcesses, nvml.nvmlDeviceGetGraphicsRunningProcesses):
-                    found = self._ask("its processes", lambda ask=question, on=handle: ask(on))  # type: ignore[misc]
-                    for process in () if isinstance(found, Unknown) else found:
-                        seen[process.pid] = _held(process.usedGpuMemory)
-                yield from (GpuProcess(pid, uuid, used) for pid, used in seen.items())
+            # A card that does not answer says why among the devices; the others' holders are still told.
+            with contextlib.suppress(self._nvml.NVMLError):
+                card = self._nvml.nvmlDeviceGetHandleByIndex(index)
+                yield from self._holders(list(self._slices(card)) or [card])
+
+    def _holders(self, handles: list[Any]) -> Iterator[GpuProcess]:
+        nvml = self._nvml
+        for handle in handles:
+            uuid = _text(nvml.nvmlDeviceGetUUID(handle))
+            seen: dict[int, int | Unknown] = {}
+            for question in (nvml.nvmlDeviceGetComputeRunningProcesses, nvml.nvmlDeviceGetGraphicsRunningProcesses):
+                found = self._ask("its processes", lambda ask=question, on=handle: ask(on))  # type: ignore[misc]
+                for process in () if isinstance(found, Unknown) else found:
+                    seen[process.pid] = _held(process.usedGpuMemory)
+            yield from (GpuProcess(pid, uuid, used) for pid, used in seen.items())
 
 
 def _held(used: int | None) -> int | Unknown:

@@ -60,9 +60,9 @@ driver = Driver()
 driver.gpus()
 change(state.read_text() + "error nvmlDeviceGetHandleByIndex_v2 15 0\\n")
 lost, other = driver.gpus()
-print(lost.uuid, "lost" in lost.used_bytes.reason, other.used_bytes)
+print(lost.uuid, "lost" in lost.used_bytes.reason, other.used_bytes, *(p.pid for p in driver.processes()))
 """
-    assert driver.run(TWO, program) == "GPU-aaaa-1 True 1000000000"
+    assert driver.run(TWO + "process 1 77 5000\n", program) == "GPU-aaaa-1 True 1000000000 77"
 
 
 def test_a_driver_that_comes_back_is_found_without_a_restart(driver: Any) -> None:
@@ -97,6 +97,12 @@ def test_mig_slices_take_the_place_of_their_card(driver: Any) -> None:
     )
     assert shown.startswith("MIG-1111:10000:4000:True MIG-2222:20000:0:True GPU-bbbb-2:40000000000:1000000000:False")
     assert shown.endswith("not for a MIG slice")
+    refused = driver.run(
+        state + "error nvmlDeviceGetMigDeviceHandleByIndex 4 0\n",
+        READ + "print(*(getattr(g.used_bytes, 'reason', g.used_bytes) for g in gpus), sep='|')",
+    )
+    assert refused.startswith("the driver refuses this device to this user")
+    assert refused.endswith("|1000000000")
 
 
 def test_holders_whose_size_the_driver_hides_are_still_listed(driver: Any) -> None:
