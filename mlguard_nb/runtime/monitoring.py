@@ -29,7 +29,7 @@ from mlguard_nb.runtime import summaries, wrapping
 from mlguard_nb.runtime.options import decorate, policy_from
 from mlguard_nb.runtime.wrapping import Guard, Kind
 from mlguard_nb.telemetry import bus, sinks, tracing
-from mlguard_nb.telemetry.redaction import SECRET_NAMES, redacted
+from mlguard_nb.telemetry.redaction import SECRET_NAMES, redacted, redacted_trace
 
 __all__ = ["MOST_WAITING", "MonitorGuard", "monitor", "run_id"]
 
@@ -366,9 +366,7 @@ def trimmed(error: BaseException, secret_names: Sequence[str] = SECRET_NAMES) ->
         kept = [frame for frame in one.stack if not frame.filename.startswith(("<mlguard ", _OURS))]
         one.stack = traceback.StackSummary.from_list(kept)
         one = one.__cause__ or one.__context__
-    return "".join(
-        redacted(part, secret_names, is_source=part.startswith("  File ")) for part in report.format()
-    ).rstrip()
+    return redacted_trace(report.format(), secret_names)
 
 
 class _Drainer:

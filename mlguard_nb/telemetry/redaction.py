@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 
-__all__ = ["REDACTED", "SECRET_NAMES", "is_secret", "redacted"]
+__all__ = ["REDACTED", "SECRET_NAMES", "is_secret", "redacted", "redacted_trace"]
 
 REDACTED = "[redacted]"
 SECRET_NAMES = ("password", "secret", "token", "api_key", "authorization")
@@ -25,6 +25,11 @@ def redacted(text: str, names: Sequence[str] = SECRET_NAMES, *, is_source: bool 
     """
     text = _PATTERNS.sub(REDACTED, text)
     return _beside(tuple(names), is_source).sub(rf"\1{REDACTED}", text) if names else text
+
+
+def redacted_trace(parts: Iterable[str], names: Sequence[str] = SECRET_NAMES) -> str:
+    """The parts of a traceback as one text without credentials."""
+    return "".join(redacted(part, names, is_source=part.startswith("  File ")) for part in parts).rstrip()
 
 
 def is_secret(name: str, names: Sequence[str]) -> bool:

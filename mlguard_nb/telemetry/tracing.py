@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
 from mlguard_nb.errors import in_words
 from mlguard_nb.telemetry.libraries import loaded
+from mlguard_nb.telemetry.redaction import redacted, redacted_trace
 
 __all__ = ["SWITCH", "begin", "carried", "continued", "current", "end", "look", "span", "span_if_on"]
 
@@ -33,11 +35,19 @@ def look() -> None:
     SWITCH.on = trace is not None and sdk is not None and isinstance(trace.get_tracer_provider(), sdk.TracerProvider)
 
 
-def span(name: str, attributes: Mapping[str, str | int]) -> Any:
+@contextmanager
+def span(name: str, attributes: Mapping[str, str | int]) -> Iterator[Any]:
     """A context manager: the current span of the call, which records an error that leaves it."""
-    from opentelemetry import trace
-
-    return trace.get_tracer("mlguard_nb").start_as_current_span(name, attributes=dict(attributes))
+    opened, error = begin(name, attributes), None
+    try:
+        with current(opened):
+            yield opened
+    except BaseException as left:
+        error = left
+        raise
+    finally:
+        end(opened, error)
+        error = None  # a frame must not keep what keeps the frame
 
 
 def span_if_on(name: str, attributes: Mapping[str, str | int]) -> Any:
@@ -88,10 +98,14 @@ def current(span: Any) -> Any:
 
 
 def end(span: Any, error: BaseException | None) -> None:
-    """End a span that `begin` gave, with the error that ended the work, if one did."""
+    """End a span that `begin` gave, with the error that ended the work, if one did: without credentials in its text."""
     from opentelemetry import trace
 
     if isinstance(error, Exception):
-        span.record_exception(error)
-        span.set_status(trace.Status(trace.StatusCode.ERROR, in_words(error)))
+        lines = traceback.format_exception(type(error), error, error.__traceback__)
+        told, kind = redacted(in_words(error)), type(error)
+        name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+        attributes = {"type": name, "message": told, "stacktrace": redacted_trace(lines)}
+        span.add_event("exception", {f"exception.{fact}": text for fact, text in attributes.items()})
+        span.set_status(trace.Status(trace.StatusCode.ERROR, told))
     span.end()

@@ -174,7 +174,7 @@ trace.set_tracer_provider(provider)
 from mlguard_nb import monitor
 @monitor(name="inner", labels={"team": "risk"})
 def inner():
-    raise ValueError("x")
+    raise ValueError("password=hunter2")
 @monitor(name="outer")
 async def outer():
     try: inner()
@@ -184,13 +184,14 @@ def untraced(): pass
 asyncio.run(outer()); untraced()
 a, b = spans.get_finished_spans()
 print(a.name, a.status.status_code.name, a.attributes["team"], a.parent.span_id == b.context.span_id, b.name)
+print(a.events[0].attributes["exception.type"], "hunter2" in a.to_json())
 """
 
 
 def test_opentelemetry_spans_nest_and_record_errors() -> None:
     pytest.importorskip("opentelemetry.sdk.trace")
     done = subprocess.run([sys.executable, "-c", SPANS], capture_output=True, text=True, check=False)
-    assert done.stdout == "inner ERROR risk True outer\n", done.stderr
+    assert done.stdout == "inner ERROR risk True outer\nValueError False\n", done.stderr
 
 
 ATTEMPT_SPANS = (
