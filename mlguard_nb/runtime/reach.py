@@ -186,12 +186,13 @@ class _Walk:
 
     def _wrappers(self, thing: Any) -> Iterator[types.FunctionType]:
         """The functions of the user's own decorators around a function."""
-        layer, seen = getattr(thing, "__func__", thing), set[int]()
+        layer: Any = getattr(thing, "__func__", thing)
+        seen = set[int]()
         while hasattr(layer, "__wrapped__") and id(layer) not in seen:
             seen.add(id(layer))
             if isinstance(layer, types.FunctionType) and self._is_decorator(layer.__globals__):
                 yield layer
-            layer = layer.__wrapped__
+            layer = getattr(layer, "__wrapped__")  # noqa: B009 - a type checker knows no such attribute of a function
 
     def _is_decorator(self, space: dict[str, Any]) -> bool:
         """Whether a wrapper is written in the user's module; its own __module__ is that of the wrapped function."""

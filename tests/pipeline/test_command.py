@@ -176,6 +176,16 @@ def test_json_logs_are_one_object_a_line(capsys: pytest.CaptureFixture[str]) -> 
     assert events[3]["results"] == 3
 
 
+def test_json_logs_tell_errors_without_their_credentials(capsys: pytest.CaptureFixture[str]) -> None:
+    def run(*, base_dir: Any = None) -> dict[str, int]:
+        raise OSError("no answer from https://me:hunter2@store")
+
+    assert command_line(run, name="leaky")(["run", "--json-logs"]) == 1
+    told = capsys.readouterr().err
+    assert json.loads(told.splitlines()[-1])["event"] == "run_failed"
+    assert "hunter2" not in told
+
+
 def test_an_async_pipeline_is_awaited() -> None:
     async def run(*, base_dir: Any = None) -> dict[str, int]:
         return {"a": 1}
