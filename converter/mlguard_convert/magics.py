@@ -9,11 +9,12 @@ from dataclasses import dataclass, field
 
 from mlguard_convert.dependencies import requirements_of_pip_line
 
-__all__ = ["CAPTURE", "SHELL", "Action", "cell_magic", "line_magic", "shell_call", "shell_text"]
+__all__ = ["CAPTURE", "MEASURED", "SHELL", "Action", "cell_magic", "line_magic", "shell_call", "shell_text"]
 
 # These stand for the helpers until free names are chosen for them.
 SHELL = "__mlguard_shell__"
 CAPTURE = "__mlguard_capture__"
+MEASURED = "__mlguard_measured__"
 
 _DROPPED_LINES = frozenset(
     [
@@ -133,6 +134,8 @@ def line_magic(name: str, rest: str, *, assigned: bool = False) -> Action:
     if name in _BODY_LINES:
         body = _without_options(rest)
         return Action(body or None, f"`%{name}` dropped: every step is timed")
+    if name == "timeit" and assigned and "o" in "".join(_options(rest)):
+        return _measured(rest, shown)
     if name in ("timeit", "timeit_"):
         return Action(None if _is_pure_text(rest) else _without_options(rest) or None, f"{shown} runs once, untimed")
     if name == "pylab":
@@ -140,7 +143,11 @@ def line_magic(name: str, rest: str, *, assigned: bool = False) -> Action:
     if name in ("env", "set_env"):
         return _environment(rest, shown)
     if name == "cd":
-        path = shlex.quote(rest).strip("'\"") or "~"
+        path = shlex.quote(re.sub(r"^-[qb]\s+", "", rest)).strip("'\"") or "~"
+        if path == "-":
+            return Action(
+                refusal="%cd - goes back to a folder that only the session knows", next_step="Name the folder."
+            )
         if path.startswith("~"):
             return Action("os.chdir(os.path.expanduser(" + repr(path) + "))", f"{shown} kept", before=("import os",))
         return Action(
@@ -275,6 +282,24 @@ def _written(path: str, append: bool, body: str, shown: str) -> Action:
     else:
         source = f"{target}.write_text({body!r}, encoding='utf-8')\n"
     return Action(source, f"{shown} writes the file when the step runs", before=("import pathlib",))
+
+
+def _measured(rest: str, shown: str) -> Action:
+    """`timings = %timeit -o expression`; an assignment is timed by what it computes."""
+    try:
+        (statement,) = ast.parse(_without_options(rest)).body
+    except (SyntaxError, ValueError):
+        statement = ast.Pass()
+    if not isinstance(statement, (ast.Expr, ast.Assign)):
+        return Action(refusal=f"{shown} gives the timings of what is no single expression")
+    counts: dict[str, str] = dict(re.findall(r"-([nr])\s*(\d+)", " ".join(_options(rest))))
+    given = "".join(f", {name}={counts[flag]}" for flag, name in (("n", "loops"), ("r", "repeat")) if flag in counts)
+    return Action(f"{MEASURED}(lambda: {ast.unparse(statement.value)}{given})", f"{shown} measures here too")
+
+
+def _options(text: str) -> list[str]:
+    """The options of %timeit before its statement: `-n 10`, `-o`."""
+    return re.findall(r"-[a-zA-Z]+\s*\d*\s*", text.strip()[: len(text.strip()) - len(_without_options(text))])
 
 
 def _without_options(text: str) -> str:

@@ -20,24 +20,11 @@ from mlguard_nb.pipeline.portable import Portable
 
 __all__ = ["NotebookRun", "run_notebook"]
 
-# What IPython itself puts into the namespace is left out, as are names that start with an underscore and those that
-# still are what an import brought: no values of the notebook.
-_DUMP = """
-def _mlguard_dump(path):
-    import pickle, sys
-    from mlguard_nb.pipeline.replaying import final_names
-    shell = get_ipython()
-    hidden = set(shell.user_ns_hidden) | {{"In", "Out", "get_ipython", "exit", "quit", "open"}}
-    stars = [vars(sys.modules[name]) for name in {stars!r} if name in sys.modules]
-    imported = {{name for star in stars for name, value in star.items() if shell.user_ns.get(name) is value}}
-    for name, module, attribute in {single!r}:
-        if name in shell.user_ns and getattr(sys.modules.get(module), attribute, shell) is shell.user_ns[name]:
-            imported.add(name)
-    names = {{name: value for name, value in shell.user_ns.items() if name not in hidden | imported}}
-    with open(path, "wb") as file:
-        pickle.dump(final_names(names, {own!r}), file, protocol=5)
-_mlguard_dump({path!r})
-"""
+# The notebook may have bound any name, builtins too, so the line reads none that a notebook binds.
+_DUMP = (
+    "__import__('mlguard_convert.kernel_values').kernel_values"
+    ".dump(__import__('IPython').get_ipython(), {path!r}, {own!r}, {stars!r}, {single!r})"
+)
 
 
 @dataclass(frozen=True, slots=True)

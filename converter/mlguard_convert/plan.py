@@ -171,7 +171,8 @@ class Step:
     """One step. `pieces` in order; `inputs` in the order of first reading; `outputs` what it returns.
 
     `unbound_inputs` may come as UNBOUND and `unbound_outputs` leave as it, because no path is sure to bind them;
-    `declared` are variables of the step that only functions inside it bind; `restored` are builtins that the step both
+    `declared` are variables of the step that only functions inside it bind; `freed` have a builtin of their name,
+    which the step means again when it has deleted them; `restored` are builtins that the step both
     reads and shadows; `tolerated` cells may raise; `dead` names are bound and read by nobody; `nonlocals` are
     notebook variables that functions inside it bind; `deletes` leave the namespace for good; `fallback` is the
     notebook's function of a policy with fallback=; `shares` says that it depends on state outside its arguments;
@@ -192,6 +193,7 @@ class Step:
     unbound_outputs: tuple[str, ...] = ()
     declared: tuple[str, ...] = ()
     restored: tuple[str, ...] = ()
+    freed: tuple[str, ...] = ()
     dead: tuple[str, ...] = ()
     nonlocals: tuple[str, ...] = ()
     deletes: tuple[str, ...] = ()

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from mlguard_nb.pipeline.results import load_results, save_results
     from mlguard_nb.pipeline.shell import shell
     from mlguard_nb.pipeline.stepping import Step, step
+    from mlguard_nb.pipeline.timings import measured
     from mlguard_nb.pipeline.unbound import UNBOUND, without_unbound
 
 __all__ = [
@@ -37,6 +38,7 @@ __all__ = [
     "equal",
     "fresh_namespace",
     "load_results",
+    "measured",
     "save_figures",
     "save_results",
     "shell",
@@ -59,6 +61,7 @@ _HOMES = {
     "results": ("load_results", "save_results"),
     "shell": ("shell",),
     "stepping": ("Step", "step"),
+    "timings": ("measured",),
     "unbound": ("UNBOUND", "without_unbound"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}

@@ -278,4 +278,5 @@ CONSTRUCTS: dict[str, tuple[Any, ...]] = {
     'unbound: after a cell that failed': (("u=int('1')\nv=1/0\nw=2", ['raises-exception']), ('markdown', '# B'), "try:\n    r=w\nexcept NameError:\n    r='none'\ns=u", ('markdown', '# C'), "t=v if 'q'=='z' else 3"),
     'unbound: bound by a function': ('def setit(v):\n    global cfg\n    if v: cfg=v', ('markdown', '# B'), 'setit(0)', ('markdown', '# C'), "try:\n    r=cfg\nexcept NameError:\n    r='none'", ('markdown', '# D'), 'setit(3)\ns=cfg'),
     'unbound: read in a comprehension': ('flag=bool(0)\nif flag:\n    extra=1', ('markdown', '# B'), 'r=[extra for _ in range(0)]\ns=[extra if flag else 2 for _ in range(2)]'),
+    'builtins that come back': ("list_=[3,1]\nlist=[1,2]\nsum=0\nfor x in list:\n    sum+=x\nmax=len('ab')", 'm=max\ndel list, sum, m\nl=list(range(3))\ns=sum(l)', ('markdown', '# B'), 'if s > 5:\n    min = 3', ('markdown', '# C'), 'n=min(4, 2)\ndel max', ('markdown', '# D'), 'k=max(l)'),
 }  # fmt: skip

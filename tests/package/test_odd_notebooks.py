@@ -141,6 +141,9 @@ def test_asking_ipython_for_more_than_magics_is_refused(tmp_path: Path) -> None:
         export(path, tmp_path / "out")
     assert "cell 2, line 1: ip.user_ns asks something of IPython" in str(caught.value)
     assert not (tmp_path / "out").exists()
+    path = write_notebook(tmp_path / "in" / "history.ipynb", "a = 1", "b = In[1] + Out[1]")
+    with pytest.raises(ConversionError, match="cell 2, line 1: In is IPython's own history"):
+        export(path, tmp_path / "out")
     path = write_notebook(tmp_path / "in" / "jobs.ipynb", "from IPython.lib import backgroundjobs as bg")
     with pytest.raises(ConversionError, match="cell 1, line 1: IPython.lib.backgroundjobs works only while IPython"):
         export(path, tmp_path / "out")

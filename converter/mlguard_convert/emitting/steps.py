@@ -14,13 +14,13 @@ from mlguard_convert.emitting.annotations import Types
 from mlguard_convert.emitting.guarded_cells import fallback_name, fallback_of, guarded_cell
 from mlguard_convert.emitting.names import Introduced, import_lines
 from mlguard_convert.emitting.returning import returned_at_once
-from mlguard_convert.magics import CAPTURE, SHELL
+from mlguard_convert.magics import CAPTURE, MEASURED, SHELL
 from mlguard_convert.plan import Import, Piece, Plan, Step
 from mlguard_convert.rewriting.annotating import AnnotateFunctions
 from mlguard_convert.rewriting.calls import PassVariables
 from mlguard_convert.rewriting.dead_stores import DropDeadStores
 from mlguard_convert.rewriting.definitions import AddGuards, TakeVariables
-from mlguard_convert.rewriting.namespaces import DropAnnotations, GlobalToNonlocal, ModuleNamespace
+from mlguard_convert.rewriting.namespaces import DropAnnotations, GlobalToNonlocal, ModuleNamespace, RestoreBuiltins
 from mlguard_convert.rewriting.notebook_calls import NameHelper, PrintDisplays, RunShell, SaveFigures
 from mlguard_convert.rewriting.statements import Body, code_of, function_of, joined, kept, lines_of
 from mlguard_convert.rewriting.unread_locals import DropUnreadLocals
@@ -54,8 +54,9 @@ class Writer:
         text = piece.source
         if SHELL in text:
             passes.append(RunShell(self.introduced.name("shell", PIPELINE), self.plan.allow_shell))
-        if CAPTURE in text:
-            passes.append(NameHelper(CAPTURE, self.introduced.name("captured_output", PIPELINE)))
+        for stand_in, helper in ((CAPTURE, "captured_output"), (MEASURED, "measured")):
+            if stand_in in text:
+                passes.append(NameHelper(stand_in, self.introduced.name(helper, PIPELINE)))
         if ".show(" in text and self.pyplot:
             passes.append(SaveFigures(self.introduced.name("save_figures", PIPELINE), self.pyplot, figures))
         if "display" in text and self.prints:
@@ -161,6 +162,8 @@ def _step(writer: Writer, step: Step) -> str:
         guarded = {name: writer.guards(policy) for cell, name, policy in step.guarded if cell == piece.cell}
         if guarded:
             body = body.rewritten(AddGuards(guarded))
+        if step.freed:
+            body = body.rewritten(RestoreBuiltins(step.freed, writer.introduced.module("builtins")))
         if step.nonlocals:
             body = body.rewritten(GlobalToNonlocal(step.nonlocals))
         if step.state:
@@ -268,7 +271,10 @@ def _ending(writer: Writer, step: Step) -> list[Body]:
     for name in step.unbound_outputs:
         where = "globals" if step.state else "locals"
         where = f"{writer.introduced.module('builtins')}.{where}" if where in writer.plan.names else where
-        unbound = writer.introduced.name("UNBOUND", PIPELINE)
+        if hasattr(builtins, name):  # without the variable the name means the builtin
+            unbound = f"{writer.introduced.module('builtins')}.{name}"
+        else:
+            unbound = writer.introduced.name("UNBOUND", PIPELINE)
         values[values.index(name)] = f'{where}().get("{name}", {unbound})'
     return [lines_of(f"return {', '.join(values)}")] if values else []
 

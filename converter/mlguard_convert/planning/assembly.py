@@ -19,6 +19,7 @@ from mlguard_convert.planning.explaining import explain
 from mlguard_convert.planning.flow import build_steps, drop_displays
 from mlguard_convert.planning.guarding import function_policies
 from mlguard_convert.planning.handlers import rename_handlers
+from mlguard_convert.planning.history import bind_history
 from mlguard_convert.planning.hoisting import hoist_imports
 from mlguard_convert.planning.ipython_only import leave_ipython
 from mlguard_convert.planning.lifting import lift_functions
@@ -40,6 +41,7 @@ def assemble(notebook: Notebook, options: PlanOptions) -> Plan:
     draft.fill()
     leave_ipython(draft)
     hand_over_names(draft)
+    bind_history(draft)
     draft.package = _package(draft)
     for cell in cells:
         for text in cell.changes:

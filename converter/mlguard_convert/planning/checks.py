@@ -17,7 +17,6 @@ _SECRET_NAME = re.compile(
     r"(?:^|_)(?:password|passwd|pwd|secret|token|api_?key|access_?key|auth_?key|credentials?)(?:$|_)", re.IGNORECASE
 )
 _PLACEHOLDER = re.compile(r"your|xxx|\*\*\*|<|>|\.\.\.|change|example|dummy|none|test|todo|\s|^$", re.IGNORECASE)
-_IPYTHON_NAMES = frozenset({"In", "Out", "_", "__", "___", "_i", "_ii", "_dh", "exit", "quit"})
 _DRAWN = frozenset({
     "plot", "scatter", "hist", "bar", "barh", "boxplot", "imshow", "subplots", "figure", "pie", "contour", "contourf",
     "matshow", "pcolormesh", "heatmap", "violinplot", "errorbar", "fill_between", "stem", "step", "title", "xlabel",
@@ -106,12 +105,7 @@ def check_names(draft: Draft) -> None:
         for name in sorted(needed - known):
             if name.startswith("__mlguard_") or unit.cell.may_raise:
                 continue
-            why = (
-                "is IPython's own history"
-                if name in _IPYTHON_NAMES or re.fullmatch(r"_\d+", name)
-                else "is bound by no cell"
-            )
-            draft.findings.warning("unknown-name", unit.number, f"{name} {why}", line=unit.node.lineno)
+            draft.findings.warning("unknown-name", unit.number, f"{name} is bound by no cell", line=unit.node.lineno)
 
 
 def data_files(draft: Draft) -> tuple[str, ...]:

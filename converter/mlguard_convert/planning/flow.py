@@ -162,7 +162,9 @@ def _step(draft: Draft, group: Group, after: _After, known: set[str], unsure: se
     reads = one.reads | one.late_reads | maybe | one.written_globals | (one.bound & known & one.late_reads)
     inputs = [name for name in reading_order(group, reads) if name in known and name not in fixed]
     deleted = {name for unit in group.units for name in unit.facts.deleted}
-    leaving = {name for name in maybe if name not in inputs or name in unsure | deleted} - after.certain
+    read = _read_after_deletion(group)
+    leaving = {name for name in maybe if name not in inputs or name in unsure | deleted}
+    leaving -= {name for name in after.certain if not hasattr(builtins, name)}  # else it fails there, or here
     declared = {name for name in one.written_globals & local if name not in inputs and name not in one.definite}
     restored = sorted(
         name for name in one.reads & one.bound if hasattr(builtins, name) and name not in inputs and name not in fixed
@@ -203,6 +205,7 @@ def _step(draft: Draft, group: Group, after: _After, known: set[str], unsure: se
         unbound_outputs=tuple(name for name in order if name in leaving),
         declared=tuple(sorted(declared)),
         restored=tuple(restored),
+        freed=() if draft.is_dynamic else tuple(sorted(name for name in deleted & read if hasattr(builtins, name))),
         dead=() if draft.is_dynamic else tuple(sorted(dead - kept)),
         nonlocals=() if draft.is_dynamic else tuple(sorted(one.written_globals & (local | set(inputs)))),
         deletes=tuple(sorted(gone & known)),
@@ -217,6 +220,17 @@ def _step(draft: Draft, group: Group, after: _After, known: set[str], unsure: se
         return replace(step, inner=inner, guarded=inner_policies(draft, group))
     policy, fallback = step_policy(draft, group, step)
     return replace(step, policy=policy, fallback=fallback, guarded=inner_policies(draft, group))
+
+
+def _read_after_deletion(group: Group) -> set[str]:
+    """The names that some statement deletes and that it, or one behind it, reads."""
+    found: set[str] = set()
+    deleted: set[str] = set()
+    for unit in group.units:
+        found |= deleted & (unit.facts.uses | unit.facts.late_reads)
+        deleted |= unit.facts.deleted
+        found |= set() if isinstance(unit.node, ast.Delete) else unit.facts.deleted
+    return found
 
 
 def _changes_argument(group: Group, name: str) -> bool:

@@ -1,12 +1,15 @@
-"""Functions that bind notebook variables: `global` means the step's variable, or the module's in a dynamic notebook."""
+"""Scopes that moved: `global` means the step's variable, or the module's where code runs as text; `del list` gives the
+builtin back.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Collection
+from typing import cast
 
 import libcst as cst
 
-__all__ = ["DropAnnotations", "GlobalToNonlocal", "ModuleNamespace"]
+__all__ = ["DropAnnotations", "GlobalToNonlocal", "ModuleNamespace", "RestoreBuiltins"]
 
 
 class GlobalToNonlocal(cst.CSTTransformer):
@@ -97,3 +100,37 @@ class DropAnnotations(cst.CSTTransformer):
         if updated_node.value is None:
             return cst.Pass()
         return cst.Assign([cst.AssignTarget(target)], updated_node.value)
+
+
+class RestoreBuiltins(cst.CSTTransformer):
+    """`del list` becomes `list = builtins.list`: without the variable the name means the builtin again."""
+
+    def __init__(self, names: Collection[str], module: str) -> None:
+        super().__init__()
+        self.names, self.module = names, module
+
+    def visit_FunctionDef(self, node: cst.FunctionDef) -> bool:
+        """Its names are its own."""
+        return False
+
+    def visit_ClassDef(self, node: cst.ClassDef) -> bool:
+        """Its names are its own."""
+        return False
+
+    def leave_SimpleStatementLine(
+        self, original_node: cst.SimpleStatementLine, updated_node: cst.SimpleStatementLine
+    ) -> cst.SimpleStatementLine:
+        """Names and others in one `del` become statements of their own."""
+        found: list[cst.BaseSmallStatement] = []
+        for small in updated_node.body:
+            target = small.target if isinstance(small, cst.Del) else None
+            parts = [one.value for one in target.elements] if isinstance(target, cst.Tuple) else [target]
+            own = [part for part in parts if isinstance(part, cst.Name) and part.value in self.names]
+            if not own:
+                found.append(small)
+                continue
+            found += [cst.Del(cast("cst.Name", part)) for part in parts if part is not None and part not in own]
+            for part in own:
+                value = cst.Attribute(cst.Name(self.module), cst.Name(part.value))
+                found.append(cst.Assign([cst.AssignTarget(cst.Name(part.value))], value))
+        return updated_node.with_changes(body=found)
