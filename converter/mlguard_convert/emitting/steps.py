@@ -158,7 +158,8 @@ def _step(writer: Writer, step: Step) -> str:
     for at, piece in enumerate(step.pieces):
         body = writer.body(piece, step.figures)
         if step.dead or "except" in piece.source:
-            body = body.rewritten(DropDeadStores(step.dead, _unread_handlers(piece)))
+            is_tried = piece.cell in step.tolerated
+            body = body.rewritten(DropDeadStores(step.dead, _unread_handlers(piece), is_tried=is_tried))
         guarded = {name: writer.guards(policy) for cell, name, policy in step.guarded if cell == piece.cell}
         if guarded:
             body = body.rewritten(AddGuards(guarded))

@@ -20,11 +20,14 @@ _PLAIN = {"int": int, "float": float, "str": str, "bool": bool}
 def find_params(draft: Draft) -> None:
     """The literals of the cells tagged `parameters` (and `injected-parameters`, whose values win) become Params.
 
-    A name that a cell above has bound already has two values in the notebook, so it stays a variable.
+    A name that a cell above has bound already has two values in the notebook, so it stays a variable; one that is
+    bound anew after it was read is a variable from there on.
     """
     found: dict[str, Param] = {}
     above: set[str] = set()
+    read: set[str] = set()
     for unit in draft.units:
+        read |= unit.facts.uses | unit.facts.late_reads
         if unit.fate != "param" and not unit.cell.cell.tags & {"parameters", "injected-parameters"}:
             above |= unit.facts.bound
         if not unit.cell.cell.tags & {"parameters", "injected-parameters"} or unit.fate != "step":
@@ -35,7 +38,7 @@ def find_params(draft: Draft) -> None:
         value = node.value if isinstance(node, (ast.Assign, ast.AnnAssign)) else None
         if not isinstance(target, ast.Name) or value is None or not is_literal(value) or target.id.startswith("_"):
             continue
-        if hasattr(builtins, target.id) or target.id in draft.deleted:
+        if hasattr(builtins, target.id) or target.id in draft.deleted or (target.id in found and target.id in read):
             continue
         if target.id in above:
             said = f"`{target.id}` is bound by a cell above the parameters, so it becomes no option"

@@ -10,11 +10,15 @@ from dataclasses import replace
 from mlguard_convert.ipython_syntax import PlainCell, edited
 from mlguard_convert.planning.draft import Draft
 from mlguard_convert.planning.naming import free_name
-from mlguard_convert.planning.purity import is_pure
 
 __all__ = ["bind_history"]
 
 _HISTORY = re.compile(r"(?:In|Out|_{1,3}|_i{1,3}|_[iod]h|_\d+|_i\d+)$")
+# What these give is no None.
+_VALUES = (
+    ast.BinOp, ast.Compare, ast.JoinedStr, ast.Tuple, ast.List, ast.Dict, ast.Set, ast.ListComp, ast.DictComp,
+    ast.SetComp, ast.GeneratorExp, ast.Lambda, ast.Constant, ast.UnaryOp,
+)  # fmt: skip
 _NUMBERED = re.compile(r"_(\d+)$")
 
 
@@ -105,7 +109,7 @@ def _sources(draft: Draft, position: int, name: str) -> Iterator[tuple[int, bool
             continue
         last = draft.cells[other].tree.body[-1]
         assert isinstance(last, ast.Expr)
-        if is_pure(last.value) or not isinstance(last.value, (ast.Call, ast.Await)):
+        if isinstance(last.value, _VALUES):
             yield from [*found, (other, True)]
             return
         found.append((other, False))

@@ -7,20 +7,40 @@ from collections.abc import Collection
 
 import libcst as cst
 
-from mlguard_convert.planning.purity import is_pure
+from mlguard_convert.planning.purity import is_literal, is_pure
 
 __all__ = ["DropDeadStores", "value_alone"]
 
 
 class DropDeadStores(cst.CSTTransformer):
     """`hits = 0` goes, `fig = plt.figure()` becomes `plt.figure()`, an import of a dead name goes, and `except E as e`
-    loses an e that nobody reads. Functions and classes inside are left alone.
+    loses an e that nobody reads. Functions and classes inside are left alone. `is_tried`: an error in these statements
+    is caught, so a value stays that may raise one.
     """
 
-    def __init__(self, dead: Collection[str], unread: Collection[str] = ()) -> None:
+    def __init__(self, dead: Collection[str], unread: Collection[str] = (), *, is_tried: bool = False) -> None:
         super().__init__()
         self.dead = frozenset(dead)
         self.unread = frozenset(unread) | self.dead
+        self._tries = int(is_tried)
+
+    def visit_Try(self, node: cst.Try) -> None:
+        """What it catches, or sees in passing, must still be raised."""
+        self._tries += 1
+
+    def leave_Try(self, original_node: cst.Try, updated_node: cst.Try) -> cst.Try:
+        """Back out."""
+        self._tries -= 1
+        return updated_node
+
+    def visit_With(self, node: cst.With) -> None:
+        """It may swallow an error."""
+        self._tries += 1
+
+    def leave_With(self, original_node: cst.With, updated_node: cst.With) -> cst.With:
+        """Back out."""
+        self._tries -= 1
+        return updated_node
 
     def visit_FunctionDef(self, node: cst.FunctionDef) -> bool:
         """Its names are its own."""
@@ -40,7 +60,7 @@ class DropDeadStores(cst.CSTTransformer):
         """One plain target; `a = b = f()` and unpacking stay."""
         if len(updated_node.targets) != 1 or not self._is_dead(updated_node.targets[0].target):
             return updated_node
-        return value_alone(updated_node.value)
+        return value_alone(updated_node.value, is_tried=self._tries > 0)
 
     def leave_AnnAssign(
         self, original_node: cst.AnnAssign, updated_node: cst.AnnAssign
@@ -48,7 +68,7 @@ class DropDeadStores(cst.CSTTransformer):
         """An annotated store is a store."""
         if updated_node.value is None or not self._is_dead(updated_node.target):
             return updated_node
-        return value_alone(updated_node.value)
+        return value_alone(updated_node.value, is_tried=self._tries > 0)
 
     def leave_Import(
         self, original_node: cst.Import, updated_node: cst.Import
@@ -58,7 +78,7 @@ class DropDeadStores(cst.CSTTransformer):
             alias.asname.name.value if alias.asname is not None and isinstance(alias.asname.name, cst.Name) else ""
             for alias in updated_node.names
         ]
-        return cst.Pass() if all(name in self.dead for name in names) else updated_node
+        return cst.Pass() if not self._tries and all(name in self.dead for name in names) else updated_node
 
     def leave_ImportFrom(
         self, original_node: cst.ImportFrom, updated_node: cst.ImportFrom
@@ -71,7 +91,7 @@ class DropDeadStores(cst.CSTTransformer):
             else alias.name.value
             for alias in updated_node.names
         ]  # fmt: skip
-        return cst.Pass() if all(name in self.dead for name in names) else updated_node
+        return cst.Pass() if not self._tries and all(name in self.dead for name in names) else updated_node
 
     def leave_AsName(self, original_node: cst.AsName, updated_node: cst.AsName) -> cst.AsName:
         """Handled where it stands."""
@@ -97,7 +117,12 @@ class DropDeadStores(cst.CSTTransformer):
         return isinstance(target, cst.Name) and target.value in self.dead
 
 
-def value_alone(value: cst.BaseExpression) -> cst.Expr | cst.Pass:
-    """What is left of a store without its name: the call, or nothing where the value is pure."""
-    text = cst.Module([]).code_for_node(value)
-    return cst.Pass() if is_pure(ast.parse(f"({text}\n)", mode="eval").body) else cst.Expr(value)
+def value_alone(value: cst.BaseExpression, *, is_tried: bool) -> cst.Expr | cst.Pass:
+    """What is left of a store without its name: the call, or nothing where the value is pure.
+
+    `is_tried`: somebody may catch what it raises (`float(text)`), so only a literal or a lambda goes.
+    """
+    node = ast.parse(f"({cst.Module([]).code_for_node(value)}\n)", mode="eval").body
+    cannot_raise = is_literal(node) and not any(isinstance(one, ast.BinOp) for one in ast.walk(node))
+    goes = is_pure(node) and (not is_tried or cannot_raise or isinstance(node, ast.Lambda))
+    return cst.Pass() if goes else cst.Expr(value)

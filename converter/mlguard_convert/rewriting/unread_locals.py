@@ -15,7 +15,10 @@ _REFLECTION = frozenset({"locals", "vars", "dir", "eval", "exec"})
 
 
 class DropUnreadLocals(cst.CSTTransformer):
-    """`fig = draw(x)` of a function that never reads `fig` becomes `draw(x)`; a pure value goes with its name."""
+    """`fig = draw(x)` of a function that never reads `fig` becomes `draw(x)`; a literal goes with its name.
+
+    Other values stay, since callers may catch what they raise.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -45,7 +48,7 @@ class DropUnreadLocals(cst.CSTTransformer):
         """One plain target; `a = b = f()` and unpacking stay."""
         if len(updated_node.targets) != 1 or not self._goes(updated_node.targets[0].target):
             return updated_node
-        return _without_pass(value_alone(updated_node.value))
+        return _without_pass(value_alone(updated_node.value, is_tried=True))
 
     def leave_AnnAssign(
         self, original_node: cst.AnnAssign, updated_node: cst.AnnAssign
@@ -53,7 +56,9 @@ class DropUnreadLocals(cst.CSTTransformer):
         """An annotated store is a store; without a value it is nothing."""
         if not self._goes(updated_node.target):
             return updated_node
-        return cst.RemoveFromParent() if updated_node.value is None else _without_pass(value_alone(updated_node.value))
+        if updated_node.value is None:
+            return cst.RemoveFromParent()
+        return _without_pass(value_alone(updated_node.value, is_tried=True))
 
     def leave_ExceptHandler(
         self, original_node: cst.ExceptHandler, updated_node: cst.ExceptHandler
