@@ -46,7 +46,7 @@ STEPS: dict[str, tuple[tuple[Any, ...], list[str], list[str]]] = {
     "drawing cells stand alone": (((H, "## Ages"), "import matplotlib.pyplot as plt\nages = list(range(3))", "plt.hist(ages)"), ["def ages_step():", "def plot_ages(ages) -> None:"], []),
     "raises-exception is caught and shown": ((("x = 1 / 0", ["raises-exception"]),), ["except Exception as error:", "print(f"], []),
     "await makes the step async": (("import asyncio\nx = await asyncio.sleep(0, 3)",), ["async def "], []),
-    "what cells showed has a name": (("x = [2]\nlen(x)", "sorted(x)[0]", "x.pop()", "y = _ + _1 + Out[2]"), ["_1 = len(x)", "_2 = _ = sorted(x)[0]", "_shown = x.pop()", "if _shown is not None:", "y = _ + _1 + _2"], ["Out"]),
+    "what cells showed has a name": (("x = [2]\nlen(x)", "sorted(x)[0]", "x.pop()", "y = _ + _1 + Out[2]"), ["_1 = len(x)", '_ = "" if _1 is None else _1', "_2 = sorted(x)[0]", "_shown = x.pop()", "if _shown is not None:", "y = _ + _1 + _2"], ["Out"]),
     "timings are measured": (("x = [1]\nt = %timeit -o -n 2 -r 3 len(x)\nbest = t.best\n%cd -q data",), ["t = measured(lambda: len(x), loops=2, repeat=3)", "os.chdir('data')"], []),
     "a profiled text gets its names": (("import cProfile\ndef f(n): return n\nn = int('3')\ncProfile.run('f(n)', sort='time')\ncProfile.run('x = f(2)', 'stats')",), ["runctx('f(n)', {\"f\": f, \"n\": n}, {}, sort='time')", "        x = f(2)\n    _profile.dump_stats('stats')"], [".run("]),
     "a timed text gets its names": (("import timeit\ndef f(n): return n\nn = int('3')\nt = timeit.timeit('f(n)', setup='from __main__ import f, n', number=2)",), ["timeit.timeit('f(n)', setup='pass', number=2, globals={\"f\": f, \"n\": n})"], ["__main__"]),

@@ -35,7 +35,7 @@ def bind_history(draft: Draft) -> None:
     if not asked:
         return
     shown = free_name("_shown", draft.names)
-    bound: dict[int, dict[str, bool]] = {}  # position: the names that the cell's value gets, and whether it may be None
+    bound: dict[int, dict[str, bool | None]] = {}  # position: the names that the cell's value gets, as in _sources
     edits: dict[int, list[tuple[ast.expr, str]]] = {}
     for position, cell in enumerate(draft.cells):
         for node, name in _asking(cell.tree, asked):
@@ -59,11 +59,13 @@ def bind_history(draft: Draft) -> None:
                 value = ast.unparse(_Renamed(inside).visit(last.value))
             changed = [one for one in changed if one not in inside]
             sure = " = ".join(name for name, is_sure in bound[position].items() if is_sure)
-            unsure = [name for name, is_sure in bound[position].items() if not is_sure]
             text = f"{sure or shown} = {value}"
-            if unsure:
-                held = sure.partition(" ")[0] or shown
-                text += f"\nif {held} is not None:\n    {' = '.join(unsure)} = {held}"
+            held = sure.partition(" ")[0] or shown
+            for name, is_sure in bound[position].items():
+                if is_sure is None:
+                    text += f'\n{name} = "" if {held} is None else {held}'
+                elif not is_sure:
+                    text += f"\nif {held} is not None:\n    {name} = {held}"
             changed.append((last.value, text))
         source = edited(source, changed)
         draft.cells[position] = replace(cell, source=source, tree=ast.parse(source))
@@ -93,8 +95,10 @@ def _asking(tree: ast.Module, asked: set[str]) -> Iterator[tuple[ast.expr, str]]
             yield node, node.id
 
 
-def _sources(draft: Draft, position: int, name: str) -> Iterator[tuple[int, bool]]:
-    """The cells whose value `name` may mean in the cell at `position`, and whether that is no None for sure."""
+def _sources(draft: Draft, position: int, name: str) -> Iterator[tuple[int, bool | None]]:
+    """The cells whose value `name` may mean in the cell at `position`, and whether that is no None for sure; None:
+    it may be, and no cell before it has shown anything, so that the name is an empty text.
+    """
     numbered = _NUMBERED.match(name)
     if numbered:
         ran = [at for at, cell in enumerate(draft.cells) if cell.cell.source.strip()]
@@ -103,7 +107,7 @@ def _sources(draft: Draft, position: int, name: str) -> Iterator[tuple[int, bool
             yield ran[count - 1], True
     if name != "_":
         return
-    found: list[tuple[int, bool]] = []
+    found: list[tuple[int, bool | None]] = []
     for other in range(position - 1, -1, -1):
         if not _shows(draft.cells[other]):
             continue
@@ -113,6 +117,9 @@ def _sources(draft: Draft, position: int, name: str) -> Iterator[tuple[int, bool
             yield from [*found, (other, True)]
             return
         found.append((other, False))
+    yield from found[:-1]
+    if found:
+        yield found[-1][0], None
 
 
 def _shows(cell: PlainCell) -> bool:
