@@ -9,7 +9,6 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from types import UnionType
 from typing import Annotated, Any, NamedTuple, Union, get_args, get_origin
 
@@ -304,8 +303,7 @@ class Checks:
         return " and ".join(term for term in terms if term), names.objects
 
 
-@dataclass(frozen=True, slots=True)
-class OrNone:
+class OrNone(NamedTuple):
     """The schema of an annotation that allows None."""
 
     schema: Any

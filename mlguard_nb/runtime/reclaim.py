@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterable
 
 from mlguard_nb import clock, devices
 from mlguard_nb.devices import frameworks
-from mlguard_nb.devices.host import resident_bytes
 from mlguard_nb.devices.readings import known
 from mlguard_nb.runtime.stores.memory import evict_all
 from mlguard_nb.telemetry import bus
@@ -113,6 +112,8 @@ _RUNGS: dict[str, Callable[[str], int | None]] = {
 
 
 def _resident() -> int | None:
+    from mlguard_nb.devices.host import resident_bytes
+
     return known(resident_bytes())
 
 

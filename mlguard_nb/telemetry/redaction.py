@@ -13,7 +13,7 @@ SECRET_NAMES = ("password", "secret", "token", "api_key", "authorization")
 
 # What looks like a credential in running text: bearer tokens, keys with a well-known beginning, JSON web tokens, and
 # user:password in a URL, where Redis has no user.
-_PATTERNS = re.compile(
+_CREDENTIALS = (
     r"(?i)(bearer\s+[\w.~+/-]{8,}=*|\b(?:sk|pk|gh[opsur]|github_pat|glpat|xox[abp])[-_][\w-]{8,}|\bhf_[a-z0-9]{30,}"
     r"|\bA[KS]IA[0-9A-Z]{16}\b|\beyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*|(?<=://)[^/\s:@]*:[^/\s@]+(?=@))"
 )
@@ -23,7 +23,7 @@ def redacted(text: str, names: Sequence[str] = SECRET_NAMES, *, is_source: bool 
     """`text` without what looks like a credential, and without the values beside a name that holds one of `names`:
     password=..., "api_key": "...". Of Python's source only values in quotes are: `token = read()` tells nothing.
     """
-    text = _PATTERNS.sub(REDACTED, text)
+    text = re.sub(_CREDENTIALS, REDACTED, text)
     return _beside(tuple(names), is_source).sub(rf"\1{REDACTED}", text) if names else text
 
 

@@ -26,9 +26,9 @@ from hypothesis import strategies as st
 from mlguard_nb import cache_result
 from mlguard_nb.errors import PolicyError
 from mlguard_nb.runtime.caching import cache_of
-from mlguard_nb.runtime.stores import Entry, NotStorable
 from mlguard_nb.runtime.stores.disk import DiskStore, user_key
 from mlguard_nb.runtime.stores.encoding import _HEAD, _MAGIC, _NODES, _checksum, decode, encode
+from mlguard_nb.runtime.stores.entry import Entry, NotStorable
 from mlguard_nb.telemetry import bus
 from mlguard_nb.telemetry.events import CacheFailed
 from mlguard_nb.testing import no_wait
@@ -256,7 +256,7 @@ def test_a_process_killed_while_it_writes_leaves_no_torn_result(tmp_path: Path) 
         f"""
         import itertools, pathlib
         import numpy as np
-        from mlguard_nb.runtime.stores import Entry
+        from mlguard_nb.runtime.stores.entry import Entry
         from mlguard_nb.runtime.stores.disk import DiskStore
         store = DiskStore(pathlib.Path({str(tmp_path)!r}))
         for n in itertools.count():

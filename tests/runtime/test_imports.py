@@ -10,10 +10,10 @@ import pytest
 
 # Each of these takes longer to import than half the runtime, or as long as a decorator.
 SLOW = {
-    "asyncio", "concurrent.futures", "ctypes", "decimal", "email", "http", "numpy", "pandas", "platform", "psutil",
-    "pydantic", "pynvml", "socket", "ssl", "subprocess", "uuid", "prometheus_client", "opentelemetry", "IPython",
-    "libcst", "mlguard_nb.telemetry.events", "mlguard_nb.telemetry.measures",
-    "mlguard_nb.runtime.reference", "mlguard_nb.runtime.reach", "mlguard_nb.runtime.stores.leases",
+    "asyncio", "concurrent.futures", "ctypes", "decimal", "email", "http", "numpy", "pandas", "pathlib", "platform",
+    "psutil", "pydantic", "pynvml", "socket", "ssl", "subprocess", "uuid", "prometheus_client", "opentelemetry",
+    "IPython", "libcst", "mlguard_nb.devices.sampler", "mlguard_nb.runtime.reach", "mlguard_nb.runtime.reference",
+    "mlguard_nb.runtime.stores.entry", "mlguard_nb.telemetry.events", "mlguard_nb.telemetry.measures",
 }  # fmt: skip
 
 

@@ -18,7 +18,7 @@ import psutil
 import pytest
 
 from mlguard_nb import MemoryPolicy, cache_result, devices, memory_guard, retry
-from mlguard_nb.devices import GpuProcess, Ram, Unknown, frameworks
+from mlguard_nb.devices import GpuProcess, Ram, Unknown, frameworks, host
 from mlguard_nb.errors import DeviceUnavailable, MemoryPressure, PolicyError
 from mlguard_nb.runtime import holders, reclaim
 from mlguard_nb.runtime.admission import LEDGER
@@ -412,7 +412,7 @@ def test_every_rung_says_what_it_gave_back(
     keep = cache_result(lambda n: bytes(n))
     keep(1000)
     sizes = iter((900, 700, 700, 750))
-    monkeypatch.setattr(reclaim, "resident_bytes", lambda: next(sizes))
+    monkeypatch.setattr(host, "resident_bytes", lambda: next(sizes))
     with FakeDevices(gpus=(fake_gpu(0, 100, 60), fake_gpu(1, 100, 20))) as machine:
 
         def empty() -> tuple[str, ...]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Hashable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlguard_nb.policy.values import CachePolicy
@@ -29,6 +28,8 @@ def store_of(backend: str) -> Store | None:
     if backend == "memory":
         return None
     if backend == "disk" or backend.startswith("disk:"):
+        from pathlib import Path
+
         from mlguard_nb.runtime.stores.disk import DiskStore, default_folder, user_key
 
         folder = backend.partition(":")[2]
