@@ -1,6 +1,7 @@
-"""How a figure is taken: the minimum of several timeit runs, which is what the code costs when nothing disturbs it.
+"""How a figure is taken: the minimum of many short timeit runs, which is what the code costs when nothing disturbs it.
 
 What is compared is run in turns, a round of everybody after another: a machine that is busy for a while disturbs all.
+A turn is shorter than what the system gives a process at a time, so that some are whole, however busy the machine is.
 """
 
 from __future__ import annotations
@@ -20,12 +21,12 @@ __all__ = ["fresh_process", "fresh_processes", "nanoseconds", "nanoseconds_async
 Calls = Mapping[str, Callable[[], Any]]
 
 
-def nanoseconds(call: Callable[[], Any], *, repeat: int = 7, seconds: float = 0.05) -> float:
+def nanoseconds(call: Callable[[], Any], *, repeat: int = 70, seconds: float = 0.005) -> float:
     """Nanoseconds a call, the lambda's own cost included on every side of a comparison."""
     return side_by_side({"": call}, repeat=repeat, seconds=seconds)[""]
 
 
-def side_by_side(calls: Calls, *, repeat: int = 7, seconds: float = 0.05) -> dict[str, float]:
+def side_by_side(calls: Calls, *, repeat: int = 70, seconds: float = 0.005) -> dict[str, float]:
     """Nanoseconds a call of each; a turn of each takes about `seconds`, and there are `repeat` rounds."""
     timers = {name: timeit.Timer(call) for name, call in calls.items()}
     numbers = {name: _number(timer, seconds) for name, timer in timers.items()}
@@ -43,12 +44,12 @@ def _number(timer: timeit.Timer, seconds: float) -> int:
     return number
 
 
-def nanoseconds_async(call: Callable[[], Awaitable[Any]], *, repeat: int = 7, number: int = 3000) -> float:
+def nanoseconds_async(call: Callable[[], Awaitable[Any]], *, repeat: int = 70, number: int = 300) -> float:
     """Nanoseconds an awaited call, in one running loop."""
     return side_by_side_async({"": call}, repeat=repeat, number=number)[""]
 
 
-def side_by_side_async(calls: Calls, *, repeat: int = 7, number: int = 3000) -> dict[str, float]:
+def side_by_side_async(calls: Calls, *, repeat: int = 70, number: int = 300) -> dict[str, float]:
     """The same for several, in turns of `number` calls."""
 
     async def turn(call: Callable[[], Awaitable[Any]]) -> float:
@@ -64,12 +65,12 @@ def side_by_side_async(calls: Calls, *, repeat: int = 7, number: int = 3000) -> 
     return asyncio.run(all_rounds())
 
 
-def fresh_process(code: str, *, repeat: int = 9) -> float:
+def fresh_process(code: str, *, repeat: int = 15) -> float:
     """Nanoseconds of processor time that a fresh interpreter takes for `code`, byte code written before."""
     return fresh_processes({"": code}, repeat=repeat)[""]
 
 
-def fresh_processes(codes: Mapping[str, str], *, repeat: int = 9) -> dict[str, float]:
+def fresh_processes(codes: Mapping[str, str], *, repeat: int = 15) -> dict[str, float]:
     """The same for several, in turns."""
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
 

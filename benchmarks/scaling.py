@@ -263,7 +263,7 @@ def _scrape() -> Costs:
 
 
 def _seconds(call: Callable[[], Any]) -> float:
-    return nanoseconds(call, repeat=5) / 1e9
+    return nanoseconds(call, repeat=50) / 1e9
 
 
 def _timed(call: Callable[[], Any]) -> float:

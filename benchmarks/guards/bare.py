@@ -42,7 +42,7 @@ def row(
     base_name: str = "",
     budget_ratio: float | None = None,
     budget: float | None = None,
-    repeat: int = 7,
+    repeat: int = 70,
 ) -> Row:
     """All of them measured in turns: the base (by default a call of `add` without any guard), ours, each peer."""
     found = side_by_side({"": base, path: ours, **(peers or {})}, repeat=repeat)

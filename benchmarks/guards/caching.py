@@ -84,7 +84,7 @@ def _array_hits() -> list[Row]:
                 peers["np.sum"] = array.sum
                 found.append(row(path, hit, peers, base=partial(add, 1, 2), budget_ratio=33.3))
             else:
-                found.append(row(path, hit, peers, base=array.sum, base_name="np.sum", budget_ratio=1.3, repeat=5))
+                found.append(row(path, hit, peers, base=array.sum, base_name="np.sum", budget_ratio=1.3, repeat=20))
     return found
 
 

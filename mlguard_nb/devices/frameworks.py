@@ -7,9 +7,10 @@ import os
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from mlguard_nb.devices.readings import Gpu, Unknown
+if TYPE_CHECKING:
+    from mlguard_nb.devices.readings import Gpu, Unknown
 
 __all__ = [
     "allocated_bytes",
@@ -134,6 +135,8 @@ def _empty_cupy(cupy: Any) -> bool:
 
 def allocated_bytes(uuid: str) -> int | Unknown:
     """Bytes of live tensors of this process on the device `uuid`, as torch counts them."""
+    from mlguard_nb.devices.readings import Unknown
+
     torch: Any = sys.modules.get("torch")
     if torch is None:
         return Unknown("no framework that counts its own device memory is loaded in this process")
@@ -153,6 +156,8 @@ def visible_devices(gpus: Sequence[Gpu], environment: Mapping[str, str] | None =
     only with CUDA_DEVICE_ORDER=PCI_BUS_ID or with equal cards; on a machine with different cards and another order
     an index is Unknown, with the setting that settles it.
     """
+    from mlguard_nb.devices.readings import Unknown
+
     environment = os.environ if environment is None else environment
     text = environment.get("CUDA_VISIBLE_DEVICES")
     by_index = [gpu for position, gpu in enumerate(gpus) if not gpu.mig or gpu.uuid]
