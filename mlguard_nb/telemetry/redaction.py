@@ -44,7 +44,7 @@ def _bare(name: str) -> str:
 @lru_cache
 def _beside(names: tuple[str, ...], is_source: bool) -> re.Pattern[str]:
     words = "|".join(re.escape(name).replace("_", "[-_ ]?") for name in names)
-    value = r"""("(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'""" + (
-        ")" if is_source else r"|(?:(?:basic|token)\s+)?[^\s,;&)}\]]+)"
-    )
-    return re.compile(rf"""(?i)(["']?[\w-]*(?:{words})[\w-]*["']?\s*[=:]\s*)(?!\[redacted\]){value}""")
+    quoted = r"""[rbfu]{0,2}"(?:\\.|[^"\\])*"|[rbfu]{0,2}'(?:\\.|[^'\\])*'"""
+    # In source an unquoted value is told by the quote behind it: it ends a text, as in "password=hunter2".
+    bare = r"""[^\s"'(){}\[\],;]+(?=["'])""" if is_source else r"(?:(?:basic|token)\s+)?[^\s,;&)}\]]+"
+    return re.compile(rf"""(?i)(["']?[\w-]*(?:{words})[\w-]*["']?\s*[=:]\s*)(?!\[redacted\])(?:{quoted}|{bare})""")

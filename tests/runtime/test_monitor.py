@@ -248,6 +248,9 @@ def test_the_value_beside_a_secret_name_is_taken_out(text: str) -> None:
     assert redaction.is_secret("apiKey", ("api_key",)) and not redaction.is_secret("keys", ("api_key",))
     assert redaction.redacted("token = read(key)", is_source=True) == "token = read(key)"
     assert redaction.redacted("token = 'abc'", is_source=True) == "token = [redacted]"
+    assert redaction.redacted("login(token=f'abc{x}')", is_source=True) == "login(token=[redacted])"
+    assert redaction.redacted('raise E("token=abc")', is_source=True) == 'raise E("token=[redacted]")'
+    assert redaction.redacted("f'token={token}', token=key['a']", is_source=True) == "f'token={token}', token=key['a']"
     assert redaction.redacted("the token is old; tokens: 3") == "the token is old; tokens: [redacted]"
 
 
