@@ -84,10 +84,11 @@ class LocalMachine:
         """
         levels: list[Level] = []
         limits: tuple[Ceiling, ...] = ()
-        for place, group in enumerate(self.groups):
-            if place and not group.may_bind():
+        now = clock.SYSTEM.now()
+        for place, group in enumerate(self._groups(now)):
+            if place and not group.may_bind(now):
                 continue
-            level = group.read()
+            level = group.read(now)
             if isinstance(level, Unknown):
                 continue
             levels.append(level)
@@ -104,10 +105,8 @@ class LocalMachine:
         """Who holds device memory; milliseconds."""
         return self._driver.processes()
 
-    @property
-    def groups(self) -> tuple[Group, ...]:
+    def _groups(self, now: float) -> tuple[Group, ...]:
         """The control groups above this process, innermost first; empty where none accounts memory."""
-        now = clock.SYSTEM.now()
         if now - self._looked >= _LOOK_AGAIN_SECONDS:
             found = groups_above(self._proc, self._cgroups)
             # Groups that stayed keep their open files.
