@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
+from mlguard_nb import clock
 from mlguard_nb.devices.files import KeptFile
 from mlguard_nb.devices.readings import Unknown
 
@@ -49,8 +50,8 @@ class Group:
         self._known_limit: int | None = None
         self._known_at = float("-inf")
 
-    def read(self, now: float) -> Level | Unknown:
-        """This group; Unknown where its usage cannot be read. `now` are the seconds of clock.SYSTEM."""
+    def read(self) -> Level | Unknown:
+        """This group now; Unknown where its usage cannot be read."""
         used = self._usage.number()
         stat = self._stat.read()
         if isinstance(used, Unknown):
@@ -59,14 +60,15 @@ class Group:
             return stat
         stat = b"\n%b\n" % stat
         cache = (_statistic(stat, self._inactive) or 0) + (_statistic(stat, self._active) or 0)
-        return Level(self.name, self._limit(stat, now), working_set(used, cache), cache)
+        return Level(self.name, self._limit(stat), working_set(used, cache), cache)
 
-    def may_bind(self, now: float) -> bool:
+    def may_bind(self) -> bool:
         """Whether this group has a limit, or is to be asked again: without one its usage need not be read at all."""
-        return self._known_limit is not None or now - self._known_at >= _LIMIT_SECONDS
+        return self._known_limit is not None or clock.SYSTEM.now() - self._known_at >= _LIMIT_SECONDS
 
-    def _limit(self, stat: bytes, now: float) -> int | None:
+    def _limit(self, stat: bytes) -> int | None:
         """The lowest of this group's own limits, None without any; looked up again each second."""
+        now = clock.SYSTEM.now()
         if now - self._known_at >= _LIMIT_SECONDS:
             self._known_limit, self._known_at = self._read_limit(stat), now
         return self._known_limit

@@ -84,11 +84,10 @@ class LocalMachine:
         """
         levels: list[Level] = []
         limits: tuple[Ceiling, ...] = ()
-        now = clock.SYSTEM.now()
-        for place, group in enumerate(self._groups(now)):
-            if place and not group.may_bind(now):
+        for place, group in enumerate(self.groups):
+            if place and not group.may_bind():
                 continue
-            level = group.read(now)
+            level = group.read()
             if isinstance(level, Unknown):
                 continue
             levels.append(level)
@@ -105,8 +104,10 @@ class LocalMachine:
         """Who holds device memory; milliseconds."""
         return self._driver.processes()
 
-    def _groups(self, now: float) -> tuple[Group, ...]:
+    @property
+    def groups(self) -> tuple[Group, ...]:
         """The control groups above this process, innermost first; empty where none accounts memory."""
+        now = clock.SYSTEM.now()
         if now - self._looked >= _LOOK_AGAIN_SECONDS:
             found = groups_above(self._proc, self._cgroups)
             # Groups that stayed keep their open files.

@@ -22,7 +22,6 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, Protocol
 
-from mlguard_nb import clock
 from mlguard_nb.devices.cgroup import Group
 from mlguard_nb.devices.files import KeptFile
 from mlguard_nb.devices.readings import Ram, Unknown
@@ -86,7 +85,7 @@ def plan_for(ram: Ram, stop: int, groups: Iterable[Group], *, overcommit: bool =
     kind, usage, stat = "machine", "/proc/meminfo", "-"
     if ram.source == "container":
         for group in groups:
-            level = group.read(clock.SYSTEM.now())
+            level = group.read()
             if not isinstance(level, Unknown) and level.limit_bytes == ram.limit_bytes:
                 name = "memory.current" if group.version == 2 else "memory.usage_in_bytes"
                 kind, usage, stat = f"v{group.version}", str(group.folder / name), str(group.folder / "memory.stat")
