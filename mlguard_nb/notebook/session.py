@@ -152,7 +152,7 @@ class Session:
 
     def watch(self, run: CellRun, stop: int) -> Watchdog | None:
         """Watch the attempt of `run` that begins now; None where this cannot be done here (said once)."""
-        from mlguard_nb.devices.machine import current
+        from mlguard_nb.devices.machine import LocalMachine, current
         from mlguard_nb.notebook.watchdog import Watchdog, is_supported, plan_for
 
         if not is_supported():
@@ -164,7 +164,7 @@ class Session:
         if watchdog.is_armed:  # a guarded cell inside another: the outer one is watching
             return None
         machine = current()
-        groups = getattr(machine, "groups", ())  # a machine of the tests may have none
+        groups = machine.groups if isinstance(machine, LocalMachine) else ()  # a machine of the tests has none
         plan = plan_for(machine.ram(), stop, groups, overcommit=run.directive.cell.overcommit)
         if plan is None:
             run.notes.append("not watched while it runs: nobody here can say how much memory is in use")

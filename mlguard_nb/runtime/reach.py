@@ -212,7 +212,7 @@ class _Walk:
         for name in sorted(names):
             self._global(function.__globals__, name, function.__code__)
         missing = {name for name in names if name not in function.__globals__ and not hasattr(builtins, name)}
-        for name in sorted(missing and missing & set(_loaded(function.__code__))):
+        for name in sorted(missing and missing & _loaded(function.__code__)):
             place = id(function.__globals__), name
             self.watched[place] = Global(function.__globals__, name, _ABSENT)  # a helper that is written later
 
@@ -345,21 +345,18 @@ def _functions_in(member: Any) -> list[Any]:
 
 def _names(code: types.CodeType) -> set[str]:
     """Every global or attribute name in the code and in the functions written inside it."""
-    return set(_all_names(code))
+    return {name for part in _parts(code) for name in part.co_names}
 
 
-def _all_names(code: types.CodeType) -> Iterator[str]:
-    yield from code.co_names
-    for constant in code.co_consts:
-        if isinstance(constant, types.CodeType):
-            yield from _all_names(constant)
-
-
-def _loaded(code: types.CodeType) -> Iterator[str]:
+def _loaded(code: types.CodeType) -> set[str]:
     """Every name that the code, and the functions written inside it, look up as a global: no attribute."""
-    for step in dis.get_instructions(code):
-        if step.opname in ("LOAD_GLOBAL", "LOAD_NAME"):
-            yield step.argval
+    steps = (step for part in _parts(code) for step in dis.get_instructions(part))
+    return {step.argval for step in steps if step.opname in ("LOAD_GLOBAL", "LOAD_NAME")}
+
+
+def _parts(code: types.CodeType) -> Iterator[types.CodeType]:
+    """The code, and that of the functions written inside it."""
+    yield code
     for constant in code.co_consts:
         if isinstance(constant, types.CodeType):
-            yield from _loaded(constant)
+            yield from _parts(constant)
