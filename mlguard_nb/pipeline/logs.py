@@ -15,7 +15,7 @@ from mlguard_nb.pipeline.progress import Remark, Report, StepFinished, watch
 from mlguard_nb.telemetry import bus
 from mlguard_nb.telemetry.events import CallFinished, Event, MemoryRefused, RetryScheduled, RunEnded, StepEnded
 from mlguard_nb.telemetry.json_sink import as_line
-from mlguard_nb.telemetry.redaction import redacted_trace
+from mlguard_nb.telemetry.redaction import redacted
 
 __all__ = ["JsonOutput", "Output", "TextOutput", "chosen_output"]
 
@@ -130,7 +130,7 @@ class JsonOutput(_Output):
 
     def write(self, event: str, **facts: Any) -> None:
         """One line: the time in seconds since the epoch, its name, and its facts; errors without credentials."""
-        told = {name: redacted_trace(facts[name].splitlines(True)) for name in _OF_ERRORS if facts.get(name)}
+        told = {name: redacted(facts[name]) for name in _OF_ERRORS if facts.get(name)}
         line = {"time": round(clock.current().wall(), 3), "event": event, **facts, **told}
         self.stream.write(json.dumps(line, default=str, ensure_ascii=False) + "\n")
         self.stream.flush()
