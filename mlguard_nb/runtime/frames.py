@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import numbers
 from typing import Any
 
@@ -73,10 +74,20 @@ def is_dtype(wanted: Any, found: object) -> bool:
     if wanted is None:
         return True
     word = wanted.__name__ if isinstance(wanted, type) else str(wanted)
-    name = str(found).lower()
+    name = _name_of(found)
     if word in _KINDS:
         return any(name.startswith(kind) for kind in _KINDS[word])
     return name == word.lower() or name.startswith(f"{word.lower()}[")
+
+
+def _name_of(dtype: object) -> str:
+    """The dtype's name in small letters."""
+    return _name_of_numpy(dtype) if type(dtype).__module__ == "numpy.dtypes" else str(dtype).lower()
+
+
+@functools.lru_cache(maxsize=64)  # NumPy makes the name anew each time, in Python
+def _name_of_numpy(dtype: object) -> str:
+    return str(dtype).lower()
 
 
 # Dtypes beside NumPy's own, in small letters and without what stands in brackets.
@@ -118,7 +129,7 @@ def check_column(schema: Col, name: str, series: Any, depth: str = "full") -> Fi
 
 
 def _is_polars(series: Any) -> bool:
-    return type(series).__module__.partition(".")[0] == "polars"
+    return type(series).__module__.startswith("polars.")
 
 
 def _numbers(series: Any) -> Any:

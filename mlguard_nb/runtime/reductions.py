@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Iterator
 from typing import Any
@@ -47,10 +48,9 @@ def is_within(numbers: Any, low: float, high: float, low_open: bool = False, hig
     import numpy as np
 
     least, most = np.minimum.reduce, np.maximum.reduce
-    by_bits = _bit_pattern(numbers, low, high, low_open, high_open)
-    if numbers.dtype.kind == "f":  # 0.1 means the number of this dtype that is nearest to it
-        with np.errstate(over="ignore"):
-            low, high = numbers.dtype.type(low), numbers.dtype.type(high)
+    low, high, by_bits = _limits(numbers.dtype, low, high, low_open, high_open)
+    if numbers.strides != (numbers.itemsize,):
+        by_bits = None
     for piece in pieces(numbers):
         if by_bits is not None and most(piece.view(by_bits.dtype)) <= by_bits:
             continue
@@ -64,7 +64,18 @@ def is_within(numbers: Any, low: float, high: float, low_open: bool = False, hig
     return True
 
 
-def _bit_pattern(numbers: Any, low: float, high: float, low_open: bool, high_open: bool) -> Any:
+@functools.lru_cache(maxsize=256)  # the bounds of a schema are the same at every call
+def _limits(dtype: Any, low: float, high: float, low_open: bool, high_open: bool) -> tuple[Any, Any, Any]:
+    """(low, high, bit pattern) in `dtype`: 0.1 means the number of a float dtype that is nearest to it."""
+    import numpy as np
+
+    if dtype.kind != "f":
+        return low, high, None
+    with np.errstate(over="ignore"):
+        return dtype.type(low), dtype.type(high), _bit_pattern(dtype, low, high, low_open, high_open)
+
+
+def _bit_pattern(dtype: Any, low: float, high: float, low_open: bool, high_open: bool) -> Any:
     """The bit pattern that no value of [0, high] exceeds as an unsigned number; None where there is no such pattern.
 
     Floats of one sign are ordered as their bits are, and whatever else there is (below 0, NaN, -0.0) has larger bits
@@ -72,13 +83,10 @@ def _bit_pattern(numbers: Any, low: float, high: float, low_open: bool, high_ope
     """
     import numpy as np
 
-    if low != 0 or low_open or not high > 0 or numbers.dtype.str[1:] not in ("f2", "f4", "f8"):
+    if low != 0 or low_open or not high > 0 or not dtype.isnative or dtype.str[1:] not in ("f2", "f4", "f8"):
         return None
-    if not numbers.dtype.isnative or numbers.strides != (numbers.itemsize,):
-        return None
-    with np.errstate(over="ignore"):
-        edge = np.array(high, dtype=numbers.dtype)
-    bits: Any = edge.view(f"u{numbers.itemsize}")[()]
+    edge = np.array(high, dtype=dtype)
+    bits: Any = edge.view(f"u{dtype.itemsize}")[()]
     if not bits:  # the nearest number of this dtype is 0, and no pattern is below that of 0
         return None
     return bits - bits.dtype.type(1) if high_open or float(edge) > high else bits
