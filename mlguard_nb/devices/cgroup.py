@@ -21,6 +21,7 @@ __all__ = ["Group", "Level", "groups_above", "in_container", "working_set"]
 # Version 1 has no word for "no limit": it shows LONG_MAX cut down to whole pages. No machine has an exbibyte.
 _NO_LIMIT = 1 << 60
 _LIMIT_SECONDS = 1.0
+_NOT_READ = Unknown("this group has not been read yet")
 
 
 class Level(NamedTuple):
@@ -49,9 +50,14 @@ class Group:
         self._inactive, self._active = (b"\n%b%b " % (prefix, key) for key in (b"inactive_file", b"active_file"))
         self._known_limit: int | None = None
         self._known_at = float("-inf")
+        self.last: Level | Unknown = _NOT_READ
 
-    def read(self) -> Level | Unknown:
-        """This group now; Unknown where its usage cannot be read."""
+    def read(self, now: float | None = None) -> Level | Unknown:
+        """This group now, kept as `last`; Unknown where its usage cannot be read. `now` spares a look at the clock."""
+        self.last = level = self._read(clock.SYSTEM.now() if now is None else now)
+        return level
+
+    def _read(self, now: float) -> Level | Unknown:
         used = self._usage.number()
         stat = self._stat.read()
         if isinstance(used, Unknown):
@@ -60,15 +66,14 @@ class Group:
             return stat
         stat = b"\n%b\n" % stat
         cache = (_statistic(stat, self._inactive) or 0) + (_statistic(stat, self._active) or 0)
-        return Level(self.name, self._limit(stat), working_set(used, cache), cache)
+        return Level(self.name, self._limit(stat, now), working_set(used, cache), cache)
 
-    def may_bind(self) -> bool:
+    def may_bind(self, now: float) -> bool:
         """Whether this group has a limit, or is to be asked again: without one its usage need not be read at all."""
-        return self._known_limit is not None or clock.SYSTEM.now() - self._known_at >= _LIMIT_SECONDS
+        return self._known_limit is not None or now - self._known_at >= _LIMIT_SECONDS
 
-    def _limit(self, stat: bytes) -> int | None:
+    def _limit(self, stat: bytes, now: float) -> int | None:
         """The lowest of this group's own limits, None without any; looked up again each second."""
-        now = clock.SYSTEM.now()
         if now - self._known_at >= _LIMIT_SECONDS:
             self._known_limit, self._known_at = self._read_limit(stat), now
         return self._known_limit

@@ -79,15 +79,18 @@ class LocalMachine:
     def _levels(self, total: int | Unknown) -> tuple[list[Level], tuple[Ceiling, ...]]:
         """What the groups say that may bind, and the limits among that.
 
-        The innermost is always read: its page cache is shown. Of the others only those that have a limit. A limit
-        above the machine's own memory never binds: /proc/meminfo already says the truth there.
+        Those without a limit are read once a second, to see whether they have one now; of the innermost the page
+        cache of that look is shown. A limit above the machine's own memory never binds: /proc/meminfo already says the
+        truth there.
         """
         levels: list[Level] = []
         limits: tuple[Ceiling, ...] = ()
-        for place, group in enumerate(self.groups):
-            if place and not group.may_bind():
+        now = clock.SYSTEM.now()
+        for place, group in enumerate(self._groups_at(now)):
+            may_bind = group.may_bind(now)
+            if place and not may_bind:
                 continue
-            level = group.read()
+            level = group.read(now) if may_bind else group.last
             if isinstance(level, Unknown):
                 continue
             levels.append(level)
@@ -107,7 +110,9 @@ class LocalMachine:
     @property
     def groups(self) -> tuple[Group, ...]:
         """The control groups above this process, innermost first; empty where none accounts memory."""
-        now = clock.SYSTEM.now()
+        return self._groups_at(clock.SYSTEM.now())
+
+    def _groups_at(self, now: float) -> tuple[Group, ...]:
         if now - self._looked >= _LOOK_AGAIN_SECONDS:
             found = groups_above(self._proc, self._cgroups)
             # Groups that stayed keep their open files.

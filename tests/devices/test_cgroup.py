@@ -181,6 +181,24 @@ def test_a_limit_that_an_ancestor_gets_is_seen_within_a_second(tree: Tree, monke
     assert machine.ram().headroom_bytes == 5 * GIB
 
 
+def test_the_page_cache_of_a_group_without_a_limit_is_at_most_a_second_old(
+    tree: Tree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    times = FakeClock()
+    monkeypatch.setattr("mlguard_nb.clock.SYSTEM", times)
+    files = {**CONTROLLERS, **v2("/app", "max", 4 * GIB, cache=3 * GIB)}
+    proc, root = tree({"proc/meminfo": MEMINFO, "proc/self/cgroup": "0::/app\n", "proc/self/statm": "1 1 1", **files})
+    times = FakeClock()
+    monkeypatch.setattr("mlguard_nb.clock.SYSTEM", times)
+    machine = LocalMachine(proc=proc, cgroups=root, driver=NoDriver())  # type: ignore[arg-type]
+    assert machine.ram().cache_bytes == 3 * GIB
+    (root / "app/memory.stat").write_text(f"inactive_file 0\nactive_file {2 * GIB}\n")
+    times.sleep(0.9)
+    assert machine.ram().cache_bytes == 3 * GIB
+    times.sleep(0.2)
+    assert machine.ram().cache_bytes == 2 * GIB
+
+
 @pytest.mark.parametrize(
     "text",
     [
