@@ -5,7 +5,6 @@ The source that builds it is part of the generated wrapper, so that a call with 
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import inspect
 from collections.abc import Callable
@@ -115,12 +114,15 @@ class KeyMaker:
 
     def mark(self, value: Any, name: str) -> Any:
         """What stands for a value that is not plain; PolicyError where its content cannot be read."""
-        if value.__class__.__name__ == "ndarray" and value.dtype.char in _NUMBERS:
-            with contextlib.suppress(TypeError):  # CuPy's class has the same name, and its memory is the GPU's
-                if value.flags.c_contiguous:
-                    return value.dtype, value.shape, _digest(value)
-                if not value.flags.f_contiguous:
-                    return value.dtype, value.shape, _digest(value.copy(order="C"))
+        if _is_array(value.__class__) and (dtype := value.dtype).char in _NUMBERS:
+            flags = value.flags
+            try:
+                if flags.c_contiguous:
+                    return dtype, value.shape, _digest(value)
+                if not flags.f_contiguous:
+                    return dtype, value.shape, _digest(value.copy(order="C"))
+            except TypeError:  # CuPy's class has the same name, and its memory is the GPU's
+                pass
         return fingerprint.of(value, name=f"the argument {name!r}", watch_files=self.policy.watch_files)
 
     def several(self, values: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -136,6 +138,11 @@ class KeyMaker:
         for name, value in sorted(values.items()):
             parts += (name, type(value), value if type(value) in self.plain else self.mark(value, name))
         return tuple(parts) if float not in parts else (fingerprint.of(tuple(parts)),)
+
+
+@functools.lru_cache(maxsize=64)  # a class makes its name anew each time
+def _is_array(kind: type) -> bool:
+    return kind.__name__ == "ndarray"
 
 
 def _signature(function: Any) -> inspect.Signature:

@@ -184,8 +184,6 @@ def test_a_limit_that_an_ancestor_gets_is_seen_within_a_second(tree: Tree, monke
 def test_the_page_cache_of_a_group_without_a_limit_is_at_most_a_second_old(
     tree: Tree, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    times = FakeClock()
-    monkeypatch.setattr("mlguard_nb.clock.SYSTEM", times)
     files = {**CONTROLLERS, **v2("/app", "max", 4 * GIB, cache=3 * GIB)}
     proc, root = tree({"proc/meminfo": MEMINFO, "proc/self/cgroup": "0::/app\n", "proc/self/statm": "1 1 1", **files})
     times = FakeClock()
