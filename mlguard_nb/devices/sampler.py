@@ -17,7 +17,9 @@ from mlguard_nb.devices.readings import Gpu, Ram, Reading, Unknown
 if TYPE_CHECKING:
     from mlguard_nb.devices.machine import Machine
 
-__all__ = ["Sampler", "shared"]
+__all__ = ["Sampler", "Subscriber", "shared"]
+
+Subscriber = Callable[["Reading"], "bool | None"]
 
 _LOG = logging.getLogger(__name__)
 _NEAR = 0.1  # less than this share of the limit is left: sample faster
@@ -28,7 +30,8 @@ _NO_ANSWER = Unknown("the driver does not answer; if nvidia-smi hangs too, reset
 
 
 class Sampler:
-    """Reads `machine` every `period` seconds (five times as often near a limit) from a daemon thread.
+    """Reads `machine` every `period` seconds from a daemon thread; five times as often near the machine's limit, or
+    where a subscriber asks for it.
 
     `latest` is always a reading, the first one taken when the sampler is made. Devices are read by a second thread,
     so a driver that hangs cannot hide what happens to host memory, nor hold up who asks `devices_now`; after three
@@ -41,7 +44,8 @@ class Sampler:
         self.period = period
         self.ticks = 0
         self.tick_seconds = 0.0
-        self._subscribers: tuple[Callable[[Reading], None], ...] = ()
+        self._subscribers: tuple[Subscriber, ...] = ()
+        self._is_asked_for = False
         self._stop = threading.Event()
         self._threads: tuple[threading.Thread, ...] = ()
         self._gpus_asked: float | None = None
@@ -72,12 +76,14 @@ class Sampler:
                 self.tick_gpus()
             reading = Reading(self._wall(), source.ram(), self._fresh_gpus())
             self.latest = reading
+            is_asked_for = False
             for subscriber in self._subscribers:
                 try:
-                    subscriber(reading)
+                    is_asked_for = bool(subscriber(reading)) or is_asked_for
                 except Exception:
                     _LOG.exception("a subscriber of the memory sampler failed and was dropped: %r", subscriber)
                     self.unsubscribe(subscriber)
+            self._is_asked_for = is_asked_for
             self.ticks += 1
             self.tick_seconds += time.perf_counter() - began
             return reading
@@ -151,24 +157,31 @@ class Sampler:
         """Whether the thread is alive."""
         return any(thread.is_alive() for thread in self._threads)
 
+    @property
+    def pause(self) -> float:
+        """Seconds to the next reading."""
+        return self.period / _FASTER if self._is_asked_for else wait_after(self.latest.ram, self.period)
+
     def _sample(self, stop: threading.Event) -> None:
-        while not stop.wait(wait_after(self.latest.ram, self.period)):
+        while not stop.wait(self.pause):
             self.tick()
 
     def _sample_gpus(self, stop: threading.Event) -> None:
         while not stop.is_set():
             gpus = self.tick_gpus()
             # No driver, or none of its devices: look again now and then, since one may come.
-            self._looking.pause(max(1.0, self.period) if isinstance(gpus, Unknown) or not gpus else self.period)
+            self._looking.pause(max(1.0, self.period) if isinstance(gpus, Unknown) or not gpus else self.pause)
 
     # Who is told.
 
-    def subscribe(self, subscriber: Callable[[Reading], None]) -> Callable[[], None]:
-        """Call `subscriber` with each reading, on the sampler's thread; returns what ends that."""
+    def subscribe(self, subscriber: Subscriber) -> Callable[[], None]:
+        """Call `subscriber` with each reading, on the sampler's thread; returns what ends that. While it answers True
+        the next reading comes sooner.
+        """
         self._subscribers = (*self._subscribers, subscriber)
         return lambda: self.unsubscribe(subscriber)
 
-    def unsubscribe(self, subscriber: Callable[[Reading], None]) -> None:
+    def unsubscribe(self, subscriber: Subscriber) -> None:
         """No longer call `subscriber`; unknown ones are ignored."""
         self._subscribers = tuple(other for other in self._subscribers if other is not subscriber)
 

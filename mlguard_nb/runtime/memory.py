@@ -33,6 +33,7 @@ _log = logging.getLogger("mlguard.memory")
 F = TypeVar("F", bound=Callable[..., Any])
 T = TypeVar("T")
 _LOOK_SECONDS = 0.1
+_NEAR = 0.1  # less than this share is left below a stop
 _DRIVER_SECONDS = 1.0
 _Steps = Generator[float | Callable[[], Any], Any, T]
 
@@ -182,20 +183,27 @@ class MemoryGuard(Guard):
 
     # What the sampler does.
 
-    def look(self, reading: Reading) -> None:
-        """Open or close for the calls to come. With `need` every call is looked at, since it must be reserved."""
+    def look(self, reading: Reading) -> bool:
+        """Open or close for the calls to come; True where the next look should come soon, since a stop is near.
+
+        With `need` every call is looked at, since it must be reserved.
+        """
         try:
-            self.is_closed = self.policy.need is not None or self._short(reading, 0, {}) is not None
-        except DeviceUnavailable:
-            self.is_closed = True  # the next call says so, to somebody who can act on it
+            is_near = self._short(reading, 0, {}, _NEAR) is not None
+            self.is_closed = self.policy.need is not None or (is_near and self._short(reading, 0, {}) is not None)
+        except DeviceUnavailable:  # the next call says so, to somebody who can act on it
+            self.is_closed, is_near = True, False
+        return is_near
 
     def _watch(self) -> None:
         if not self._is_watched:
             self._is_watched = True
             _watch(self)
 
-    def _short(self, reading: Reading, need: int, reserved: dict[str, int]) -> MemoryPressure | None:
-        margin = self.policy.hysteresis if self._is_paused else 0.0
+    def _short(
+        self, reading: Reading, need: int, reserved: dict[str, int], margin: float = 0.0
+    ) -> MemoryPressure | None:
+        margin = max(margin, self.policy.hysteresis) if self._is_paused else margin
         return pressure(self.policy, reading, need=need, reserved=reserved, margin=margin)
 
     # What a call does that finds the gate closed.
@@ -401,11 +409,10 @@ def _watch(gate: MemoryGuard) -> None:
             _subscribed = weakref.ref(sampler)
 
 
-def _look_all(reading: Reading) -> None:
+def _look_all(reading: Reading) -> bool:
     with _gates_lock:
         gates = list(_gates)
-    for gate in gates:
-        gate.look(reading)
+    return sum(gate.look(reading) for gate in gates) > 0  # each one looks
 
 
 def _after_fork() -> None:

@@ -190,6 +190,19 @@ def test_a_failing_subscriber_is_dropped_and_logged(caplog: pytest.LogCaptureFix
     assert len(heard) == 2
 
 
+def test_a_subscriber_can_ask_for_the_next_reading_sooner() -> None:
+    """As long as it does; whoever answers nothing does not take that back."""
+    asks = [True, False]
+    sampler = Sampler(Scripted(), period=0.1)
+    sampler.subscribe(lambda _reading: asks.pop(0))
+    sampler.subscribe(lambda _reading: None)
+    assert sampler.pause == 0.1
+    sampler.tick()
+    assert sampler.pause == pytest.approx(0.02)
+    sampler.tick()
+    assert sampler.pause == 0.1
+
+
 @pytest.mark.parametrize(("used", "share"), [(1, 1.0), (9.5, 0.2)])
 def test_sampling_is_faster_near_the_limit(used: float, share: float) -> None:
     """Less than a tenth left: five times as often."""

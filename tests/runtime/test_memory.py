@@ -137,6 +137,22 @@ def test_with_room_the_function_just_runs(machine: FakeDevices) -> None:
     assert guards_of(function)[0].is_closed is False  # type: ignore[attr-defined]
 
 
+@pytest.mark.parametrize(("used", "is_near", "is_closed"), [(4.0, False, False), (4.6, True, False), (5.1, True, True)])
+def test_near_its_own_stop_it_asks_for_the_next_reading_sooner(
+    machine: FakeDevices, used: float, is_near: bool, is_closed: bool
+) -> None:
+    """Though the machine's own limit, of 16 GB, is far away."""
+    machine.ram_used = int(used * GB)
+    gate: Any = guards_of(memory_guard(ram="5GB")(lambda: 1))[0]
+    assert (gate.look(machine.read()), gate.is_closed) == (is_near, is_closed)
+
+
+def test_a_device_that_is_not_there_hurries_nobody(machine: FakeDevices) -> None:
+    """The gate is closed, so that the next call says what is wrong."""
+    gate: Any = guards_of(memory_guard(ram=0.8, gpu=0.9, device=3)(lambda: 1))[0]
+    assert (gate.look(machine.read()), gate.is_closed) == (False, True)
+
+
 def test_without_room_it_refuses_and_says_who_holds_what(machine: FakeDevices, events: list[Any]) -> None:
     """Usage, limit, free, needed, holders and a next step; the function does not run."""
     calls: list[int] = []
