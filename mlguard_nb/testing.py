@@ -15,8 +15,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from mlguard_nb import chance, devices
 from mlguard_nb import clock as clocks
-from mlguard_nb import devices
 from mlguard_nb.devices.readings import Gpu, GpuProcess, Ram, Reading, Unknown
 from mlguard_nb.errors import PolicyError
 from mlguard_nb.policy import switches
@@ -34,6 +34,7 @@ __all__ = [
     "disabled",
     "fake_gpu",
     "no_wait",
+    "seeded",
 ]
 
 
@@ -73,6 +74,16 @@ def no_wait(clock: FakeClock | None = None) -> Iterator[FakeClock]:
         yield fake
     finally:
         clocks.install(previous)
+
+
+@contextmanager
+def seeded(seed: int = 0) -> Iterator[None]:
+    """Within the block what guards draw at random (jitter, which calls are logged) is the same each time."""
+    previous = chance.install(random.Random(seed))
+    try:
+        yield
+    finally:
+        chance.install(previous)
 
 
 @contextmanager

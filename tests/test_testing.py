@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import os
+import random
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -30,6 +35,7 @@ from mlguard_nb.devices.readings import Unknown
 from mlguard_nb.pipeline.portable import portable
 from mlguard_nb.pipeline.recording import recorded_text
 from mlguard_nb.policy import switches
+from mlguard_nb.telemetry import bus
 from mlguard_nb.testing import (
     FakeClock,
     FakeDevices,
@@ -39,6 +45,7 @@ from mlguard_nb.testing import (
     disabled,
     fake_gpu,
     no_wait,
+    seeded,
 )
 
 # The clock.
@@ -77,6 +84,73 @@ def _refused() -> None:
 
 
 # The switches.
+
+
+def _waits() -> list[float]:
+    @retry(attempts=6, jitter="full", budget=None)
+    def down() -> None:
+        raise ConnectionError
+
+    with no_wait() as clock, pytest.raises(ConnectionError):
+        down()
+    return clock.slept
+
+
+def test_seeded_draws_the_same_each_time_and_only_within_the_block() -> None:
+    with seeded(7):
+        first = _waits()
+    with seeded(7):
+        again = _waits()
+    with seeded(8):
+        other = _waits()
+    assert again == first
+    assert _waits() != first != other
+
+
+def test_seeded_chooses_the_same_calls_to_log(caplog: pytest.LogCaptureFixture) -> None:
+    @monitor(name="sampled", logs=0.3)
+    def f(x: int) -> int:
+        return x
+
+    def logged() -> list[int]:
+        found = []
+        with seeded(3):
+            for x in range(20):
+                caplog.clear()
+                f(x)
+                bus.flush()
+                found += [x] * len(caplog.records)
+        return found
+
+    with caplog.at_level(logging.INFO, logger="mlguard"):
+        first, again = logged(), logged()
+    assert again == first
+    assert 0 < len(first) < 20
+
+
+def test_a_guard_neither_follows_nor_disturbs_the_seeds_of_the_program() -> None:
+    """A worker that seeds itself would else wait as all the others do, and a retried cell would compute other values."""
+    random.seed(42)
+    before, first = random.getstate(), _waits()
+    assert random.getstate() == before
+    random.seed(42)
+    assert _waits() != first
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_forked_children_draw_apart() -> None:
+    """Workers of one parent must not come back together."""
+    program = """if True:
+        import os
+        from mlguard_nb import chance
+        for _ in range(2):
+            if not os.fork():
+                print(chance.current().random(), flush=True)
+                os._exit(0)
+            os.wait()
+    """
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert len(set(ran.stdout.split())) == 2
 
 
 def test_disabled_nests_and_ends_with_an_error_too() -> None:

@@ -6,8 +6,6 @@ Used by the retry decorator and by guarded cells, so that both mean the same.
 from __future__ import annotations
 
 import math
-import random
-from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
 
 from mlguard_nb import clock as clocks
@@ -69,7 +67,6 @@ class Attempts:
         *,
         name: str = "",
         clock: Clock | None = None,
-        draw: Callable[[float, float], float] = random.uniform,
         started: float | None = None,
         budgeted: bool = True,
     ) -> None:
@@ -79,7 +76,7 @@ class Attempts:
         self.number = 1
         ends = [end for end in (deadlines.ends_at(), policy.deadline and self.started + policy.deadline) if end]
         self.ends_at: float | None = min(ends) if ends else None
-        self._waits = waits(policy.jitter, policy.wait_initial, policy.wait_max, draw)
+        self._waits = waits(policy.jitter, policy.wait_initial, policy.wait_max)
         self._budget = budget_of(policy, name) if budgeted else None
 
     def failed(self, error: BaseException) -> Wait | GaveUp:

@@ -7,8 +7,9 @@ after the clamp, so capped waits still differ and a thousand clients that failed
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from random import uniform
 from typing import Literal
+
+from mlguard_nb import chance
 
 __all__ = ["waits"]
 
@@ -16,13 +17,15 @@ Draw = Callable[[float, float], float]
 
 
 def waits(
-    jitter: Literal["full", "decorrelated", "equal"] | None, initial: float, cap: float, draw: Draw = uniform
+    jitter: Literal["full", "decorrelated", "equal"] | None, initial: float, cap: float, draw: Draw | None = None
 ) -> Iterator[float]:
     """Seconds to wait before the second attempt, the third, and so on, for ever; none is above `cap`.
 
     "full" draws from [0, bound], "equal" from [bound / 2, bound], "decorrelated" from [initial, 3 * the last wait];
-    None waits the bound itself. The bound starts at `initial` and doubles up to `cap`.
+    None waits the bound itself. The bound starts at `initial` and doubles up to `cap`. `draw` is uniform in its two
+    bounds; by default from the source of chance in force.
     """
+    draw = draw or chance.current().uniform
     bound = last = min(initial, cap)
     while True:
         if jitter == "full":

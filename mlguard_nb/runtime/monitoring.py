@@ -8,7 +8,6 @@ import inspect
 import itertools
 import logging
 import os
-import random
 import sys
 import textwrap
 import threading
@@ -20,8 +19,8 @@ from dataclasses import asdict
 from types import CoroutineType
 from typing import Any, TypeVar, overload
 
+from mlguard_nb import chance, devices
 from mlguard_nb import clock as clocks
-from mlguard_nb import devices
 from mlguard_nb.devices.readings import Reading, known
 from mlguard_nb.errors import GuardError, PolicyError, in_words
 from mlguard_nb.policy.values import MonitorPolicy
@@ -142,7 +141,6 @@ class MonitorGuard(Guard):
         self.broken: deque[tuple[float, str, str]] = deque()
         self.lost = self.drained = 0
         self._signature: inspect.Signature | None = None
-        self._random = random.Random()
         _monitored.add(self)
 
     def attach(self, function: Callable[..., Any], kind: Kind) -> None:
@@ -291,7 +289,6 @@ class MonitorGuard(Guard):
         self.waiting.clear()
         self.broken.clear()
         self.lost, self.drained = 0, _count(self.begun)
-        self._random.seed()
 
     def drain(self) -> None:
         """Tell what ended since the last time."""
@@ -333,7 +330,9 @@ class MonitorGuard(Guard):
         """The line of one good call, where it is slow or one of those to be logged."""
         p = self.policy
         is_slow = p.slow is not None and seconds > p.slow
-        if not is_slow and not (p.logs == "all" or (not isinstance(p.logs, str) and self._random.random() < p.logs)):
+        if not is_slow and not (
+            p.logs == "all" or (not isinstance(p.logs, str) and chance.current().random() < p.logs)
+        ):
             return
         facts: dict[str, Any] = {
             "event": "call_finished", "function": self.label, "duration_seconds": round(seconds, 6),
