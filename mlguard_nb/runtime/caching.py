@@ -7,6 +7,7 @@ import math
 import os
 import weakref
 from collections.abc import Callable, Mapping
+from functools import partial
 from threading import get_ident
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, overload
 
@@ -16,11 +17,12 @@ from mlguard_nb.policy.values import CachePolicy
 from mlguard_nb.runtime import fingerprint
 from mlguard_nb.runtime.behind import Behind
 from mlguard_nb.runtime.cache_keys import KeyMaker, settled
+from mlguard_nb.runtime.cache_telling import CacheTelling
 from mlguard_nb.runtime.handing_out import ATOMS, kept_and_hand
-from mlguard_nb.runtime.hit_counts import HitCounts
 from mlguard_nb.runtime.identity import Identities
 from mlguard_nb.runtime.options import decorate, policy_from
 from mlguard_nb.runtime.single_flight import Flight, Flights, TaskFlights
+from mlguard_nb.runtime.steps import Call, Steps, run, run_async
 from mlguard_nb.runtime.stores.choosing import backend_of, shelf_of
 from mlguard_nb.runtime.stores.memory import FRESH, HAND, HITS, KEPT, Held, MemoryStore, size_of
 from mlguard_nb.runtime.surroundings import Surroundings
@@ -111,7 +113,7 @@ if (
 ):
     _mlguard_held[2] += 1
     if _mlguard_bus._subscribers:
-        _mlguard_guard.hit_counts.one()
+        _mlguard_guard.telling.hit_counts.one()
     return _mlguard_held[0] if _mlguard_held[3] is None else _mlguard_held[3](_mlguard_held[0])
 """
 # The miss of a key that nobody has, where nothing but the arguments counts and memory is the only store: what such a
@@ -143,16 +145,15 @@ class CacheGuard(Guard):
         policy = self.policy
         self._ttl = math.inf if policy.ttl is None else policy.ttl
         self._stale_seconds = max(policy.stale_while_revalidate, policy.stale_if_error)
-        self.shelf = shelf_of(self.policy, self._tell_evicted)
+        self.telling = CacheTelling(self, policy.backend.partition(":")[0])
+        self.shelf = shelf_of(policy, self.telling.evicted)
         self.front: dict[Any, Held] = self.shelf.front
         self.is_constant = self.is_direct = False
-        self.misses = self.stale_hits = 0
         self._epoch = 0  # goes up when results, and computations that are under way, are declared void
         self._flights, self._task_flights = Flights(), TaskFlights()
         self._identities = Identities()
-        self.hit_counts, self._miss_counts = HitCounts(self._emit_hits), HitCounts(self._emit_misses)
         self.behind = Behind()
-        self.backend = backend_of(self.policy, self._tell_failed)
+        self.backend = backend_of(policy, self.telling.failed)
         if self.function is not None:
             self._prepare()
         _ALL.add(self)
@@ -233,9 +234,7 @@ class CacheGuard(Guard):
             if held is not None:
                 self._flights.land(key, flight, held)
                 return None
-            self.misses += 1
-            if bus._subscribers:
-                self._miss_counts.one()
+            self.telling.miss()
             flight.epoch = self._epoch
         except BaseException as error:  # an interrupt: nobody may wait for this flight
             self.crash(key, flight, error)
@@ -274,7 +273,7 @@ class CacheGuard(Guard):
                 return self._hand_stale(held)
             return self._hand(held)
         made: list[Any] = []
-        held, _mine = self._flights.run(key, lambda: self._fill(key, args, kwargs, made))
+        held, _mine = self._flights.run(key, lambda: run(self._filled(key, args, kwargs, made)))
         return made[0] if made else _handed(held)
 
     async def call_async(self, key: tuple[Any, ...], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -288,7 +287,7 @@ class CacheGuard(Guard):
                 return self._hand_stale(held)
             return self._hand(held)
         made: list[Any] = []
-        held, _mine = await self._task_flights.run(key, lambda: self._fill_async(key, args, kwargs, made))
+        held, _mine = await self._task_flights.run(key, lambda: _awaited(self._filled(key, args, kwargs, made)))
         return made[0] if made else _handed(held)
 
     def _answer(self, held: Held | None) -> str | None:
@@ -302,109 +301,63 @@ class CacheGuard(Guard):
     def _hand(self, held: Held | None) -> Any:
         assert held is not None
         held[HITS] += 1
-        self._tell_hit()
+        self.telling.hit()
         return _handed(held)
 
     def _hand_stale(self, held: Held | None) -> Any:
         assert held is not None
-        self._tell_stale()
+        self.telling.stale()
         return _handed(held)
 
-    def _fill(
+    def _filled(
         self, key: tuple[Any, ...], args: tuple[Any, ...], kwargs: dict[str, Any], made: list[Any] | None = None
-    ) -> Held:
+    ) -> Steps[Held]:
         """Read the backend, else call the function, and keep the result; where it can, in one process of many.
 
         `made` gets what the function returned, where the caller is to have that and no copy.
         """
         epoch = self._epoch
-        if (found := self._found_meanwhile(key, self._read_backend(key), epoch)) is not None:
-            return found
-        lease = self._lease(key)
-        if lease is None:
-            return self._compute(key, args, kwargs, made)
-        try:
-            for seconds in lease.waits():
-                is_mine, stored = lease.ask()
-                if (found := self._found_meanwhile(key, stored, epoch)) is not None:
-                    return found
-                if is_mine:
-                    break
-                clock.current().sleep(seconds)
-            with lease.held():
-                return self._compute(key, args, kwargs, made, lease)
-        finally:
-            lease.release()
-
-    def _compute(
-        self,
-        key: tuple[Any, ...],
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-        made: list[Any] | None = None,
-        lease: Lease | None = None,
-    ) -> Held:
-        epoch = self._epoch
-        self._count_miss()
-        before = self.shelf.find(key)
-        try:
-            box = [self.function(*args, **kwargs)]
-        except Exception as error:
-            return self._stale_or_raise(key, before, epoch, error, lease)
-        if made is not None:
-            made += self._made(box)
-        held = self._keep(key, box, epoch)
-        if epoch == self._epoch:
-            self._put(key, held, lease)
-        return held
-
-    async def _fill_async(
-        self, key: tuple[Any, ...], args: tuple[Any, ...], kwargs: dict[str, Any], made: list[Any] | None = None
-    ) -> Held:
-        from asyncio import to_thread
-
-        epoch = self._epoch
-        stored = None if self.backend is None else await to_thread(self._read_backend, key)
+        stored = None if self.backend is None else (yield partial(self.backend.get, self._stored_key(key)))
         if (found := self._found_meanwhile(key, stored, epoch)) is not None:
             return found
         lease = self._lease(key)
         if lease is None:
-            return await self._compute_async(key, args, kwargs, made)
+            return (yield from self._computed(key, args, kwargs, made))
         try:
             for seconds in lease.waits():
-                is_mine, stored = await to_thread(lease.ask)
+                is_mine, stored = yield lease.ask
                 if (found := self._found_meanwhile(key, stored, epoch)) is not None:
                     return found
                 if is_mine:
                     break
-                await clock.current().sleep_async(seconds)
+                yield seconds
             with lease.held():
-                return await self._compute_async(key, args, kwargs, made, lease)
+                return (yield from self._computed(key, args, kwargs, made, lease))
         finally:
-            await to_thread(lease.release)
+            yield lease.release
 
-    async def _compute_async(
+    def _computed(
         self,
         key: tuple[Any, ...],
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
         made: list[Any] | None = None,
         lease: Lease | None = None,
-    ) -> Held:
+    ) -> Steps[Held]:
         epoch = self._epoch
-        self._count_miss()
+        self.telling.miss()
         before = self.shelf.find(key)
         try:
-            box = [await self.function(*args, **kwargs)]
+            box = yield Call(self.function, args, kwargs)
         except Exception as error:
             return self._stale_or_raise(key, before, epoch, error, lease)
         if made is not None:
             made += self._made(box)
         held = self._keep(key, box, epoch)
         if self.backend is not None and epoch == self._epoch:
-            from asyncio import to_thread
-
-            await to_thread(self._put, key, held, lease)
+            is_stored = yield partial(self.backend.put, self._stored_key(key), _entry(held))
+            if lease is not None and not is_stored:
+                lease.has_failed = True
         return held
 
     def _lease(self, key: tuple[Any, ...]) -> Lease | None:
@@ -415,13 +368,6 @@ class CacheGuard(Guard):
 
         stored_key = self._stored_key(key)
         return None if is_held_here(stored_key) else self.backend.lease(stored_key)
-
-    def _put(self, key: tuple[Any, ...], held: Held, lease: Lease | None) -> None:
-        if self.backend is not None and not self.backend.put(self._stored_key(key), _entry(held)) and lease is not None:
-            lease.has_failed = True
-
-    def _read_backend(self, key: tuple[Any, ...]) -> Entry | None:
-        return None if self.backend is None else self.backend.get(self._stored_key(key))
 
     def _found_meanwhile(self, key: tuple[Any, ...], stored: Entry | None, epoch: int) -> Held | None:
         """What another caller, or another process, has computed since."""
@@ -435,7 +381,7 @@ class CacheGuard(Guard):
         if stored.fresh_until <= wall:
             return None  # kept, in case that computing it anew fails
         held[HITS] += 1
-        self._tell_hit()
+        self.telling.hit()
         return held
 
     def _keep(self, key: tuple[Any, ...], box: list[Any], epoch: int, fresh_seconds: float | None = None) -> Held:
@@ -473,16 +419,18 @@ class CacheGuard(Guard):
         if self.shelf.find(key) is None:
             self.shelf.put(key, held)
         _log.warning("%s failed, its last result is served instead: %s: %s", self.label, type(error).__name__, error)
-        self._tell_stale()
+        self.telling.stale()
         return held
 
     def _refresh_behind(self, key: tuple[Any, ...], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Compute anew on a thread of its own, once a key."""
-        self.behind.on_thread(key, self.label, lambda: self._flights.run(key, lambda: self._fill(key, args, kwargs)))
+        self.behind.on_thread(
+            key, self.label, lambda: self._flights.run(key, lambda: run(self._filled(key, args, kwargs)))
+        )
 
     def _refresh_behind_async(self, key: tuple[Any, ...], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         self.behind.in_task(
-            key, self.label, lambda: self._task_flights.run(key, lambda: self._fill_async(key, args, kwargs))
+            key, self.label, lambda: self._task_flights.run(key, lambda: _awaited(self._filled(key, args, kwargs)))
         )
 
     # What the function offers.
@@ -492,7 +440,7 @@ class CacheGuard(Guard):
         shelf = self.shelf
         failures = 0 if self.backend is None else self.backend.failures
         return CacheInfo(
-            shelf.hits, self.misses, self.stale_hits, len(shelf),
+            shelf.hits, self.telling.misses, self.telling.stale_hits, len(shelf),
             shelf.used_bytes, self.policy.max_bytes, shelf.evictions, failures,
         )  # fmt: skip
 
@@ -517,57 +465,23 @@ class CacheGuard(Guard):
         key = self._whole_key(self.keys.of_call(args, kwargs))
         if self.kind == "coroutine":
             return self._refreshed(key, args, kwargs)
-        return _handed(self._compute(key, args, kwargs))
+        return _handed(run(self._computed(key, args, kwargs)))
 
     async def _refreshed(self, key: tuple[Any, ...], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        return _handed(await self._compute_async(key, args, kwargs))
-
-    # What is told.
-
-    def _tell_hit(self) -> None:
-        """A hit, to whoever listens."""
-        if bus.is_heard():
-            self.hit_counts.one()
-
-    def _tell_stale(self) -> None:
-        self.stale_hits += 1
-        if bus.is_heard():
-            from mlguard_nb.telemetry.events import CacheHit
-
-            bus.emit(CacheHit(function=self.label, stale=True))
-
-    def _emit_hits(self, count: int) -> None:
-        from mlguard_nb.telemetry.events import CacheHit
-
-        bus.emit(CacheHit(function=self.label, count=count))
-
-    def _count_miss(self) -> None:
-        self.misses += 1
-        if bus.is_heard():
-            self._miss_counts.one()
-
-    def _emit_misses(self, count: int) -> None:
-        from mlguard_nb.telemetry.events import CacheMiss
-
-        bus.emit(CacheMiss(function=self.label, count=count))
-
-    def _tell_evicted(self, size_bytes: int, reason: str) -> None:
-        if bus.is_heard():
-            from mlguard_nb.telemetry.events import CacheEvicted
-
-            bus.emit(CacheEvicted(function=self.label, reason=reason, size_bytes=size_bytes))
-
-    def _tell_failed(self, error: str) -> None:
-        if bus.is_heard():
-            from mlguard_nb.telemetry.events import CacheFailed
-
-            bus.emit(CacheFailed(function=self.label, backend=self.policy.backend.partition(":")[0], error=error))
+        return _handed(await _awaited(self._computed(key, args, kwargs)))
 
     def after_fork(self) -> None:
         """A child inherits results, and no computation that is under way."""
         self._flights, self._task_flights, self.behind = Flights(), TaskFlights(), Behind()
         self._identities.after_fork()
         self.shelf.after_fork()
+
+
+async def _awaited(steps: Steps[Held]) -> Held:
+    """What `steps` returns; the backend is asked in the loop's own threads, so that it is asked by a few at a time."""
+    from asyncio import to_thread
+
+    return await run_async(steps, to_thread)
 
 
 _FRESH, _STALE = "fresh", "stale"

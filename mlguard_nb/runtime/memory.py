@@ -7,7 +7,7 @@ import logging
 import os
 import threading
 import weakref
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from types import CoroutineType
@@ -18,12 +18,12 @@ from mlguard_nb.devices.readings import Reading
 from mlguard_nb.errors import DeviceUnavailable, MemoryPressure, PolicyError
 from mlguard_nb.policy.values import MemoryPolicy
 from mlguard_nb.runtime.admission import LEDGER
-from mlguard_nb.runtime.beside import beside_the_loop
 from mlguard_nb.runtime.fallbacks import check_fallback
 from mlguard_nb.runtime.holders import holders_of
 from mlguard_nb.runtime.options import decorate, policy_from
 from mlguard_nb.runtime.pressure import RAM, is_hopeless, pressure, watched_gpus
 from mlguard_nb.runtime.reclaim import ladder
+from mlguard_nb.runtime.steps import Steps, run, run_async
 from mlguard_nb.runtime.wrapping import DELEGATE, Guard, Kind, wrap
 from mlguard_nb.telemetry import bus
 
@@ -35,7 +35,6 @@ T = TypeVar("T")
 _LOOK_SECONDS = 0.1
 _NEAR = 0.1  # less than this share is left below a stop
 _DRIVER_SECONDS = 1.0
-_Steps = Generator[float | Callable[[], Any], Any, T]
 
 
 @overload
@@ -210,32 +209,14 @@ class MemoryGuard(Guard):
 
     def enter(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Stay:
         """Let the call in, or say what to do instead; MemoryPressure where the policy stops."""
-        steps, answer = self._entering(args, kwargs), None
-        while True:
-            try:
-                step = steps.send(answer)
-            except StopIteration as done:
-                return cast("Stay", done.value)
-            if callable(step):
-                answer = step()
-            else:
-                clock.current().sleep(step)
+        return run(self._entering(args, kwargs))
 
     async def enter_async(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Stay:
         """The same, letting other tasks run while it waits, also for an answer of the driver or the system.
 
         Only a full collection stops the loop wherever it runs, as it stops every thread.
         """
-        steps, answer = self._entering(args, kwargs), None
-        while True:
-            try:
-                step = steps.send(answer)
-            except StopIteration as done:
-                return cast("Stay", done.value)
-            if callable(step):
-                answer = await beside_the_loop(step)
-            else:
-                await clock.current().sleep_async(step)
+        return await run_async(self._entering(args, kwargs))
 
     async def awaited(
         self, coroutine: CoroutineType[Any, Any, Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
@@ -250,7 +231,7 @@ class MemoryGuard(Guard):
         finally:
             coroutine.close()
 
-    def _entering(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> _Steps[Stay]:
+    def _entering(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Steps[Stay]:
         """What happens at the gate: yields waits in seconds and slow questions, is sent answers, returns the stay."""
         need = self._need(args, kwargs)
         self._watch()
@@ -276,7 +257,7 @@ class MemoryGuard(Guard):
             raise PolicyError(f"memory: need= of {self.label} must return bytes as a whole number, got {asked!r}")
         return asked
 
-    def _admit(self, need: int) -> _Steps[Stay | MemoryPressure]:
+    def _admit(self, need: int) -> Steps[Stay | MemoryPressure]:
         """Look now; where it is short, and reclaiming may help, climb the ladder and look again."""
         found = self._promise(need, (yield from self._reading()))
         if isinstance(found, Stay) or (is_hopeless(found) and self.policy.on_pressure != "warn"):
@@ -289,7 +270,7 @@ class MemoryGuard(Guard):
     def _asks_devices(self) -> bool:
         return self.policy.gpu is not None or self.policy.device is not None
 
-    def _reading(self) -> _Steps[Reading]:
+    def _reading(self) -> Steps[Reading]:
         """The machine now. The driver is asked only where a device matters: that costs a thousand times more."""
         return cast("Reading", (yield self._read)) if self._asks_devices else self._read()
 
@@ -329,7 +310,7 @@ class MemoryGuard(Guard):
         while (left := until - clock.current().now()) > 0:
             yield min(left, _LOOK_SECONDS)
 
-    def _refused(self, short: MemoryPressure, need: int) -> _Steps[Stay]:
+    def _refused(self, short: MemoryPressure, need: int) -> Steps[Stay]:
         policy = self.policy
         action: str = policy.on_pressure
         if action in ("stop", "wait"):

@@ -256,7 +256,7 @@ def test_a_model_that_was_trained_in_place_is_asked_again(name: str, call: str) 
     assert [space["predict"](3), space["predict"](3)] == [6, 6]
     space["scorer"].weight = 5
     assert space["predict"](3) == 15
-    assert cache_of(space["predict"]).misses == 2
+    assert cache_of(space["predict"]).info().misses == 2
 
 
 MODEL = """
