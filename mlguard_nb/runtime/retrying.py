@@ -7,7 +7,6 @@ import inspect
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from numbers import Integral, Real
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
@@ -19,19 +18,17 @@ from mlguard_nb.runtime import deadline, wrapping
 from mlguard_nb.runtime.attempts import Attempts, GaveUp, Wait, budget_of
 from mlguard_nb.runtime.budget import RetryBudget
 from mlguard_nb.runtime.dead_frames import clear_frames, release
+from mlguard_nb.runtime.halving import Arguments, check_parameter, halved
 from mlguard_nb.runtime.options import decorate, policy_from
 from mlguard_nb.runtime.wrapping import Guard, Kind
 from mlguard_nb.telemetry import bus, tracing
 
 if TYPE_CHECKING:
-    import asyncio
-
     from mlguard_nb.telemetry.events import RetryScheduled
 
 __all__ = ["RetryGuard", "retry"]
 
 F = TypeVar("F", bound=Callable[..., Any])
-Arguments = tuple[tuple[Any, ...], dict[str, Any]]
 
 # The failure travels in a list that the callee empties, so that no frame here keeps it alive during the next attempt.
 _SYNC = """\
@@ -115,13 +112,7 @@ class RetryGuard(Guard):
         policy = self.policy
         self._name_breaker()
         if policy.on_oom.startswith("halve:"):
-            parameter = policy.on_oom[6:]
-            every = inspect.signature(function).parameters.values()
-            known = [one.name for one in every if one.kind not in (one.VAR_POSITIONAL, one.VAR_KEYWORD)]
-            if parameter not in known:
-                raise PolicyError(
-                    f'retry: on_oom="{policy.on_oom}" names no parameter; there are {", ".join(known) or "none"}'
-                )
+            check_parameter(function, policy.on_oom[6:])
         if policy.timeout is not None and kind in ("sync", "generator"):
             warnings.warn(
                 f"retry: timeout={policy.timeout:g} cannot stop {self.label}, a sync function: each attempt takes "
@@ -295,39 +286,14 @@ class RetryGuard(Guard):
         left = [seconds for seconds in (self.policy.timeout, attempts.ends_at) if seconds is not None]
         if attempts.ends_at is not None:
             left[-1] = max(0.0, attempts.ends_at - attempts.clock.now())
-        call = (
-            self._hedged(attempts, args, kwargs)
-            if self.policy.hedge_after is not None
-            else self.function(*args, **kwargs)
-        )
+        after = self.policy.hedge_after
+        if after is None:
+            call = self.function(*args, **kwargs)
+        else:
+            from mlguard_nb.runtime.hedging import hedged
+
+            call = hedged(lambda: self.function(*args, **kwargs), after, attempts.clock)
         return await (deadline.within(min(left), call) if left else call)
-
-    async def _hedged(self, attempts: Attempts, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """Ask a second time when the first has not answered after `hedge_after` seconds; the first answer counts."""
-        import asyncio
-
-        assert self.policy.hedge_after is not None
-        running = {asyncio.ensure_future(self.function(*args, **kwargs))}
-        timer: asyncio.Future[Any] = asyncio.ensure_future(attempts.clock.sleep_async(self.policy.hedge_after))
-        failure: BaseException | None = None
-        try:
-            while running:
-                waited = running if timer.done() else {*running, timer}
-                done, _ = await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
-                for task in done - {timer}:
-                    running.discard(task)
-                    failure = task.exception()
-                    if failure is None:
-                        return task.result()
-                if timer in done and running:
-                    running.add(asyncio.ensure_future(self.function(*args, **kwargs)))
-            assert failure is not None
-            raise failure
-        finally:
-            for task in (*running, timer):
-                task.cancel()
-            await asyncio.gather(*running, timer, return_exceptions=True)
-            del failure
 
     # Generators: tried again only until the first item.
 
@@ -455,19 +421,15 @@ class RetryGuard(Guard):
         frameworks.empty_caches()
         if not self.policy.on_oom.startswith("halve:"):
             return args, kwargs
-        parameter = self.policy.on_oom[6:]
-        bound = inspect.signature(self.signature_of or self.function).bind(*args, **kwargs)
-        bound.apply_defaults()
-        value = bound.arguments[parameter]
-        if not isinstance(value, Real) or isinstance(value, bool) or value <= 1:
-            error = failed.pop()
-            add_note(error, f"on_oom=halve: {parameter}={value!r} cannot be halved any further")
-            try:
-                raise error
-            finally:
-                del error
-        bound.arguments[parameter] = value // 2 if isinstance(value, Integral) else value / 2
-        return bound.args, bound.kwargs
+        try:
+            return halved(self.signature_of or self.function, self.policy.on_oom[6:], args, kwargs)
+        except ValueError as reason:
+            add_note(failed[-1], str(reason))
+        error = failed.pop()
+        try:
+            raise error
+        finally:
+            del error
 
 
 async def _asked(shared: Any, method: Callable[..., Any], *arguments: Any) -> Any:

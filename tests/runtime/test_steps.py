@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import weakref
 from collections.abc import Callable
@@ -81,10 +82,8 @@ def test_an_error_that_was_dealt_with_is_not_kept_alive() -> None:
         raise ValueError
 
     def steps() -> Steps[bool]:
-        try:
+        with contextlib.suppress(ValueError):
             yield Call(fails, (), {})
-        except ValueError:
-            pass
         alive: bool = yield lambda: seen[0]() is not None
         return alive
 
