@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from io import FileIO
+from collections.abc import Callable
 from pathlib import Path
 
 from mlguard_nb.devices.readings import Unknown
@@ -11,6 +12,20 @@ from mlguard_nb.devices.readings import Unknown
 __all__ = ["KeptFile"]
 
 _PAGE = 8192  # memory.stat of a v2 cgroup is about 1.5 kB, /proc/meminfo as much
+
+
+class _Descriptor:
+    """An open file, closed by whoever lets go of it last."""
+
+    __slots__ = ("number", "owner")
+
+    def __init__(self, path: Path, flags: int) -> None:
+        self.number = os.open(path, flags)
+        self.owner = os.getpid()
+
+    def __del__(self, close: Callable[[int], None] = os.close) -> None:
+        with contextlib.suppress(AttributeError, OSError):  # never opened, or the program has closed all files
+            close(self.number)
 
 
 class KeptFile:
@@ -22,14 +37,14 @@ class KeptFile:
     """
 
     def __init__(self, path: Path, mode: str = "rb") -> None:
-        self.path, self._mode = path, mode
-        self._file: FileIO | None = None
-        self._owner = 0
+        self.path = path
+        self._flags = os.O_WRONLY if mode == "wb" else os.O_RDONLY
+        self._file: _Descriptor | None = None
 
     def read(self) -> bytes | Unknown:
         """The file's bytes now."""
         try:
-            return os.pread(self._opened().fileno(), _PAGE, 0)
+            return os.pread(self._opened().number, _PAGE, 0)
         except OSError as error:
             # Dropped, not closed: another thread may be reading, and the last one to let go closes it.
             self._file = None
@@ -38,17 +53,16 @@ class KeptFile:
     def write(self, data: bytes) -> bool:
         """Write `data`; False where that is not allowed."""
         try:
-            os.pwrite(self._opened().fileno(), data, 0)
+            os.pwrite(self._opened().number, data, 0)
         except OSError:
             self._file = None
             return False
         return True
 
-    def _opened(self) -> FileIO:
+    def _opened(self) -> _Descriptor:
         file = self._file
-        if file is None or self._owner != os.getpid():
-            self._file = file = FileIO(self.path, self._mode)
-            self._owner = os.getpid()
+        if file is None or file.owner != os.getpid():
+            self._file = file = _Descriptor(self.path, self._flags)
         return file
 
     def number(self) -> int | Unknown:
