@@ -176,3 +176,4 @@ LIVE: dict[str, Callable[[Kernel], str]] = {
     "interrupt between attempts": _interrupt_between_attempts, "interrupt within an await": _interrupt_in_an_await,
     "await with retry": _await_with_retry, "unload and load": _unload, "terminal IPython": _terminal,
 }  # fmt: skip
+CHANGES_THE_KERNEL = {"events fire once", "autoreload", "the debugger of JupyterLab", "unload and load"}

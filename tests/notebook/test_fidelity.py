@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.notebook.fidelity import CHECKS, LIVE, Check, difference
+from tests.notebook.fidelity_live import CHANGES_THE_KERNEL
 from tests.notebook.kernels import Kernel
 
 pytestmark = pytest.mark.kernel
@@ -25,9 +26,15 @@ def test_plain_and_guarded_are_the_same(shared: Kernel, check: Check) -> None:
     assert difference(shared, check) == ""
 
 
-@pytest.mark.parametrize("name", LIVE)
-def test_what_takes_more_than_one_answer(name: str) -> None:
-    """Debuggers, reloads, requests, interrupts, the terminal: each in a kernel of its own."""
+@pytest.mark.parametrize("name", [name for name in LIVE if name not in CHANGES_THE_KERNEL])
+def test_what_takes_more_than_one_answer(shared: Kernel, name: str) -> None:
+    """%debug, requests, interrupts, the terminal."""
+    assert LIVE[name](shared) == ""
+
+
+@pytest.mark.parametrize("name", sorted(CHANGES_THE_KERNEL))
+def test_what_changes_the_kernel(name: str) -> None:
+    """Callbacks, reloads, a debugger, unloading: each in a kernel of its own."""
     kernel = Kernel()
     try:
         assert LIVE[name](kernel) == ""
