@@ -111,7 +111,7 @@ CALM = (
     Calm("an array mapped from a file", f"x = np.memmap('{FILE}', mode='r')\nint(x[:: 1 << 12].sum())\ndel x"),
     Calm("64 threads", "go = threading.Event()\nts = [threading.Thread(target=go.wait) for _ in range(64)]\nfor t in ts: t.start()\ntime.sleep(0.2); go.set()\nfor t in ts: t.join()"),
     Calm("a sparse array", "x = np.zeros(1 << 31)\nx[:: 1 << 25] = 1\ndel x", options="overcommit"),
-    Calm("memory that was given back", "for _ in range(20):\n    x = np.ones(30_000_000); del x"),
+    Calm("memory that was given back", "for _ in range(6):\n    x = np.ones(30_000_000); del x"),
     Calm("many small objects", "x = [str(i) for i in range(1_000_000)]; del x"),
     Calm("import torch", "try: import torch\nexcept ImportError: raise LookupError('not installed') from None\ntorch.ones(1000, 1000) @ torch.ones(1000, 1000);"),
 )  # fmt: skip
