@@ -11,8 +11,6 @@ import socket
 import threading
 from typing import TYPE_CHECKING, Any
 
-from mlguard_nb.notebook.peaks import own_bytes
-
 if TYPE_CHECKING:
     from mlguard_nb.devices.machine import Machine
     from mlguard_nb.devices.readings import Gpu, Reading
@@ -29,6 +27,7 @@ _HERE = "_mlguard_accounts"
 def account(reading: Reading, machine: Machine) -> KernelAccount:
     """What this process holds of `reading`: as the driver says, else as its frameworks count."""
     from mlguard_nb.devices.readings import Unknown
+    from mlguard_nb.notebook.peaks import own_bytes
     from mlguard_nb.runtime.wire_readings import sample
     from mlguard_nb.telemetry.wire import KernelAccount, Measured
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from base64 import b64encode
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 
 __all__ = ["BLUE", "COLOURS", "bar", "curve", "empty_bar", "line", "sign"]
 
@@ -53,17 +54,21 @@ def bar(used: int, own: int | None, limit: int, stop: int | None) -> str:
     """A bar of 128 by 18: solid is this notebook, hollow everybody else, a tick at the stop."""
     own = min(used, own or 0)
     solid = own / limit * _BAR
-    pieces = [f'<path d="M0 13.5H127M127.5 4V14" stroke="{GREY}" fill="none"/>']
-    if solid >= 0.05:
-        pieces.append(f'<path d="M0 5h{solid:.1f}v8h-{solid:.1f}z" fill="{BLUE}"/>')
     start = solid + 1.5 if solid else 0.5
     hollow = min(used, limit) / limit * _BAR - start
+    return _bar(round(solid, 1), round(start, 1), round(hollow, 1), stop and round(min(stop, limit) / limit * _BAR, 1))
+
+
+@lru_cache(maxsize=64)  # use moves by less than a tenth of a pixel from one cell to the next
+def _bar(solid: float, start: float, hollow: float, stop: float | None) -> str:
+    pieces = [f'<path d="M0 13.5H127M127.5 4V14" stroke="{GREY}" fill="none"/>']
+    if solid:
+        pieces.append(f'<path d="M0 5h{solid:.1f}v8h-{solid:.1f}z" fill="{BLUE}"/>')
     if hollow > 0.5:
         pieces.append(f'<path d="M{start:.1f} 5.5h{hollow:.1f}v7h-{hollow:.1f}z" fill="none" stroke="{GREY}"/>')
     if stop is not None:
-        at = min(stop, limit) / limit * _BAR
-        pieces.append(f'<path d="M{at:.1f} 2V17" stroke="{TICK}" stroke-width="2"/>')
-        pieces.append(f'<path d="M{at - 3.5:.1f} 0h7l-3.5 4z" fill="{TICK}"/>')
+        pieces.append(f'<path d="M{stop:.1f} 2V17" stroke="{TICK}" stroke-width="2"/>')
+        pieces.append(f'<path d="M{stop - 3.5:.1f} 0h7l-3.5 4z" fill="{TICK}"/>')
     return _uri(128, 18, "".join(pieces))
 
 

@@ -13,10 +13,10 @@ if TYPE_CHECKING:
     from mlguard_nb.notebook.facts import RunFacts
     from mlguard_nb.notebook.publisher import Publisher
 
-__all__ = ["LiveView", "Updater"]
+__all__ = ["FIRST_SECONDS", "LiveView", "Updater"]
 
 _LOG = logging.getLogger(__name__)
-_FIRST_SECONDS = 0.25  # most cells end before this
+FIRST_SECONDS = 0.25  # most cells end before this
 _PERIOD_SECONDS = 0.1
 _CALM_AFTER_SECONDS, _CALM_PERIOD_SECONDS = 10.0, 0.5
 _IDS = itertools.count(1)
@@ -26,7 +26,8 @@ class LiveView:
     """One view of one run. `facts` is asked for its state whenever it is drawn.
 
     It stands above everything that the cell shows: it is sent before the cell's first output, or after a quarter of a
-    second, or with the end of a shorter cell, which then costs one message instead of two.
+    second, or with the end of a shorter cell, which then costs one message instead of two. A cell that may hold the
+    interpreter from its first instruction on has it opened `at_once`: no thread of ours would get a turn later.
     """
 
     def __init__(self, publisher: Publisher, facts: Callable[[], RunFacts], updater: Updater) -> None:
@@ -35,12 +36,15 @@ class LiveView:
         self._lock = threading.RLock()  # what is sent may be a hook of the user, who may print
         self._is_followed = self._is_shown = False
 
-    def open(self) -> None:
-        """Begin: the view is shown when it is time to, and the thread keeps it fresh."""
+    def open(self, *, at_once: bool = False) -> None:
+        """Begin: the view is shown when it is time to, or has been sent on return; the thread keeps it fresh."""
         if self._publisher.is_live:
             self._is_followed = True
             self._publisher.watch(self.show, self._cleared)
             self._updater.follow(self)
+            if at_once:
+                self.show()
+                self._publisher.flush()
 
     def show(self) -> None:
         """Show the view if that has not been done."""
@@ -111,8 +115,8 @@ class Updater:
     def _run(self, wake: threading.Event) -> None:
         pause = threading.Event()  # never set: a wait that the end of the process does not hold up
         while wake.wait() and not self._stopped:
-            spent = _FIRST_SECONDS
-            pause.wait(_FIRST_SECONDS)
+            spent = FIRST_SECONDS
+            pause.wait(FIRST_SECONDS)
             while self._views and not self._stopped:
                 for view in self._views:
                     try:

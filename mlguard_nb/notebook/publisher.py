@@ -25,6 +25,10 @@ class Publisher(Protocol):
         """Show `data`, or put it in the place of what was shown under `display_id` ("": it is never replaced)."""
         ...
 
+    def flush(self) -> None:
+        """Return when what was published is on its way, whatever holds the interpreter from now on."""
+        ...
+
     def listen(self, listener: Listener | None) -> None:
         """Tell `listener` of everything that the user's code displays or echoes; None ends that."""
         ...
@@ -73,6 +77,10 @@ class ShellPublisher:
             plainly(data, {}, transient=transient, update=update)
         finally:
             display_pub.__dict__.pop("_flush_streams", None)
+
+    def flush(self) -> None:
+        """A kernel's stream waits for the thread that sends: it has sent by then what it was given before."""
+        sys.stdout.flush()
 
     def listen(self, listener: Listener | None) -> None:
         """One listener at a time; None ends it."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from mlguard_nb.errors import MemoryStop, PolicyError
-from mlguard_nb.notebook.live import LiveView, Updater
+from mlguard_nb.notebook.live import FIRST_SECONDS, LiveView, Updater
 
 if TYPE_CHECKING:
     from mlguard_nb.devices.sampler import Sampler
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["Session"]
 
 _REMEMBERED_RUNS = 500
+_LINES = 100
 _SHORT_CURVE = 8  # readings: as long as a copy without them
 
 
@@ -49,7 +50,8 @@ class Session:
     running: list[CellRun] = field(default_factory=list)
     watchdog: Watchdog | None = None
     told_unsupported: bool = False
-    directives: dict[str, Directive] = field(default_factory=dict)  # the last line read
+    quick: set[int] = field(default_factory=set)  # hashes of the cells that ended before their view was due
+    directives: dict[str, Directive] = field(default_factory=dict)  # lines as read, under the profiles as they are
 
     def sampler(self) -> Sampler:
         """The process's one sampler of the machine."""
@@ -64,7 +66,9 @@ class Session:
         found = self.directives.get(line)  # a cell's line is read by the transformer and again by the marker
         if found is None:
             found = parse(line, profiles=self.profiles)
-            self.directives = {line: found}
+            if len(self.directives) >= _LINES:
+                self.directives.clear()
+            self.directives[line] = found
         return found
 
     def set_profile(self, name: str, line: str) -> None:
@@ -119,9 +123,18 @@ class Session:
 
         return CellParts(self, run)
 
+    def was_quick(self, run: RunState) -> bool:
+        """Whether the cell of `run` ended the last time before its view was due."""
+        return hash((run.directive.text, run.source)) in self.quick
+
     def ended(self, run: RunState, facts: RunFacts) -> None:
         """Remember how a run ended."""
         self.dropped(run)
+        cell = hash((run.directive.text, run.source))
+        if facts.elapsed < FIRST_SECONDS:
+            self.quick.add(cell)
+        else:
+            self.quick.discard(cell)
         if any(len(device.history) > _SHORT_CURVE for device in facts.devices):
             # The curve is the bulk of it, and no report shows it.
             facts = replace(facts, devices=tuple(replace(device, history=()) for device in facts.devices))

@@ -47,7 +47,7 @@ def tell(facts: RunFacts) -> Story:
         "skipped": _skipped,
     }[facts.phase]  # fmt: skip
     story = teller(facts)
-    return replace(story, sentence=" · ".join((story.sentence, *facts.remarks)))
+    return replace(story, sentence=" · ".join((story.sentence, *facts.remarks))) if facts.remarks else story
 
 
 def _of(facts: RunFacts, *, before: str = " · ") -> str:

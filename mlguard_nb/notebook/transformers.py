@@ -9,7 +9,7 @@ import ast
 import inspect
 import re
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from mlguard_nb.errors import PolicyError
 
@@ -21,6 +21,7 @@ __all__ = ["MARKER", "OWN_MAGICS", "GuardCells", "guard_line", "only_defines"]
 MARKER = "__mlguard__"
 # A cell that begins with one of these line magics is not guarded by `%guard on`: it would guard its own switch.
 OWN_MAGICS = ("guard", "load_ext", "unload_ext", "reload_ext")
+N = TypeVar("N", bound=ast.AST)
 _FIRST_LINE = re.compile(r"%%guard(?![\w?])(?P<line>[^\n]*)")
 
 
@@ -165,7 +166,10 @@ def _is_own_magic(item: ast.stmt) -> bool:
 
 
 class _New:
-    """Makes pieces of code that stand where `item` does, which the walk over the whole tree need not find out."""
+    """Makes pieces of code that stand where `item` does, which the walk over the whole tree need not find out.
+
+    What holds no code of the user shows no fields: nobody walks into it.
+    """
 
     def __init__(self, item: Any) -> None:
         self._at: dict[str, int] = {
@@ -183,11 +187,13 @@ class _New:
 
     def call(self, method: str, argument: ast.expr) -> ast.Call:
         """`__mlguard__.method(argument)`."""
-        return ast.Call(ast.Attribute(self.name(MARKER), method, ast.Load(), **self._at), [argument], [], **self._at)
+        found = ast.Call(ast.Attribute(self.name(MARKER), method, ast.Load(), **self._at), [argument], [], **self._at)
+        return found if method == "show" else _closed(found)
 
     def marker(self, *arguments: object) -> ast.stmt:
         """`__mlguard__(*arguments)`, each of them a constant."""
-        return self.statement(ast.Call(self.name(MARKER), [self.constant(one) for one in arguments], [], **self._at))
+        called = ast.Call(self.name(MARKER), [self.constant(one) for one in arguments], [], **self._at)
+        return self.statement(_closed(called))
 
     def statement(self, value: ast.expr) -> ast.stmt:
         return ast.Expr(value, **self._at)
@@ -199,3 +205,9 @@ class _New:
         """`while more: with attempt: body`."""
         inside = ast.With([ast.withitem(attempt)], body, None, **self._at)
         return ast.While(more, [inside], [], **self._at)
+
+
+def _closed(node: N) -> N:
+    """`node` without fields to a walk over the tree; it compiles as before."""
+    node.__dict__["_fields"] = ()
+    return node

@@ -84,9 +84,9 @@ def plan_for(ram: Ram, stop: int, groups: Iterable[Group], *, overcommit: bool =
     wall = stop + max(0, ram.limit_bytes - stop) // 2
     kind, usage, stat = "machine", "/proc/meminfo", "-"
     if ram.source == "container":
+        binding = [ceiling.name for ceiling in ram.ceilings if ceiling[1:] == (ram.limit_bytes, ram.used_bytes)]
         for group in groups:
-            level = group.read()
-            if not isinstance(level, Unknown) and level.limit_bytes == ram.limit_bytes:
+            if group.name in binding:
                 name = "memory.current" if group.version == 2 else "memory.usage_in_bytes"
                 kind, usage, stat = f"v{group.version}", str(group.folder / name), str(group.folder / "memory.stat")
                 break

@@ -14,16 +14,21 @@ if TYPE_CHECKING:
 
     from playwright.sync_api import Page
 
+HELD = "%%guard retry=2 name=held\nimport ctypes\nctypes.PyDLL(None).sleep(600)"  # the interpreter with it
+
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
 
 
 def test_a_guarded_notebook_in_notebook_7(make_lab: Any, gpus: Gpus, nvml_library: Path, page: Page) -> None:
-    """The panel opens from the View menu's command, follows the running cell, and the plan of an export is shown."""
+    """The panel opens from the View menu's command, follows the running cell, and the plan of an export is shown.
+
+    A cell that holds the interpreter is stopped from its view.
+    """
     from playwright.sync_api import expect
 
     gpus.are(16.3)
     lab = make_lab(application="notebook", LD_LIBRARY_PATH=str(nvml_library), MLGUARD_NVML_STATE=str(gpus.state))
-    write_notebook(lab, "seven.ipynb", CELLS)
+    write_notebook(lab, "seven.ipynb", (*CELLS, HELD))
     page.goto(f"{lab.base}/notebooks/seven.ipynb?token={lab.token}")
     page.wait_for_function("window.jupyterapp?.shell.currentWidget?.sessionContext?.session?.kernel", timeout=120_000)
     assert page.evaluate("window.jupyterapp.name") == "Jupyter Notebook"
@@ -38,9 +43,17 @@ def test_a_guarded_notebook_in_notebook_7(make_lab: Any, gpus: Gpus, nvml_librar
     expect(panel.locator(".mlguard-Cells")).to_contain_text("fill")
     keep(page, "notebook7")
     expect(view).to_contain_text("peak RAM", timeout=60_000)
+    held = cell(page, 5).locator(".jp-OutputArea .mlguard-View")
+    stop = held.get_by_role("button", name="Stop this cell")
+    expect(stop).to_have_text("Stop")
+    keep(page, "notebook7-stop")
+    stop.click()
+    expect(held).to_contain_text("interrupted after")
+    expect(held).to_contain_text("in attempt 1 of 2")
+    expect(stop).to_have_count(0)
     run(page, "mlguard:export")
     dialog = page.locator("dialog.mlguard-Dialog")
-    expect(dialog).to_contain_text("4 cells become", timeout=60_000)
+    expect(dialog).to_contain_text("5 cells become", timeout=60_000)
     keep(page, "notebook7-export")
     page.keyboard.press("Escape")
     expect(dialog).to_have_count(0)

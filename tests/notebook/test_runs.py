@@ -514,6 +514,23 @@ def test_the_view_lives_while_the_cell_runs(kernel: Kernel) -> None:
     assert re.match(r"✓ \d\.\d s", answer.sentence)
 
 
+def test_a_cell_that_holds_the_interpreter_has_its_view_from_the_start(kernel: Kernel) -> None:
+    """Nothing of ours gets a turn while one C call runs, and there is nothing to stop the cell by without a view."""
+    kernel.run("import ctypes; holding = ctypes.PyDLL(None)")
+    answer = kernel.run("%%guard\nholding.sleep(20)", interrupt_when="running 0:00")
+
+    assert answer.error == "KeyboardInterrupt"
+    assert answer.view["outcome"] == "interrupted"
+
+
+def test_a_cell_known_to_be_quick_is_shown_once(kernel: Kernel) -> None:
+    """The first run opens its view and puts the end in its place; the next one sends the end only."""
+    first, second = kernel.run("%%guard\nknown_quick = 1"), kernel.run("%%guard\nknown_quick = 1")
+
+    assert (first.updates, second.updates) == (1, 0)
+    assert (first.view["outcome"], second.view["outcome"]) == ("ok", "ok")
+
+
 def test_peaks_are_exact(kernel: Kernel) -> None:
     """A spike that a sampler can miss is in the peak, and the view says that it is exact."""
     view = kernel.run("%%guard\nspike = np.ones(25_000_000); del spike").view
