@@ -48,14 +48,22 @@ class Lab:
 
     def settings(self, **values: object) -> None:
         """Store what a user set for our plugin; a page that is opened afterwards knows it."""
+        self._ask("PUT", "lab/api/settings/mlguard-nb:plugin", {"raw": json.dumps(values)})
+
+    def end_kernels(self) -> None:
+        """Shut down what other tests left running."""
+        for session in json.loads(self._ask("GET", "api/sessions")):
+            self._ask("DELETE", f"api/sessions/{session['id']}")
+
+    def _ask(self, method: str, path: str, value: object = None) -> bytes:
         request = urllib.request.Request(
-            f"{self.base}/lab/api/settings/mlguard-nb:plugin",
-            data=json.dumps({"raw": json.dumps(values)}).encode(),
+            f"{self.base}/{path}",
+            data=None if value is None else json.dumps(value).encode(),
             headers={"Authorization": f"token {self.token}", "Content-Type": "application/json"},
-            method="PUT",
+            method=method,
         )
-        with urllib.request.urlopen(request):
-            pass
+        with urllib.request.urlopen(request) as answer:
+            return bytes(answer.read())
 
 
 def free_port() -> int:
@@ -90,7 +98,7 @@ def bundle() -> Path:
     return BUNDLE
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def make_lab(bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[object]:
     """A function that starts a server; `variables` go into its environment, `enabled=False` leaves our part out."""
     started: list[subprocess.Popen[bytes]] = []
@@ -172,12 +180,12 @@ def wait_until_it_answers(base: str, process: subprocess.Popen[bytes], log: Path
     pytest.fail(f"JupyterLab does not answer:\n{log.read_text()[-4000:]}")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def lab(make_lab) -> Lab:  # type: ignore[no-untyped-def]
     return make_lab()
 
 
-@pytest.fixture(scope="module")  # not the session: Playwright keeps an event loop running while it lives
+@pytest.fixture(scope="package")  # not the session: Playwright keeps an event loop running while it lives
 def browser() -> Iterator[Browser]:
     if CHROMIUM is None:
         pytest.skip(NO_CHROMIUM)
@@ -191,17 +199,38 @@ def browser() -> Iterator[Browser]:
         chromium.close()
 
 
+class Window:
+    """A page in a context of its own, and the uncaught errors of its scripts."""
+
+    def __init__(self, browser: Browser) -> None:
+        self.errors: list[str] = []
+        self.context = browser.new_context(viewport={"width": 1400, "height": 900})
+        self.context.set_default_timeout(60_000)
+        self.page = self.context.new_page()
+        self.page.on("pageerror", lambda error: self.errors.append(str(error)))
+
+
+@pytest.fixture(scope="package")
+def windows() -> dict[str, Window]:
+    """Those that stay open from test to test, by server: to load JupyterLab costs more than most tests do in it."""
+    return {}
+
+
 @pytest.fixture
-def page(browser: Browser) -> Iterator[Page]:
-    """A page whose uncaught errors fail the test."""
-    errors: list[str] = []
-    context = browser.new_context(viewport={"width": 1400, "height": 900})
-    context.set_default_timeout(60_000)
-    page = context.new_page()
-    page.on("pageerror", lambda error: errors.append(str(error)))
-    yield page
-    context.close()
-    ours = [error for error in errors if "mlguard" in error]
+def page(request: pytest.FixtureRequest, browser: Browser, windows: dict[str, Window]) -> Iterator[Page]:
+    """A page whose uncaught errors fail the test: the one that stays open on `lab` or `gpu_lab`, or, on other servers
+    and where the test is marked with own_page, a new one.
+    """
+    servers = {"lab", "gpu_lab"}.intersection(request.fixturenames)
+    name = "" if request.node.get_closest_marker("own_page") else "".join(servers)
+    window = windows.pop(name, None) or Window(browser)
+    yield window.page
+    if name and not window.page.locator("dialog[open], .jp-Dialog").count():
+        windows[name] = window
+    else:
+        window.context.close()
+    ours = [error for error in window.errors if "mlguard" in error]
+    window.errors.clear()
     assert ours == []
 
 
@@ -252,7 +281,7 @@ def gpus(tmp_path_factory: pytest.TempPathFactory) -> Gpus:
     return found
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def gpu_lab(make_lab: Any, gpus: Gpus, nvml_library: Path) -> Lab:
     return make_lab(LD_LIBRARY_PATH=str(nvml_library), MLGUARD_NVML_STATE=str(gpus.state))
 

@@ -140,6 +140,7 @@ def test_nothing_glides_for_a_reader_who_wants_it_still(gpu_lab: Lab, gpus: Gpus
     assert part.evaluate(duration) == "0.12s"
 
 
+@pytest.mark.own_page
 def test_every_word_goes_through_the_translator(gpu_lab: Lab, gpus: Gpus, page: Page) -> None:
     """A language pack with our domain changes panel, status, badge and dialog; what it lacks stays English."""
     from playwright.sync_api import expect

@@ -169,6 +169,7 @@ def test_an_export_that_cannot_be_written_or_is_stopped_leaves_a_clear_state(lab
     assert (lab.root / "taken").read_text() == "a file"
 
 
+@pytest.mark.own_page
 def test_a_page_that_hears_nonsense_goes_on(lab: Lab, page: Page) -> None:
     """Texts that are no messages, of another kind, or of the wrong shape change nothing and throw nothing."""
     from playwright.sync_api import expect

@@ -49,6 +49,7 @@ def feed(page: Page, use: list[float | None]) -> None:
     page.route_web_socket(re.compile(r".*/mlguard/stream.*"), intercept)
 
 
+@pytest.mark.own_page
 def test_a_steady_rise_is_said_in_panel_and_status_with_its_doubt(lab: Lab, page: Page) -> None:
     """10 GiB, 0.1 GiB a second: full in a minute, and both ends of the likely range are named when they differ."""
     from playwright.sync_api import expect
@@ -132,6 +133,7 @@ def test_a_running_kernel_is_not_asked_to_release(lab: Lab, page: Page) -> None:
     page.evaluate("window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.interrupt()")
 
 
+@pytest.mark.own_page
 def test_a_reader_is_notified_of_full_devices_and_of_cells_that_end(gpu_lab: Lab, gpus: Gpus, page: Page) -> None:
     """Once for a crossing; for a cell that took as long as the settings say, with a way to it. Both can be off."""
     from playwright.sync_api import expect
@@ -153,6 +155,7 @@ def test_a_reader_is_notified_of_full_devices_and_of_cells_that_end(gpu_lab: Lab
     page.wait_for_function("window.jupyterapp.shell.currentWidget.content.activeCellIndex === 2")
     gpu_lab.settings(notifyCellSeconds=0, notifyThresholds=False)
     gpus.are(16.3)
+    page.goto("about:blank")
     open_notebook(page, gpu_lab, "told.ipynb")
     expect(page.locator(".mlguard-Status")).to_contain_text("16.3/80 GiB")
     gpus.are(77.2)

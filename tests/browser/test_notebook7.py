@@ -42,6 +42,7 @@ def test_a_guarded_notebook_in_notebook_7(make_lab: Any, gpus: Gpus, nvml_librar
     expect(panel.locator(".mlguard-Ledger").first).to_contain_text("seven.ipynb")
     expect(panel.locator(".mlguard-Cells")).to_contain_text("fill")
     keep(page, "notebook7")
+    (lab.root / "seen").touch()
     expect(view).to_contain_text("peak RAM", timeout=60_000)
     held = cell(page, 5).locator(".jp-OutputArea .mlguard-View")
     stop = held.get_by_role("button", name="Stop this cell")

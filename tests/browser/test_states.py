@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import urllib.request
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -14,7 +13,7 @@ from tests.browser.conftest import Gpus, Lab, keep
 from tests.browser.test_lab import cell, open_notebook, run, write_notebook
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Page
+    from playwright.sync_api import Locator, Page
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
 
@@ -59,12 +58,13 @@ def test_a_gpu_is_shown_from_well_to_full_to_lost(gpu_lab: Lab, gpus: Gpus, page
     expect(panel).to_contain_text("16.3 of 80.0 GiB")
 
 
-def test_the_memory_of_a_gpu_is_shown_by_notebook(make_lab: Any, gpus: Gpus, nvml_library: Path, page: Page) -> None:
+def test_the_memory_of_a_gpu_is_shown_by_notebook(gpu_lab: Lab, gpus: Gpus, page: Page) -> None:
     """The kernel in front is solid, other notebooks are hatched, and the column adds up to the device."""
     from playwright.sync_api import expect
 
     gpus.are(4.3)
-    lab = make_lab(LD_LIBRARY_PATH=str(nvml_library), MLGUARD_NVML_STATE=str(gpus.state))
+    lab = gpu_lab
+    lab.end_kernels()
     for name in ("rag_eval.ipynb", "churn.ipynb"):
         write_notebook(lab, name, TRAINING)
         open_notebook(page, lab, name)
@@ -95,6 +95,7 @@ def test_eight_gpus_are_one_tab_stop_and_the_chart_follows(gpu_lab: Lab, gpus: G
     from playwright.sync_api import expect
 
     gpus.are(16.3, 0, 41.8, 0, 71.2, 58.9, 77.2, 58.6)
+    write_notebook(gpu_lab, "gpu.ipynb", ("x = 1",))
     open_notebook(page, gpu_lab, "gpu.ipynb")
     status = page.locator(".mlguard-Status")
     expect(status).to_contain_text("GPU 6 77.2/80 GiB 96 %, fullest of 8")
@@ -130,11 +131,11 @@ def test_without_the_server_part_the_panel_says_what_to_run(make_lab: Any, page:
     keep(page, "panel-missing")
 
 
-def test_a_lost_connection_is_said_and_mended(make_lab: Any, page: Page) -> None:
+@pytest.mark.own_page
+def test_a_lost_connection_is_said_and_mended(lab: Lab, page: Page) -> None:
     """The last numbers stay, greyed and with their age; when the server is back so are the readings."""
     from playwright.sync_api import expect
 
-    lab = make_lab()
     write_notebook(lab, "lost.ipynb", ("x = 1",))
     open_notebook(page, lab, "lost.ipynb")
     page.locator(".mlguard-Status").click()
@@ -156,28 +157,33 @@ def test_the_dark_theme_and_other_widths(gpu_lab: Lab, gpus: Gpus, page: Page, w
     from playwright.sync_api import expect
 
     gpus.are(16.3)
+    write_notebook(gpu_lab, "gpu.ipynb", ("x = 1",))
     open_notebook(page, gpu_lab, "gpu.ipynb")
     page.evaluate("window.jupyterapp.commands.execute('apputils:change-theme', {theme: 'JupyterLab Dark'})")
     page.locator(".mlguard-Status").click()
     panel = page.locator("#mlguard-panel")
     expect(panel).to_contain_text("16.3 of 80.0 GiB")
     expect(page.locator("body")).to_have_attribute("data-jp-theme-light", "false")
-    page.evaluate(
-        """width => {
-        const split = document.querySelector('#jp-main-split-panel');
-        const handles = split.querySelectorAll(':scope > .lm-SplitPanel-handle:not(.lm-mod-hidden)');
-        const box = handles[handles.length - 1].getBoundingClientRect();
-        window.mlguardHandle = [box.x + box.width / 2, box.y + box.height / 2, width];
-    }""",
-        width,
-    )
-    x, y, _ = page.evaluate("window.mlguardHandle")
-    current = panel.bounding_box()["width"]
-    page.mouse.move(x, y)
-    page.mouse.down()
-    page.mouse.move(x + current - width, y, steps=4)
-    page.mouse.up()
+    before = panel.bounding_box()["width"]
+    make_wide(page, panel, width)
     overflow = panel.evaluate("node => node.scrollWidth - node.clientWidth")
     assert overflow <= 0
     keep(page, f"panel-dark-{width}")
+    make_wide(page, panel, before)
     page.evaluate("window.jupyterapp.commands.execute('apputils:change-theme', {theme: 'JupyterLab Light'})")
+
+
+def make_wide(page: Page, panel: Locator, width: float) -> None:
+    """Drag the edge of the side panel."""
+    x, y = page.evaluate(
+        """() => {
+        const split = document.querySelector('#jp-main-split-panel');
+        const handles = split.querySelectorAll(':scope > .lm-SplitPanel-handle:not(.lm-mod-hidden)');
+        const box = handles[handles.length - 1].getBoundingClientRect();
+        return [box.x + box.width / 2, box.y + box.height / 2];
+    }"""
+    )
+    page.mouse.move(x, y)
+    page.mouse.down()
+    page.mouse.move(x + panel.bounding_box()["width"] - width, y, steps=4)
+    page.mouse.up()
