@@ -27,6 +27,7 @@ def status(session: Session, _rest: str) -> None:
     """What is switched on, the machine, and how the last cells ended."""
     from mlguard_nb.devices.readings import Unknown
     from mlguard_nb.notebook.meter import Meter
+    from mlguard_nb.notebook.remembered import UNSEEN, own_notebook
 
     everywhere = (
         "cells with a %%guard line" if session.everywhere is None else f"every cell (%%guard {session.everywhere})"
@@ -43,6 +44,8 @@ def status(session: Session, _rest: str) -> None:
         _say(f"GPU: not known ({gpus.reason})")
     if session.chaos is not None:
         _say(f"chaos: {session.faults}")
+    if own_notebook(session.namespace) is None:
+        _say(f"settings: {UNSEEN}")
     for facts in list(session.history)[-5:]:
         took = f" after {spoken_seconds(facts.elapsed)}" if facts.elapsed else ""
         _say(f"{_called(facts)}: {_ENDED[facts.phase]}{took}")
@@ -78,9 +81,11 @@ def forget(session: Session, _rest: str) -> None:
 
 def _tell_settings(session: Session, text: str, **found: Any) -> None:
     """Say `text`; the front end finds all settings beside it, and keeps them where it can."""
-    from mlguard_nb.notebook.remembered import settings
+    from mlguard_nb.notebook.remembered import UNSEEN, own_notebook, settings
 
-    session.keep({**found, "settings": settings(session)}, text)
+    now = settings(session)
+    unseen = f"\n{UNSEEN}" if now and own_notebook(session.namespace) is None else ""
+    session.keep({**found, "settings": now}, text + unseen)
 
 
 def report(session: Session, _rest: str) -> None:

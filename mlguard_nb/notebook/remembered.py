@@ -17,9 +17,10 @@ from mlguard_nb.errors import PolicyError
 if TYPE_CHECKING:
     from mlguard_nb.notebook.session import Session
 
-__all__ = ["METADATA", "own_notebook", "restore", "saved", "settings"]
+__all__ = ["METADATA", "UNSEEN", "own_notebook", "restore", "saved", "settings"]
 
 METADATA = "mlguard_nb"
+UNSEEN = "this kernel cannot see its notebook's file, so a new one starts without what %guard sets"
 
 
 def settings(session: Session) -> dict[str, Any]:

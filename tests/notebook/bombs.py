@@ -83,6 +83,12 @@ BOMBS = (
         lost="writes through the null pointer that malloc returned",
     ),
     Bomb(
+        "polars, which is Rust",
+        "x = pl.select(pl.repeat(1.5, 1 << 20, dtype=pl.Float64)).to_series()\nwhile True: x = pl.concat([x, x], rechunk=True)",
+        before="import polars as pl",
+        lost="Rust ends the process where an allocation fails",
+    ),
+    Bomb(
         "memory reserved before the guard, touched by one call",
         "reserved.fill(1.0)",
         before="reserved = np.empty(1 << 28)",
@@ -140,7 +146,8 @@ def set_off(kernel: Kernel, bomb: Bomb, timeout: float = 60) -> str:
     """Run the bomb; "" when the kernel and its names survived with a MemoryPressure, else what went wrong."""
     try:
         if bomb.before:
-            kernel.run(bomb.before)
+            prepared = kernel.run(bomb.before)
+            assert prepared.error is None, f"cannot be prepared: {prepared.traceback[-300:]}"
         answer = kernel.run(f"%%guard mem=0.6 {bomb.options}\nbegan.append(1)\n{bomb.source}", timeout=timeout)
         state = kernel.run("(int(keep.sum()), len(keep))", timeout=timeout).result
         began = kernel.run("len(began), began.clear()", timeout=timeout).result

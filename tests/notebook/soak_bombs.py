@@ -30,9 +30,9 @@ def main() -> int:
             began = time.monotonic()
             told = set_off(kernel, bomb)
             survived += not told
-            as_expected = bool(told) == bool(bomb.lost)
+            as_expected = told.startswith("the kernel died") if bomb.lost else not told
             wrong += not as_expected
-            verdict = "survived" if not told else f"lost ({bomb.lost or told})"
+            verdict = "survived" if not told else f"lost ({bomb.lost if as_expected else told})"
             _line(as_expected, time.monotonic() - began, f"{bomb.name}: {verdict}")
             if told:
                 kernel.close()

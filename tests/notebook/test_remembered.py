@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from mlguard_nb.notebook import commands
-from mlguard_nb.notebook.remembered import METADATA, restore, saved, settings
+from mlguard_nb.notebook.remembered import METADATA, UNSEEN, restore, saved, settings
 from mlguard_nb.notebook.session import Session
 
 
@@ -88,6 +88,26 @@ def test_what_cannot_be_read_is_left_out_and_said(session: Session, found: dict[
     said = restore(session, found)
     assert told in said and bool(said) == bool(told)
     assert settings(session) == {}
+
+
+def test_settings_that_no_new_kernel_will_find_are_said_to_be_so(
+    session: Session, front: Front, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Below what sets them, and in the status: where the kernel does not see the file that keeps them."""
+    path = tmp_path / "churn.ipynb"
+    path.write_text("{}")
+    monkeypatch.setenv("JPY_SESSION_NAME", str(path))
+    commands.set_profile(session, "quick retry=2")
+    commands.status(session, "")
+    assert front.said == ["%%guard quick now means: retry=2"] and UNSEEN not in capsys.readouterr().out
+
+    path.unlink()  # as on another host than the server's
+    commands.switch_on(session, "")
+    commands.status(session, "")
+    assert front.said[-1] == f"every cell is guarded from now on: %%guard\n{UNSEEN}"
+    assert UNSEEN in capsys.readouterr().out
+    commands.forget(session, "")
+    assert UNSEEN not in front.said[-1]
 
 
 @pytest.mark.parametrize(
