@@ -5,9 +5,12 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from mlguard_nb.telemetry import bus
+from mlguard_nb.testing import FakeClock, FakeDevices, no_wait
 from tests.runtime.redis_server import Server
 
 
@@ -20,3 +23,24 @@ def server(tmp_path: Path) -> Iterator[Server]:
     running = Server(program, tmp_path)
     yield running
     running.kill()
+
+
+@pytest.fixture
+def machine() -> Iterator[FakeDevices]:
+    """16 GB of which 4 are in use."""
+    with FakeDevices(ram_used="4GB", ram_limit="16GB") as fake:
+        yield fake
+
+
+@pytest.fixture
+def clock() -> Iterator[FakeClock]:
+    with no_wait() as fake:
+        yield fake
+
+
+@pytest.fixture
+def events() -> Iterator[list[Any]]:
+    heard: list[Any] = []
+    end = bus.subscribe(heard.append)
+    yield heard
+    end()
