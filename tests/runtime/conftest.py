@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from mlguard_nb.runtime import budget
 from mlguard_nb.telemetry import bus
 from mlguard_nb.testing import FakeClock, FakeDevices, no_wait
 from tests.runtime.redis_server import Server
@@ -34,6 +35,8 @@ def machine() -> Iterator[FakeDevices]:
 
 @pytest.fixture
 def clock() -> Iterator[FakeClock]:
+    """Nobody waits, and no test draws on a retry budget that another has spent."""
+    budget._default.clear()
     with no_wait() as fake:
         yield fake
 
