@@ -28,6 +28,7 @@ TRAINING = (
 )
 
 
+@pytest.mark.own_page  # what another test had announced would still stand there
 def test_a_gpu_is_shown_from_well_to_full_to_lost(gpu_lab: Lab, gpus: Gpus, page: Page) -> None:
     """Numbers alone when all is well, a triangle from 80 %, an octagon from 95 %, and a dash with its reason when lost."""
     from playwright.sync_api import expect
