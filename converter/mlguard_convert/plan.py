@@ -228,10 +228,11 @@ class Plan:
     """Everything that the package's files are written from.
 
     `results` are the names `run()` returns, in the order the notebook first binds them; `names` all names that it
-    uses. `modules` are the top-level modules that are imported, without those copied to vendor/; `optional` the part
-    of them whose absence the notebook handles; `requirements` what pip lines asked for; `data_files` the literal
-    relative paths of files that exist beside it. `shared` are functions and constants that live in a module outside
-    `package`, by name and module: those that several notebooks define alike.
+    uses, `shadowed` the builtins, and IPython's `display`, whose names it binds. `modules` are the top-level modules
+    that are imported, without those copied to vendor/; `optional` the part of them whose absence the notebook handles;
+    `requirements` what pip lines asked for; `data_files` the literal relative paths of files that exist beside it.
+    `shared` are functions and constants that live in a module outside `package`, by name and module: those that
+    several notebooks define alike.
     """
 
     package: str
@@ -249,6 +250,7 @@ class Plan:
     vendor: tuple[VendorFile, ...] = ()
     results: tuple[str, ...] = ()
     names: frozenset[str] = frozenset()
+    shadowed: frozenset[str] = frozenset()
     changes: tuple[Change, ...] = ()
     diagnostics: tuple[Diagnostic, ...] = ()
     modules: tuple[str, ...] = ()

@@ -50,10 +50,11 @@ class CellFacts:
     `bound` on some path, `definite` on every path; `assigned` the part of `bound` that plain assignment binds (no
     targets of loops, `with`, `except` or `match`, no imports, no definitions). `reads` are exposed: read before the
     cell itself has definitely bound them; `certain` the part of these that is read whatever happens; `uses` every
-    read outside functions. `late_reads` are read inside functions and lambdas, when these run. `maybe_deleted` is the
-    part of `deleted` that only some path deletes. `caught` are the names of `except ... as name`: bound for the
-    handler, unbound behind it. `written_globals` are bound by functions through `global`. `mutated` names objects
-    that may be changed in place. `is_dynamic`: exec, eval, globals() and their like make the rest incomplete.
+    read outside functions. `late_reads` are read inside functions and lambdas, when these run. `deleted` may be gone
+    at the end, `maybe_deleted` of these on some paths only: others do not delete them, or bind them again. `caught`
+    are the names of `except ... as name`: bound for the handler, unbound behind it. `written_globals` are bound by
+    functions through `global`. `mutated` names objects that may be changed in place. `is_dynamic`: exec, eval,
+    globals() and their like make the rest incomplete.
     """
 
     bound: frozenset[str] = _NONE
@@ -103,8 +104,8 @@ def combine(parts: Iterable[CellFacts]) -> CellFacts:
         reads |= part.reads - definite
         certain |= part.certain - bound
         definite = (definite - part.deleted) | part.definite
-        deleted = (deleted - part.bound) | part.deleted
-        maybe_deleted = (maybe_deleted - part.definite - part.deleted) | part.maybe_deleted
+        maybe_deleted = ((maybe_deleted | (deleted & part.bound)) - part.definite - part.deleted) | part.maybe_deleted
+        deleted = (deleted - part.definite) | part.deleted
         bound |= part.bound
 
     def union(name: str) -> frozenset[str]:
@@ -187,6 +188,7 @@ class _Reader(ast.NodeVisitor):
                 self.certain.add(name)
 
     def _bind(self, *names: str) -> None:
+        self.maybe_deleted.update(self.deleted.intersection(names))
         self.bound.update(names)
         self.definite.update(names)
 

@@ -34,7 +34,7 @@ def liveness(cells: Sequence[CellFacts]) -> tuple[Flow, ...]:
     live: set[str] = set()
     outs: list[frozenset[str]] = []
     for facts in reversed(cells):
-        outs.append(frozenset((facts.bound - (facts.deleted - facts.definite)) & live))
+        outs.append(frozenset((facts.bound - (facts.deleted - facts.maybe_deleted)) & live))
         live = (live - facts.definite) | live_ins(facts)
     outs.reverse()
     known: set[str] = set()
@@ -44,5 +44,5 @@ def liveness(cells: Sequence[CellFacts]) -> tuple[Flow, ...]:
         missing = facts.reads - known - facts.bound - _BUILTINS
         flows.append(Flow(frozenset(needed & known), live_outs, frozenset(missing)))
         known |= facts.bound
-        known -= facts.deleted
+        known -= facts.deleted - facts.maybe_deleted
     return tuple(flows)

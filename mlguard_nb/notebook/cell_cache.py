@@ -142,7 +142,7 @@ def _of_code(function: Any) -> list[bytes]:
 
 def _results(facts: CellFacts) -> frozenset[str]:
     """What the cell leaves behind: the names it binds, and the inputs that it may have changed in place."""
-    return (facts.bound | facts.mutated) - facts.deleted
+    return (facts.bound | facts.mutated) - (facts.deleted - facts.maybe_deleted)
 
 
 def _code(source: str) -> bytes:

@@ -29,6 +29,7 @@ __all__ = [
     "package_values",
     "sources",
     "surely_assigned",
+    "values_of",
 ]
 
 _count = itertools.count()

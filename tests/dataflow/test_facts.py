@@ -43,6 +43,26 @@ def test_exposed_reads_are_those_that_an_earlier_cell_must_bind(source: str) -> 
     assert cell_facts(source).reads == frozenset(READS[source].split())
 
 
+@pytest.mark.parametrize(
+    ("source", "deleted", "maybe"),
+    [
+        ("x = 1\ndel x", "x", ""),
+        ("if c:\n    del x", "x", "x"),
+        ("del x\nx = 2", "", ""),
+        ("x = 1\ndel x\nif c:\n    x = 2", "x", "x"),
+        ("if True:\n    del x\n    if c:\n        x = 2", "x", "x"),
+        ("with f:\n    del x\n    if c:\n        x = 2", "x", "x"),
+        ("if c:\n    del x\ndel x", "x", ""),
+        ("del x\nif c:\n    x = 2\nx = 3", "", ""),
+    ],
+)
+def test_what_is_deleted_may_come_back(source: str, deleted: str, maybe: str) -> None:
+    """A name that some path binds again after it was deleted is neither surely gone nor surely there."""
+    facts = cell_facts(source)
+    assert (facts.deleted, facts.maybe_deleted) == ({*deleted.split()}, {*maybe.split()})
+    assert not facts.definite & facts.deleted
+
+
 def test_functions_read_late() -> None:
     """What a function's body reads is wanted when it is called, not when it is defined."""
     facts = cell_facts("def f(x):\n    return x + rate\ng = lambda: other")

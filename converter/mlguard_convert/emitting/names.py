@@ -44,6 +44,10 @@ class Introduced:
         self.imports[found] = Import(found, wanted)
         return found
 
+    def builtin(self, wanted: str) -> str:
+        """The source that means the builtin `wanted`, whatever the notebook calls by its name."""
+        return f"{self.module('builtins')}.{wanted}" if wanted in self._plan.shadowed else wanted
+
     def local(self, wanted: str) -> str:
         """A name of a local variable."""
         while wanted in self._taken:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from mlguard_convert.emitting.annotations import Types
 from mlguard_convert.emitting.names import Introduced, import_lines
+from mlguard_convert.emitting.raising import raised
 from mlguard_convert.emitting.steps import PIPELINE, constants_home
 from mlguard_convert.package import command_of
 from mlguard_convert.plan import Plan
@@ -78,11 +79,10 @@ def _calls(plan: Plan, steps: str, given: str, introduced: Introduced) -> list[s
         taken = len(step.outputs) > 1 or set(step.outputs) & read
         line = f"{', '.join(step.outputs)} = {call}" if taken else call
         if step.tolerated and step.policy is not None:  # its guards may raise before its body runs
-            error = introduced.local("error")
             unbound = introduced.name("UNBOUND", PIPELINE)
             found += [f"{name} = {unbound}" for name in step.outputs if name not in bound]
-            found += ["try:", f"    {line}", f"except Exception as {error}:  # cell {step.cells[0]} may raise"]
-            found.append(f'    print(f"{{type({error}).__name__}}: {{{error}}}")')
+            head, told = raised(introduced, f"cell {step.cells[0]} may raise")
+            found += ["try:", f"    {line}", head, f"    {told}"]
         else:
             found.append(line)
         bound |= set(step.outputs)

@@ -13,6 +13,7 @@ import libcst as cst
 from mlguard_convert.emitting.annotations import Types
 from mlguard_convert.emitting.guarded_cells import fallback_name, fallback_of, guarded_cell
 from mlguard_convert.emitting.names import Introduced, import_lines
+from mlguard_convert.emitting.raising import raised
 from mlguard_convert.emitting.returning import returned_at_once
 from mlguard_convert.magics import CAPTURE, MEASURED, SHELL
 from mlguard_convert.plan import Import, Piece, Plan, Step
@@ -45,8 +46,6 @@ class Writer:
             for one in plan.imports
             if (one.module, one.attribute) in (("matplotlib.pyplot", None), ("matplotlib", "pyplot"), ("pylab", None))
         }
-        shown = {one.name for one in plan.imports if one.module.startswith("IPython") and one.attribute == "display"}
-        self.prints = "display" in shown or "display" not in plan.names or not _binds_display(plan)
 
     def body(self, piece: Piece, figures: str | None = None) -> Body:
         """The statements of a piece after every pass that its text calls for."""
@@ -59,8 +58,8 @@ class Writer:
                 passes.append(NameHelper(stand_in, self.introduced.name(helper, PIPELINE)))
         if ".show(" in text and self.pyplot:
             passes.append(SaveFigures(self.introduced.name("save_figures", PIPELINE), self.pyplot, figures))
-        if "display" in text and self.prints:
-            passes.append(PrintDisplays())
+        if "display" in text and "display" not in self.plan.shadowed:
+            passes.append(PrintDisplays(self.introduced.builtin("print")))
             self.introduced.imports["display"] = Import("display", PIPELINE, "display")
         words = set(re.findall(r"\w+", text)) if self.takes else set()
         takes = {name: self.takes[name] for name in words & self.takes.keys()}
@@ -84,10 +83,6 @@ class Writer:
             name = self.introduced.name(wanted, "mlguard_nb")
             found.append(name + one.source[len(wanted) :])
         return found
-
-
-def _binds_display(plan: Plan) -> bool:
-    return any(name == "display" for step in plan.steps for name in step.outputs)
 
 
 def constants_home(plan: Plan) -> str:
@@ -270,8 +265,7 @@ def _ending(writer: Writer, step: Step) -> list[Body]:
     """The return; names that may be unbound are looked up, since reading one would fail."""
     values = list(step.outputs)
     for name in step.unbound_outputs:
-        where = "globals" if step.state else "locals"
-        where = f"{writer.introduced.module('builtins')}.{where}" if where in writer.plan.names else where
+        where = writer.introduced.builtin("globals" if step.state else "locals")
         if hasattr(builtins, name):  # without the variable the name means the builtin
             unbound = f"{writer.introduced.module('builtins')}.{name}"
         else:
@@ -281,15 +275,11 @@ def _ending(writer: Writer, step: Step) -> list[Body]:
 
 
 def _tolerated(body: Body, cell: int, writer: Writer) -> Body:
-    """`try: ... except Exception as error: print(...)`: a cell tagged raises-exception does not stop the notebook."""
+    """`body` in a `try` that tells what it raised: a cell tagged raises-exception does not stop the notebook."""
     if not body.statements:
         return body
-    error = writer.introduced.local("error")
-    text = (
-        f"try:\n    pass\nexcept Exception as {error}:  # cell {cell} is tagged raises-exception\n"
-        f'    print(f"{{type({error}).__name__}}: {{{error}}}")\n'
-    )
-    frame = cst.parse_statement(text)
+    head, told = raised(writer.introduced, f"cell {cell} is tagged raises-exception")
+    frame = cst.parse_statement(f"try:\n    pass\n{head}\n    {told}\n")
     assert isinstance(frame, cst.Try)
     block = cst.IndentedBlock(body=body.statements, footer=body.footer)
     return Body([frame.with_changes(body=block)], [])

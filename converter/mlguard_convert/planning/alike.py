@@ -41,6 +41,7 @@ def share(plans: Sequence[Plan], package: str) -> tuple[tuple[Plan, ...], Plan |
         schemas=(),
         vendor=(),
         names=frozenset().union(*(plan.names for plan in plans)),
+        shadowed=frozenset().union(*(plan.shadowed for plan in plans)),
     )
     return thinner, home
 

@@ -134,6 +134,7 @@ def _plan(draft: Draft, steps: list[Step], results: list[str]) -> Plan:
         vendor=tuple(draft.vendor.values()),
         results=tuple(results),
         names=frozenset(names),
+        shadowed=draft.shadowed,
         changes=_merged(draft.changes),
         diagnostics=draft.findings.all(),
         modules=tuple(modules),

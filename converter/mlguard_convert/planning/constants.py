@@ -10,6 +10,7 @@ import tokenize
 
 from mlguard_convert.plan import Constant, Param
 from mlguard_convert.planning.draft import Draft, Unit
+from mlguard_convert.planning.looking import is_only_looked_at
 from mlguard_convert.planning.purity import is_literal
 
 __all__ = ["find_constants", "find_params"]
@@ -105,7 +106,9 @@ def find_constants(draft: Draft) -> None:
             )
         ):
             continue
-        if not is_literal(value, mutable=False) and (len(targets) > 1 or any(_escapes(draft, name) for name in names)):
+        if not is_literal(value, mutable=False) and not (
+            len(targets) == 1 and isinstance(targets[0], ast.Name) and is_only_looked_at(draft, names[0], value)
+        ):
             continue
         unit.fate = "constant"
         draft.constants += [Constant(name, unit.piece) for name in names]
@@ -117,25 +120,6 @@ def _plain_names(target: ast.expr) -> list[str]:
     if isinstance(target, (ast.Tuple, ast.List)) and all(isinstance(item, ast.Name) for item in target.elts):
         return [item.id for item in target.elts if isinstance(item, ast.Name)]
     return ["", ""] * 99  # not a plain target: never as many names as the statement binds
-
-
-def _escapes(draft: Draft, name: str) -> bool:
-    """Whether another name may come to mean the same list or dict: then somebody could change it under that name."""
-    for unit in draft.readers.get(name, ()):
-        for node in ast.walk(unit.node):
-            value = getattr(node, "value", None)
-            if (
-                isinstance(node, (ast.Assign, ast.Return, ast.NamedExpr))
-                and isinstance(value, ast.Name)
-                and value.id == name
-            ):
-                return True
-            holds = isinstance(node, (ast.List, ast.Tuple, ast.Set)) and any(
-                isinstance(item, ast.Name) and item.id == name for item in node.elts
-            )
-            if holds:
-                return True
-    return False
 
 
 def _comment(unit: Unit) -> str:

@@ -26,7 +26,7 @@ from mlguard_convert.plan import (
 )
 from mlguard_convert.planning.formulas import formula_names
 from mlguard_convert.reader import Notebook
-from mlguard_nb.dataflow import CellFacts, statement_facts
+from mlguard_nb.dataflow import CellFacts, ImportedName, statement_facts
 
 __all__ = ["BUILTINS", "Draft", "Fate", "Unit"]
 
@@ -166,6 +166,17 @@ class Draft:
     def written(self) -> frozenset[str]:
         """Names that a function binds through `global`."""
         return frozenset(name for unit in self.units for name in unit.facts.written_globals)
+
+    @property
+    def shadowed(self) -> frozenset[str]:
+        """Builtins whose names the notebook binds, and `display` where it binds that to something of its own."""
+        own = any(
+            one.name == "display" and not one.module.startswith("IPython")
+            for unit in self.binders.get("display", ())
+            for one in unit.facts.imports or (ImportedName("display", ""),)
+        )
+        # IPython puts display among the builtins of a process in which it runs.
+        return frozenset(name for name in self.binders if (own if name == "display" else hasattr(builtins, name)))
 
     @cached_property
     def names(self) -> frozenset[str]:

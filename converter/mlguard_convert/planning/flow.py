@@ -38,7 +38,7 @@ def drop_displays(draft: Draft) -> None:
         for one in draft.imports.values()
         if one.module.partition(".")[0] not in ("numpy", "pandas", "math", "statistics", "IPython", "scipy", "polars")
     }
-    shadowed = frozenset(name for name in draft.binders if hasattr(builtins, name)) | acting
+    shadowed = draft.shadowed | acting
     fragile = fragile_names(draft)
     where: dict[int, list[str]] = {}
     for unit in draft.of_fate("step"):

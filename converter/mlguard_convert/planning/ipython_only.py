@@ -21,7 +21,7 @@ def leave_ipython(draft: Draft) -> None:
         lines = cell.source.split("\n")
         marks = [
             mark
-            for node in ast.walk(cell.tree)
+            for node in (ast.walk(cell.tree) if "_magic" in cell.source else ())
             if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
             for mark in node.decorator_list
             if _REGISTERS.match(ast.unparse(mark))

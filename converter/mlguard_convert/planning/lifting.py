@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from mlguard_convert.plan import Function
 from mlguard_convert.planning.draft import BUILTINS, Draft, Unit
 from mlguard_convert.planning.purity import is_literal
+from mlguard_convert.planning.remembering import remembers
 from mlguard_nb.dataflow import free_names
 from mlguard_nb.dataflow.scopes import arguments, class_names, outside_expressions, target_names
 
@@ -47,7 +48,8 @@ def lift_functions(draft: Draft) -> None:
                 takes |= found[need].takes
             takes -= {name}
             early = any(one in variables and one not in found and one not in fixed for one in candidate.early)
-            if early or (takes and not (candidate.may_take and _callable_with(draft, name, takes))):
+            changing = takes & draft.written  # while it runs: by a function that it calls
+            if early or changing or (takes and not (candidate.may_take and _callable_with(draft, name, takes))):
                 del found[name]
                 changed = True
             elif takes != candidate.takes:
@@ -118,6 +120,8 @@ def _may_move(draft: Draft, unit: Unit, fixed: frozenset[str]) -> bool:
     if unit.facts.written_globals or unit.facts.is_dynamic or name in BUILTINS or "__name__" in _needs(draft, unit):
         return False
     if any(name in reader.facts.uses and reader.position < unit.position for reader in draft.readers.get(name, ())):
+        return False
+    if remembers(draft, node):
         return False
     if not all(_may_decorate(one, fixed) for one in node.decorator_list):
         return False

@@ -58,7 +58,11 @@ class SaveFigures(cst.CSTTransformer):
 
 
 class PrintDisplays(cst.CSTTransformer):
-    """`display(x)` becomes `print(x)`, `display(Markdown(text))` becomes `print(text)`."""
+    """`display(x)` becomes `print(x)`, `display(Markdown(text))` becomes `print(text)`; `printer` means print."""
+
+    def __init__(self, printer: str) -> None:
+        super().__init__()
+        self.printer = cst.parse_expression(printer)
 
     def leave_Call(self, original_node: cst.Call, updated_node: cst.Call) -> cst.Call:
         """Unwrap what only IPython can show; a call with keywords asks IPython for more and stays."""
@@ -67,11 +71,11 @@ class PrintDisplays(cst.CSTTransformer):
         if any(one.keyword is not None for one in updated_node.args):  # a handle that is updated later
             return updated_node.with_changes(func=cst.Name("display"))
         args = [self._unwrapped(one) for one in updated_node.args]
-        return updated_node.with_changes(func=cst.Name("print"), args=args)
+        return updated_node.with_changes(func=self.printer.deep_clone(), args=args)
 
-    def leave_Name(self, original_node: cst.Name, updated_node: cst.Name) -> cst.Name:
+    def leave_Name(self, original_node: cst.Name, updated_node: cst.Name) -> cst.BaseExpression:
         """`display` handed on as a function."""
-        return updated_node.with_changes(value="print") if updated_node.value == "display" else updated_node
+        return self.printer.deep_clone() if updated_node.value == "display" else updated_node
 
     def leave_Attribute(self, original_node: cst.Attribute, updated_node: cst.Attribute) -> cst.Attribute:
         """An attribute of that name is something else."""
