@@ -8,7 +8,7 @@ another name of that object belong together. When in doubt a step is taken as sh
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 
 from mlguard_convert.plan import Step
@@ -131,7 +131,8 @@ def _aliased(steps: Sequence[Step], nodes: Sequence[Sequence[ast.stmt]], plain: 
     for at, (step, own) in enumerate(zip(steps, nodes, strict=True)):
         for name in {*step.inputs, *step.outputs}:
             touched.setdefault(name, []).append(at)
-        kept = [name for name in step.outputs if not _is_fresh(name, own)]
+        values = _values(own)
+        kept = [name for name in step.outputs if not _is_fresh(values.get(name, ()))]
         sources = [name for name in step.inputs if name not in plain]
         family = {*kept, *sources, *(other for name in sources for other in families.get(name, ()))} if kept else set()
         families.update({name: {name} for name in step.outputs if name not in kept})
@@ -152,27 +153,29 @@ def _with_later(found: set[int], steps: Sequence[Step]) -> set[int]:
     return found
 
 
-def _is_fresh(name: str, nodes: Iterable[ast.stmt]) -> bool:
-    """Whether the last value that `name` gets is a new object, as far as the text can tell."""
-    values = list(_values(name, nodes))
+def _is_fresh(values: Collection[ast.expr | None]) -> bool:
+    """Whether the last of the `values` that a name gets is a new object, as far as the text can tell."""
     return bool(values) and all(value is not None and _makes(value) for value in values)
 
 
-def _values(name: str, nodes: Iterable[ast.stmt]) -> Iterator[ast.expr | None]:
-    """What is assigned to `name`; None for every other way of binding it."""
+def _values(nodes: Iterable[ast.stmt]) -> dict[str, list[ast.expr | None]]:
+    """What is assigned to each name; None for every other way of binding it."""
+    found: dict[str, list[ast.expr | None]] = {}
     for node in (inner for one in nodes for inner in ast.walk(one)):
+        bound: list[tuple[ast.AST, ast.expr | None]] = []
         if isinstance(node, ast.Assign):
-            for target in node.targets:
-                if isinstance(target, ast.Name) and target.id == name:
-                    yield node.value
-                elif name in {one.id for one in ast.walk(target) if isinstance(one, ast.Name)}:
-                    yield None
-        elif isinstance(node, (ast.AnnAssign, ast.NamedExpr)) and _root(node.target) == name:
-            yield node.value
-        elif isinstance(node, (ast.For, ast.AsyncFor, ast.withitem)):
-            bound = node.optional_vars if isinstance(node, ast.withitem) else node.target
-            if bound is not None and name in {one.id for one in ast.walk(bound) if isinstance(one, ast.Name)}:
-                yield None
+            bound = [(target, node.value if isinstance(target, ast.Name) else None) for target in node.targets]
+        elif isinstance(node, (ast.AnnAssign, ast.NamedExpr)):
+            found.setdefault(_root(node.target), []).append(node.value)
+        elif isinstance(node, (ast.For, ast.AsyncFor)):
+            bound = [(node.target, None)]
+        elif isinstance(node, ast.withitem) and node.optional_vars is not None:
+            bound = [(node.optional_vars, None)]
+        for target, value in bound:
+            for one in ast.walk(target):
+                if isinstance(one, ast.Name):
+                    found.setdefault(one.id, []).append(value)
+    return found
 
 
 def _makes(value: ast.expr) -> bool:
