@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from collections.abc import Sequence
 
@@ -29,7 +30,7 @@ def returned_at_once(body: Body, outputs: Sequence[str]) -> Body:
     before = body.statements[:-2]
     if any(isinstance(one, (cst.FunctionDef, cst.ClassDef)) for one in before):
         return body
-    if _is_stored_before(before, target.value, value):
+    if _is_stored_before(before, target.value, value) or _reads_itself_later(target.value, value):
         return body
     spaced = (
         value.with_changes(lpar=[cst.LeftParen()], rpar=[cst.RightParen()])
@@ -45,3 +46,10 @@ def _is_stored_before(before: Sequence[Statement], name: str, value: cst.BaseExp
     earlier = cst.Module(body=before).code
     stored = re.search(rf"\b{re.escape(name)}\b", earlier) is not None
     return stored and re.search(rf"\b{re.escape(name)}\b", cst.Module([]).code_for_node(value)) is None
+
+
+def _reads_itself_later(name: str, value: cst.BaseExpression) -> bool:
+    """`fact = lambda n: n * fact(n - 1)` needs its own name when it is called."""
+    tree = ast.parse(cst.Module([]).code_for_node(value), mode="eval")
+    later = (node for node in ast.walk(tree) if isinstance(node, (ast.Lambda, ast.GeneratorExp)))
+    return any(isinstance(part, ast.Name) and part.id == name for node in later for part in ast.walk(node))
