@@ -29,10 +29,11 @@ from tests.converter.test_random_notebooks import disagreement
 
 __all__ = ["made_notebook", "main", "reduced"]
 
-# Alone in a process: threads, the current folder's files, and what IPython or the import system remember.
+# Alone in a process: threads, the current folder's files, and what caches, IPython or the import system remember.
 _ALONE = (
     "concurrent",
     "memory",
+    "cache function",
     "open files",
     "io spanning",
     "pathlib",

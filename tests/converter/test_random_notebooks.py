@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import types
 from pathlib import Path
 from typing import Any
@@ -10,18 +11,28 @@ import pytest
 
 from mlguard_nb.pipeline.recording import equal
 from tests.converter.programs import random_notebook
-from tests.converter.running import notebook_values, package_values, surely_assigned
+from tests.converter.running import make_notebook, notebook_values, surely_assigned, values_of
 
+_count = itertools.count()
 _KINDS = (types.ModuleType, types.FunctionType, type)
 
 
 def disagreement(cells: list[Any], folder: Path) -> str | None:
-    """What the package of these cells does not do as they do; None: they agree."""
+    """What the package of these cells does not do as they do, in a first or a second run; None: they agree."""
     wanted = notebook_values(*cells)
-    try:
-        found = package_values(folder, *cells)
-    except Exception as error:
-        return f"{type(error).__name__}: {error}"
+    path = make_notebook(folder, *cells, name=f"drawn_{next(_count)}")
+    for place in ("", "in the second run: "):
+        try:
+            found = values_of(path)
+        except Exception as error:
+            return f"{place}{type(error).__name__}: {error}"
+        said = _difference(cells, wanted, found)
+        if said is not None:
+            return f"{place}{said}"
+    return None
+
+
+def _difference(cells: list[Any], wanted: dict[str, Any], found: dict[str, Any]) -> str | None:
     lost = [one for one in surely_assigned(*cells) if one in wanted and not isinstance(wanted[one], _KINDS)]
     lost = [one for one in lost if one not in found]
     if lost:
