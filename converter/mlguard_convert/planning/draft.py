@@ -194,6 +194,11 @@ class Draft:
                     found.add((node.asname or node.name).partition(".")[0])
         return frozenset(found)
 
+    @cached_property
+    def reserved(self) -> frozenset[str]:
+        """Names that no step may have, once it is decided what needs no passing."""
+        return self.names | self.module_names | frozenset(dir(builtins)) | {"step", "steps", "run"}
+
     @property
     def module_names(self) -> frozenset[str]:
         """Names that need no passing: imports, constants, lifted functions."""
@@ -208,5 +213,5 @@ class Draft:
 
     def forget_tables(self) -> None:
         """Statements changed: gather binders and readers anew."""
-        for name in ("binders", "readers", "deleted", "caught", "written", "names"):
+        for name in ("binders", "readers", "deleted", "caught", "written", "names", "reserved"):
             self.__dict__.pop(name, None)

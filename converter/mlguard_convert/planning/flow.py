@@ -80,12 +80,13 @@ def build_steps(draft: Draft) -> tuple[list[Step], list[str]]:
     used: set[str] = set()
     unsure: set[str] = set()
     for group, after in zip(groups, _afters(groups, frozenset(finals)), strict=True):
-        step = _step(draft, group, after, known, unsure, used)
+        step = _step(draft, group, after, known, unsure, used, fixed)
         used.add(step.name)
         local = group.facts.bound - fixed
         gone = _gone(group.facts) & (local | known)
         unsure = (unsure - group.facts.definite - gone) | set(step.unbound_outputs)
-        known = (known | local) - gone
+        known |= local
+        known -= gone
         for name in step.outputs:
             if name in finals and name not in after.rebound:
                 alive[name] = None
@@ -147,10 +148,19 @@ def _gone(facts: CellFacts) -> frozenset[str]:
     return facts.deleted - facts.definite - facts.maybe_deleted
 
 
-def _step(draft: Draft, group: Group, after: _After, known: set[str], unsure: set[str], used: set[str]) -> Step:
-    """`known` are bound before the group on some path, `unsure` the part of these that may be unbound all the same."""
+def _step(
+    draft: Draft,
+    group: Group,
+    after: _After,
+    known: set[str],
+    unsure: set[str],
+    used: set[str],
+    fixed: frozenset[str],
+) -> Step:
+    """`known` are bound before the group on some path, `unsure` the part of these that may be unbound all the same,
+    `used` the names of the steps so far, `fixed` those of modules.
+    """
     one = group.facts
-    fixed = draft.module_names
     local = one.bound - fixed
     gone = _gone(one)
     outputs = ((local | (one.maybe_deleted & known)) & after.live) - gone
@@ -164,7 +174,7 @@ def _step(draft: Draft, group: Group, after: _After, known: set[str], unsure: se
     deleted = {name for unit in group.units for name in unit.facts.deleted}
     read = _read_after_deletion(group)
     leaving = {name for name in maybe if name not in inputs or name in unsure | deleted}
-    leaving -= {name for name in after.certain if not hasattr(builtins, name)}  # else it fails there, or here
+    leaving = {name for name in leaving if name not in after.certain or hasattr(builtins, name)}  # else it fails there
     declared = {name for name in one.written_globals & local if name not in inputs and name not in one.definite}
     restored = sorted(
         name for name in one.reads & one.bound if hasattr(builtins, name) and name not in inputs and name not in fixed
@@ -187,8 +197,7 @@ def _step(draft: Draft, group: Group, after: _After, known: set[str], unsure: se
     )
     if directive is not None and directive.policy.name and names_step(group):
         wanted = slug(directive.policy.name) or wanted
-    taken = draft.names | used | fixed | set(dir(builtins)) | {"step", "steps", "run"}
-    name = free_name(wanted, taken)
+    name = free_name(wanted, draft.reserved, used)
     used.add(wanted)
     if draft.is_dynamic:
         inputs = [param.name for param in draft.params if param.name in one.uses | one.late_reads | one.bound]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import builtins
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 
@@ -213,8 +212,7 @@ class _Place:
         wanted = wanted or step_name(
             self.draft.own_title(cell), outputs, nodes, plots=False, used=used, cell=cell.number
         )
-        taken = self.draft.names | used | self.draft.module_names | set(dir(builtins)) | {"step", "steps", "run"}
-        name = free_name(wanted, taken, "cell")
+        name = free_name(wanted, self.draft.reserved, used, suffix="cell")
         used.add(name)
         return name
 

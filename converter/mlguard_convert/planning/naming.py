@@ -124,12 +124,12 @@ def package_name(wanted: str | None, stem: str, taken: Collection[str]) -> str:
     return name
 
 
-def free_name(wanted: str, taken: Collection[str], suffix: str = "step") -> str:
-    """`wanted`, with `_suffix` (and then a number) where it is taken or cannot be a name."""
-    if wanted not in taken and not keyword.iskeyword(wanted) and wanted.isidentifier():
+def free_name(wanted: str, *taken: Collection[str], suffix: str = "step") -> str:
+    """`wanted`, with `_suffix` (and then a number) where it is among the `taken` ones or cannot be a name."""
+    if not any(wanted in names for names in taken) and not keyword.iskeyword(wanted) and wanted.isidentifier():
         return wanted
     name, count = f"{wanted}_{suffix}", 2
-    while name in taken:
+    while any(name in names for names in taken):
         name, count = f"{wanted}_{suffix}_{count}", count + 1
     return name
 
