@@ -17,11 +17,11 @@ Arguments are plain and the text is built in ``__str__``, so every error pickles
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
 __all__ = [
     "CircuitOpen",
@@ -36,6 +36,7 @@ __all__ = [
     "MemoryStop",
     "MissingExtra",
     "PolicyError",
+    "Remedy",
     "UnboundName",
     "Violation",
     "add_note",
@@ -202,9 +203,26 @@ class DeviceUnavailable(GuardError):
         return f"device {self.device} is not available: {self.reason}. Name another one, or leave device= out."
 
 
+Remedy = Literal["skip_bad_cells", "order", "allow_shell", "pack_data", "output", "force"]
+"""The option of an export, by its name in ExportOptions, that gets past a finding."""
+
+_IN_PYTHON: dict[Remedy, str] = {
+    "skip_bad_cells": "export with skip_bad_cells=True",
+    "order": 'export with order="executed"',
+    "allow_shell": "export with allow_shell=True",
+    "pack_data": "export with pack_data=True to take data of any size along",
+    "output": "choose another output",
+    "force": "write into it with force=True",
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Diagnostic:
-    """One finding about a notebook. `cell` counts code cells from 1, `line` lines of that cell from 1."""
+    """One finding about a notebook. `cell` counts code cells from 1, `line` lines of that cell from 1.
+
+    `next_step` is what a person can do in the notebook, `remedies` what they can ask of the export instead. Each front
+    end has its own words for those; str() speaks to a caller in Python.
+    """
 
     code: str
     severity: str  # "error", "warning" or "info"
@@ -212,11 +230,20 @@ class Diagnostic:
     line: int | None
     message: str
     next_step: str = ""
+    remedies: tuple[Remedy, ...] = ()
+
+    def spelt(self, words: Mapping[Remedy, str]) -> Diagnostic:
+        """The same with its remedies, in these `words`, as a part of `next_step`."""
+        if not self.remedies:
+            return self
+        ways = [self.next_step.removesuffix("."), *(words[one] for one in self.remedies)]
+        step = ", or ".join(way for way in ways if way)
+        return replace(self, next_step=f"{step[:1].upper()}{step[1:]}.", remedies=())
 
     def __str__(self) -> str:
         where = "" if self.cell is None else f"cell {self.cell}" + (f", line {self.line}" if self.line else "") + ": "
-        step = f" {self.next_step}" if self.next_step else ""
-        return f"{where}{self.message.removesuffix('.')}.{step}"
+        step = self.spelt(_IN_PYTHON).next_step
+        return f"{where}{self.message.removesuffix('.')}.{f' {step}' if step else ''}"
 
 
 class ConversionError(GuardError):
@@ -225,6 +252,10 @@ class ConversionError(GuardError):
     def __init__(self, notebook: str, diagnostics: Iterable[Diagnostic]) -> None:
         self.notebook, self.diagnostics = notebook, tuple(diagnostics)
         super().__init__(notebook, self.diagnostics)
+
+    def spelt(self, words: Mapping[Remedy, str]) -> ConversionError:
+        """The same with every remedy in the words of a front end."""
+        return ConversionError(self.notebook, [one.spelt(words) for one in self.diagnostics])
 
     def __str__(self) -> str:
         return "\n".join(f"{self.notebook}: {diagnostic}" for diagnostic in self.diagnostics)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from typing import get_args
 
 import pytest
 
@@ -52,6 +53,21 @@ def test_texts_name_what_where_and_the_next_step() -> None:
     assert "score rejected its input: 1 violation\n  - x: shape: expected b 32, found (4, 31)" in texts["InputRejected"]
     assert "next probe in 3.0 s" in texts["CircuitOpen"]
     assert "GPU 7 is not available: this machine has 2." in texts["DeviceUnavailable"]
+
+
+def test_a_finding_leaves_the_words_for_its_remedies_to_whoever_shows_it() -> None:
+    """What can be done in the notebook first, then the options; str() speaks to a caller in Python."""
+    both = errors.Diagnostic("target", "error", None, None, "out is a file", "Move it.", ("output", "force"))
+    assert str(both) == "out is a file. Move it, or choose another output, or write into it with force=True."
+    words: dict[errors.Remedy, str] = {"output": "name another folder", "force": "say yes"}
+    alone = errors.Diagnostic("target", "error", None, None, "out is a file", remedies=("output",))
+    shown = errors.ConversionError("a.ipynb", [both, alone]).spelt(words)
+    assert str(shown) == (
+        "a.ipynb: out is a file. Move it, or name another folder, or say yes.\n"
+        "a.ipynb: out is a file. Name another folder."
+    )
+    for remedy in get_args(errors.Remedy):
+        assert str(errors.Diagnostic("x", "error", None, None, "no", remedies=(remedy,))) > "no. "
 
 
 def test_standard_handlers_catch_them() -> None:

@@ -183,7 +183,7 @@ def _stays_behind(names: tuple[str, ...]) -> Diagnostic:
     return Diagnostic(
         "data", "warning", None, None,
         f"{_listed(names)} {verb} not travel with the package, so its test needs the data put below tests/data",
-        "Export with --pack-data to take data of any size along",
+        remedies=("pack_data",),
     )  # fmt: skip
 
 

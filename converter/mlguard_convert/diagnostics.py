@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from mlguard_nb.errors import ConversionError, Diagnostic
+from mlguard_nb.errors import ConversionError, Diagnostic, Remedy
 
 __all__ = ["Findings", "refused"]
 
@@ -20,17 +20,41 @@ class Findings:
     def __init__(self) -> None:
         self._found: dict[Diagnostic, None] = {}
 
-    def error(self, code: str, cell: int | None, message: str, next_step: str = "", line: int | None = None) -> None:
+    def error(
+        self,
+        code: str,
+        cell: int | None,
+        message: str,
+        next_step: str = "",
+        line: int | None = None,
+        remedies: tuple[Remedy, ...] = (),
+    ) -> None:
         """Something that cannot be converted; every error of the notebook is reported before it is refused."""
-        self._found[Diagnostic(code, "error", cell, line, message, next_step)] = None
+        self._found[Diagnostic(code, "error", cell, line, message, next_step, remedies)] = None
 
-    def warning(self, code: str, cell: int | None, message: str, next_step: str = "", line: int | None = None) -> None:
+    def warning(
+        self,
+        code: str,
+        cell: int | None,
+        message: str,
+        next_step: str = "",
+        line: int | None = None,
+        remedies: tuple[Remedy, ...] = (),
+    ) -> None:
         """Something that a person should look at before trusting the package."""
-        self._found[Diagnostic(code, "warning", cell, line, message, next_step)] = None
+        self._found[Diagnostic(code, "warning", cell, line, message, next_step, remedies)] = None
 
-    def info(self, code: str, cell: int | None, message: str, next_step: str = "", line: int | None = None) -> None:
+    def info(
+        self,
+        code: str,
+        cell: int | None,
+        message: str,
+        next_step: str = "",
+        line: int | None = None,
+        remedies: tuple[Remedy, ...] = (),
+    ) -> None:
         """Something that was decided, and may be of interest."""
-        self._found[Diagnostic(code, "info", cell, line, message, next_step)] = None
+        self._found[Diagnostic(code, "info", cell, line, message, next_step, remedies)] = None
 
     def refuse_if_errors(self, notebook: str | Path) -> None:
         """ConversionError with every error, if there is any."""

@@ -67,6 +67,9 @@ class _Draft:
         """Note what `action` asks for and return the source that stands in its place."""
         if action.refusal:
             self.refuse("magic", action.refusal, line, action.next_step)
+        if action.asks_shell:  # the line itself may hold a password
+            message, place = "this shell line does not run in the package", line + self.first_line
+            self.findings.info("shell", self.cell.number, message, line=place, remedies=("allow_shell",))
         if action.warning:
             self.findings.warning("magic", self.cell.number, action.warning, line=line + self.first_line)
         if action.change:
@@ -76,11 +79,10 @@ class _Draft:
         return action.source
 
     def refuse(self, code: str, message: str, line: int | None, next_step: str = "") -> None:
-        """An error at `line` of the source."""
+        """An error at `line` of the source; the cell as a whole can always be left out."""
         self.failed = True
-        self.findings.error(
-            code, self.cell.number, message, next_step, line=None if line is None else line + self.first_line
-        )
+        place = None if line is None else line + self.first_line
+        self.findings.error(code, self.cell.number, message, next_step, place, ("skip_bad_cells",))
 
 
 def plain_cell(cell: Cell, findings: Findings, lines: GuardLines | None = None) -> PlainCell | None:
@@ -207,11 +209,7 @@ def _refuse_syntax(draft: _Draft, error: Exception) -> None:
     )
     line = getattr(error, "lineno", None)
     old = re.search(r"^\s*(print|exec)\s+[^\s(=]", draft.source, re.MULTILINE)
-    hint = (
-        "It looks like Python 2: convert it first, or export with --skip-bad-cells."
-        if old
-        else "Correct it, or export with --skip-bad-cells."
-    )
+    hint = "It looks like Python 2: convert it first." if old else "Correct it."
     draft.refuse("syntax", f"not valid Python: {reason}", line if isinstance(line, int) else None, hint)
 
 
@@ -245,7 +243,7 @@ def _without_ipython(draft: _Draft, tree: ast.Module) -> ast.Module:
         if action is None and id(node) in attributes:
             draft.refuse(
                 "get-ipython", "get_ipython() is used for more than magics, and there is none outside a notebook",
-                node.lineno, "Write it in Python, or export with --skip-bad-cells.",
+                node.lineno, "Write it in Python.",
             )  # fmt: skip
             return tree
         if action is None:

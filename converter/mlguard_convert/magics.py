@@ -112,7 +112,8 @@ _PYLAB = (
 @dataclass(frozen=True, slots=True)
 class Action:
     """What stands in the place of a magic. `source` None: nothing. `change` is the README's line about it, `needs`
-    the requirements it names; `before` are statements that must come earlier; `refusal` says why it cannot be kept.
+    the requirements it names; `before` are statements that must come earlier; `refusal` says why it cannot be kept;
+    `asks_shell` is what a package does only when it is told to.
     """
 
     source: str | None = None
@@ -122,6 +123,7 @@ class Action:
     warning: str = ""
     refusal: str = ""
     next_step: str = ""
+    asks_shell: bool = False
     paths: tuple[str, ...] = field(default=())
 
 
@@ -156,16 +158,16 @@ def line_magic(name: str, rest: str, *, assigned: bool = False) -> Action:
     if name == "run":
         return _script(rest, shown)
     if name in ("system", "sx"):
-        return Action(shell_call(rest, show=name == "system"), f"{shown} runs only with --allow-shell")
+        return _asking_shell(shell_call(rest, show=name == "system"), shown)
     if name == "mkdir":
-        return Action(shell_call(f"mkdir {rest}"), f"{shown} runs only with --allow-shell")
+        return _asking_shell(shell_call(f"mkdir {rest}"), shown)
     if name == "store" and "-r" in rest.split():
         return Action(refusal=f"%store {rest} reads variables from another session", next_step="Assign them in a cell.")
     if name == "reset":
         return Action(None, f"{shown} dropped", warning="%reset is dropped: the names stay")
     if name in _DROPPED_LINES or name == "store" or name.startswith("load_ext"):
         return Action("None" if assigned else None, f"{shown} dropped")
-    return Action(refusal=f"%{name} is not known", next_step="Write it in Python, or export with --skip-bad-cells.")
+    return Action(refusal=f"%{name} is not known", next_step="Write it in Python.")
 
 
 def is_block(name: str) -> bool:
@@ -201,12 +203,12 @@ def cell_magic(name: str, rest: str, body: str, block: str | None = None) -> Act
     if name in _SHELL_CELLS or (name == "script" and rest.split()[:1] in (["bash"], ["sh"])):
         if "--out" in rest or "--err" in rest:
             return Action(refusal=f"{shown} binds names from a shell", next_step="Use names = !command.")
-        return Action(f"{SHELL}({body!r})\n", f"{shown} runs only with --allow-shell")
+        return _asking_shell(f"{SHELL}({body!r})\n", shown)
     if name in ("pip", "conda", "mamba"):
         return _installed(f"{name} {rest} {body}", shown)
     return Action(
         refusal=f"the cell magic %%{name} is not known, so what the cell does cannot be kept",
-        next_step="Write it in Python, or export with --skip-bad-cells.",
+        next_step="Write it in Python.",
     )
 
 
@@ -227,7 +229,11 @@ def shell_action(command: str, *, assigned: bool) -> Action:
     """`!command`, or `name = !command`."""
     if not assigned and _INSTALL.match(command):
         return _installed(command, f"`!{command.strip()}`")
-    return Action(shell_call(command, show=not assigned), f"`!{command.strip()}` runs only with --allow-shell")
+    return _asking_shell(shell_call(command, show=not assigned), f"`!{command.strip()}`")
+
+
+def _asking_shell(source: str, shown: str) -> Action:
+    return Action(source, f"{shown} runs only with --allow-shell", asks_shell=True)
 
 
 def shell_text(command: str) -> str:

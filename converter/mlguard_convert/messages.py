@@ -6,16 +6,27 @@ import json
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any, Protocol, TextIO
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TextIO
 
 from mlguard_convert.templates.readme import cells_text
-from mlguard_nb.errors import ConversionError, Diagnostic
+from mlguard_nb.errors import ConversionError, Diagnostic, Remedy
+from mlguard_nb.telemetry import wire
 
 if TYPE_CHECKING:
     from mlguard_convert.exporting import ExportResult
     from mlguard_convert.verify import Verification
 
-__all__ = ["JsonTeller", "Teller", "TextTeller", "as_json"]
+__all__ = ["ON_COMMAND_LINE", "JsonTeller", "Teller", "TextTeller", "as_json"]
+
+ON_COMMAND_LINE: dict[Remedy, str] = {
+    "skip_bad_cells": "export with --skip-bad-cells",
+    "order": "export with --order executed",
+    "allow_shell": "export with --allow-shell",
+    "pack_data": "export with --pack-data to take data of any size along",
+    "output": "choose another --output",
+    "force": "write into it with --force",
+}
+_LEVELS: dict[str, Literal["error", "warning", "note"]] = {"error": "error", "warning": "warning", "info": "note"}
 
 
 class Teller(Protocol):
@@ -54,15 +65,14 @@ class JsonTeller:
 
     def refused(self, notebook: str, error: ConversionError) -> None:
         """Every finding, as data."""
-        self._error(str(error), error.diagnostics)
+        self._error(str(error.spelt(ON_COMMAND_LINE)), error.diagnostics)
 
     def failed(self, message: str) -> None:
         """One line."""
         self._error(message, (Diagnostic("failed", "error", None, None, message),))
 
     def _error(self, message: str, diagnostics: Sequence[Diagnostic]) -> None:
-        found = [_finding(one) for one in diagnostics]
-        self._write({"error": {"message": message, "findings": found, "diagnostics": found}})
+        self._write({"error": {"message": message, "findings": [_finding(one) for one in diagnostics]}})
 
     def result(self, result: ExportResult) -> None:
         """Everything about the export."""
@@ -93,7 +103,7 @@ class TextTeller:
     def refused(self, notebook: str, error: ConversionError) -> None:
         """One line a finding."""
         self._clear()
-        self.errors.write(f"{error}\n")
+        self.errors.write(f"{error.spelt(ON_COMMAND_LINE)}\n")
 
     def failed(self, message: str) -> None:
         """One line."""
@@ -105,7 +115,7 @@ class TextTeller:
         self._clear()
         place = f"{result.notebook}: " if result.folder is None else ""
         for one in result.diagnostics:
-            self.errors.write(f"{one.severity:<8} {place}{one}\n")
+            self.errors.write(f"{one.severity:<8} {place}{one.spelt(ON_COMMAND_LINE)}\n")
         if result.folder is None:
             self.stream.write(_plan(result))
             return
@@ -130,7 +140,6 @@ def as_json(result: ExportResult) -> dict[str, Any]:
         "notes": list(result.notes),
         "steps": [asdict(step) for step in result.steps],
         "findings": [_finding(one) for one in result.diagnostics],
-        "diagnostics": [_finding(one) for one in result.diagnostics],
         "run": result.run,
         "verification": None
         if verification is None
@@ -147,7 +156,8 @@ def as_json(result: ExportResult) -> dict[str, Any]:
 
 
 def _finding(one: Diagnostic) -> dict[str, Any]:
-    return {**asdict(one), "level": {"info": "note"}.get(one.severity, one.severity)}
+    level = _LEVELS[one.severity]
+    return wire.as_json(wire.Finding(one.code, level, one.cell, one.line, one.message, one.next_step, one.remedies))
 
 
 def _plan(result: ExportResult) -> str:

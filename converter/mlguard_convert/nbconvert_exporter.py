@@ -9,14 +9,23 @@ from typing import Any
 from traitlets import Bool, Enum, Float, Unicode
 
 from mlguard_convert.settings import ExportOptions, named_outputs
-from mlguard_nb.errors import ConversionError, Diagnostic, MissingExtra
+from mlguard_nb.errors import ConversionError, Diagnostic, MissingExtra, Remedy
 
 try:
     from nbconvert.exporters import Exporter
 except ImportError as error:
     raise MissingExtra("jupyter nbconvert --to mlguard", "lab") from error
 
-__all__ = ["MlguardExporter"]
+__all__ = ["AS_TRAITS", "MlguardExporter"]
+
+AS_TRAITS: dict[Remedy, str] = {
+    "skip_bad_cells": "set --MlguardExporter.skip_bad_cells=True",
+    "order": "set --MlguardExporter.order=executed",
+    "allow_shell": "set --MlguardExporter.allow_shell=True",
+    "pack_data": "set --MlguardExporter.pack_data=True to take data of any size along",
+    "output": "choose another --MlguardExporter.output",
+    "force": "write into it with --MlguardExporter.force=True",
+}
 
 
 class MlguardExporter(Exporter):
@@ -53,7 +62,10 @@ class MlguardExporter(Exporter):
         from mlguard_convert.exporting import export
 
         place = Path(filename).resolve()
-        result = export(place, self.output or None, options=self._options(), output_root=place.parent)
+        try:
+            result = export(place, self.output or None, options=self._options(), output_root=place.parent)
+        except ConversionError as error:
+            raise error.spelt(AS_TRAITS) from None
         seen = result.verification
         if seen is not None and not seen.ok:
             raise ConversionError(filename, [Diagnostic("verify", "error", None, None, seen.sentence())])

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from mlguard_convert.package import Package
 from mlguard_convert.templates import checks, kubernetes, project, readme
-from mlguard_nb.errors import ConversionError, Diagnostic
+from mlguard_nb.errors import ConversionError, Diagnostic, Remedy
 from mlguard_nb.version import __version__
 
 __all__ = ["MANIFEST", "Written", "check_target", "package_files", "place", "staged"]
@@ -72,8 +72,7 @@ def check_target(target: Path, notebook: str, *, force: bool) -> None:
         return
     if not os.path.lexists(target):
         return
-    step = "Choose another --output, or --force to write into it."
-    raise _not_there(notebook, f"{target} exists and was not written by mlguard-nb export", step)
+    raise _not_there(notebook, f"{target} exists and was not written by mlguard-nb export", "force")
 
 
 def _nearest_folders(target: Path) -> tuple[Path, ...]:
@@ -84,8 +83,10 @@ def _nearest_folders(target: Path) -> tuple[Path, ...]:
     return (target, holder) if os.path.lexists(target) else (holder,)
 
 
-def _not_there(notebook: str, message: str, step: str = "Choose another --output.") -> ConversionError:
-    return ConversionError(notebook, [Diagnostic("target", "error", None, None, message, step)])
+def _not_there(notebook: str, message: str, *further: Remedy) -> ConversionError:
+    return ConversionError(
+        notebook, [Diagnostic("target", "error", None, None, message, remedies=("output", *further))]
+    )
 
 
 @contextmanager

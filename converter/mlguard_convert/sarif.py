@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from mlguard_convert.messages import ON_COMMAND_LINE
 from mlguard_nb.errors import Diagnostic
 from mlguard_nb.version import __version__
 
@@ -49,6 +50,6 @@ def _result(notebook: str, one: Diagnostic, rule: int) -> dict[str, Any]:
         "ruleId": one.code,
         "ruleIndex": rule,
         "level": _LEVELS.get(one.severity, "warning"),
-        "message": {"text": str(one)},
+        "message": {"text": str(one.spelt(ON_COMMAND_LINE))},
         "locations": [location],
     }

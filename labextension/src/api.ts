@@ -2,20 +2,11 @@
 
 import { URLExt } from '@jupyterlab/coreutils';
 import { ServerConnection } from '@jupyterlab/services';
-import { KINDS, type DirectiveRead, type ServerMessage } from './messages';
+import { KINDS, type DirectiveRead, type Finding, type ServerMessage } from './messages';
 import { conforms } from './shapes';
 
 /** The server part is not installed or not enabled. */
 export class ServerPartMissing extends Error {}
-
-/** What the export found out about one place in the notebook. */
-export interface Finding {
-  readonly level: 'error' | 'warning' | 'note';
-  readonly cell: number | null;
-  readonly line: number | null;
-  readonly message: string;
-  readonly nextStep: string | null;
-}
 
 /** One cell or group of cells that becomes a function. */
 export interface PlannedStep {
@@ -155,7 +146,7 @@ export class Api {
         guards: texts(step.guards)
       })),
       notes: texts(result.notes),
-      findings: list(result.findings).map(finding)
+      findings: findings(result)
     };
   }
 
@@ -175,7 +166,7 @@ export class Api {
       files: texts(result.files),
       run: text(result.run),
       kept: texts(result.kept),
-      findings: list(result.findings).map(finding),
+      findings: findings(result),
       compared: verification ? list(verification.rows).map(compared) : null,
       notebookSeconds: number(verification?.notebook_seconds),
       packageSeconds: number(verification?.package_seconds),
@@ -215,11 +206,7 @@ export class Api {
       return last.result;
     }
     const error = isObject(last.error) ? last.error : {};
-    const findings = list(error.findings).map(finding);
-    throw new ExportRefused(
-      text(error.message) || 'The converter ended without a result.',
-      findings
-    );
+    throw new ExportRefused(text(error.message) || 'The converter ended without a result.', findings(error));
   }
 
   private async request(route: string, init: RequestInit): Promise<Response> {
@@ -264,15 +251,8 @@ async function* lines(response: Response): AsyncGenerator<string> {
   }
 }
 
-function finding(data: Json): Finding {
-  const level = text(data.level);
-  return {
-    level: level === 'error' || level === 'warning' ? level : 'note',
-    cell: number(data.cell),
-    line: number(data.line),
-    message: text(data.message),
-    nextStep: text(data.next_step) || null
-  };
+function findings(data: Json): Finding[] {
+  return list(data.findings).filter(one => conforms(one, 'Finding')) as unknown as Finding[];
 }
 
 function compared(data: Json): ComparedValue {

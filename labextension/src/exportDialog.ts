@@ -232,6 +232,7 @@ export class ExportDialog implements IDisposable {
     const { plan } = this._state;
     this._stop = new AbortController();
     this.be({ kind: 'writing', plan, heard: [] });
+    this.focusFirst();
     const tick = window.setInterval(() => this.draw(), 1000);
     try {
       const result = await this.api.write(
@@ -292,10 +293,13 @@ export class ExportDialog implements IDisposable {
     }
   }
 
+  /** What a reader most likely wants next; where nothing is to accept, the last button loses nothing. */
   private focusFirst(): void {
+    const foot = '.mlguard-Dialog-foot';
     const first =
-      this.node.querySelector<HTMLElement>('.mlguard-accept:not(:disabled)') ??
-      this.node.querySelector<HTMLElement>('button');
+      this.node.querySelector<HTMLElement>(`${foot} .mlguard-accept:not(:disabled)`) ??
+      this.node.querySelector<HTMLElement>(`${foot} button:last-child:not(:disabled)`) ??
+      this.node.querySelector<HTMLElement>(`${foot} button`);
     first?.focus();
   }
 

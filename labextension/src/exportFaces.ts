@@ -1,15 +1,16 @@
 /** The faces of the export dialog, each drawn from its state. */
 
 import type { TranslationBundle } from '@jupyterlab/translation';
-import type { ComparedValue, ExportPlan, ExportRefused, ExportResult, Finding } from './api';
+import type { ComparedValue, ExportPlan, ExportRefused, ExportResult } from './api';
 import { h, type Child } from './dom';
 import { secondsNow, type ExportDialog } from './exportDialog';
 import { progressList } from './exportProgress';
+import type { Finding } from './messages';
 import { sign, type Sign } from './signs';
 import { duration } from './words';
 
 const SHOWN_EQUAL = 5;
-const OPENED = ['pipeline.py', 'steps.py', 'README.md'];
+const OPENED = [/(^|\/)pipeline\.py$/, /(^|\/)steps\.py$/, /^README\.md$/, /^tests\/test_\w+\.py$/];
 
 /** Everything inside the dialog. */
 export function face(dialog: ExportDialog, trans: TranslationBundle): Node[] {
@@ -138,6 +139,7 @@ function planFace(dialog: ExportDialog, plan: ExportPlan, trans: TranslationBund
         { class: 'mlguard-Dialog-check', 'data-key': 'verify' },
         h('input', { type: 'checkbox', name: 'verify', checked: form.verify }),
         trans.__('Then run notebook and package and compare all values'),
+        ' ',
         dialog.notebook.seconds !== null &&
           h('span', { class: 'mlguard-quiet' }, trans.__('(the notebook took %1 last time)', duration(dialog.notebook.seconds)))
       )
@@ -145,24 +147,42 @@ function planFace(dialog: ExportDialog, plan: ExportPlan, trans: TranslationBund
   );
 }
 
-/** What to do next, as this dialog offers it: the converter speaks to a command line. */
-function inDialog(nextStep: string, trans: TranslationBundle): string {
-  return nextStep.replace(/export with --skip-bad-cells/, trans.__('leave the cell out'));
+/** What to do next: in the notebook, or by an option of the export as this dialog has it. "" where nothing is known. */
+function nextStep({ next_step, remedies }: Finding, trans: TranslationBundle): string {
+  const words: Record<Finding['remedies'][number], string> = {
+    skip_bad_cells: trans.__('leave the cell out'),
+    order: trans.__('take the order of their runs in a terminal: `mlguard-nb export --order executed`'),
+    allow_shell: trans.__('let shell lines run in a terminal: `mlguard-nb export --allow-shell`'),
+    pack_data: trans.__('take data of any size along in a terminal: `mlguard-nb export --pack-data`'),
+    output: trans.__('choose another folder'),
+    force: trans.__('write into it in a terminal: `mlguard-nb export --force`')
+  };
+  const ways = [next_step.replace(/\.$/, ''), ...remedies.map(remedy => words[remedy])].filter(Boolean);
+  const all = ways.join(trans.__(', or '));
+  return all && sentence(`${all.charAt(0).toUpperCase()}${all.slice(1)}`);
 }
 
-/** The findings say it all; without any there is only the message. */
+function sentence(words: string): string {
+  return `${words.replace(/\.$/, '')}.`;
+}
+
+/** One finding is the headline itself, with its line below; several are counted and listed; without any there is the message. */
 function refusedFace(dialog: ExportDialog, { message, findings: found }: ExportRefused, trans: TranslationBundle): Node[] {
-  const bad = found.flatMap(finding => (finding.nextStep?.includes('--skip-bad-cells') && finding.cell !== null ? [finding.cell] : []));
-  const reason = found.length
-    ? trans._n('%1 finding stops the export. Nothing was written.', '%1 findings stop the export. Nothing was written.', found.length)
-    : message;
+  const bad = found.flatMap(({ cell, remedies }) => (remedies.includes('skip_bad_cells') && cell !== null ? [cell] : []));
   const first = found.find(({ level, cell }) => level === 'error' && cell !== null) ?? null;
+  const [only] = found.length === 1 ? found : [];
   return page(
     trans.__('%1 cannot be exported', dialog.file),
     [
-      h('p', { class: 'mlguard-Refusal' }, sign('critical', trans.__('error')), h('b', { class: 'mlguard-strong' }, ...prose(reason))),
+      h(
+        'p',
+        { class: 'mlguard-Refusal' },
+        sign('critical', trans.__('error')),
+        h('b', { class: 'mlguard-strong' }, ...(only ? placed(only, trans) : prose(refusal(message, found.length, trans))))
+      ),
       first !== null && excerpt(dialog, first),
-      found.length > 0 && findings(found, trans)
+      only && h('p', {}, trans.__('Nothing was written.'), ' ', ...prose(nextStep(only, trans))),
+      found.length > 0 && !only && findings(found, trans)
     ],
     [
       '',
@@ -172,6 +192,17 @@ function refusedFace(dialog: ExportDialog, { message, findings: found }: ExportR
       first !== null && jump(first.cell ?? 0, first.line, trans.__('Go to cell %1', first.cell ?? 0), trans, 'accept')
     ]
   );
+}
+
+/** Why nothing was exported, where that is not one finding. */
+function refusal(message: string, count: number, trans: TranslationBundle): string {
+  return count ? trans._n('%1 finding stops the export. Nothing was written.', '%1 findings stop the export. Nothing was written.', count) : message;
+}
+
+/** "cell 2, line 2: not valid Python", its place a way there; a finding about the whole has none. */
+function placed(finding: Finding, trans: TranslationBundle): Child[] {
+  const { cell, line, message } = finding;
+  return [...(cell === null ? [] : [jump(cell, line, place(finding, trans), trans), ': ']), ...prose(sentence(message))];
 }
 
 /** The line that stops the export and the one above it, with their numbers. */
@@ -236,7 +267,7 @@ function findings(found: readonly Finding[], trans: TranslationBundle): HTMLElem
           {},
           h('td', {}, sign(signs[finding.level], trans.__(finding.level))),
           h('th', { scope: 'row' }, finding.cell !== null && jump(finding.cell, finding.line, place(finding, trans), trans)),
-          h('td', {}, ...prose(finding.message), finding.nextStep !== null && h('span', { class: 'mlguard-quiet' }, ' ', ...prose(inDialog(finding.nextStep, trans))))
+          h('td', {}, ...prose(sentence(finding.message)), h('span', { class: 'mlguard-quiet' }, ' ', ...prose(nextStep(finding, trans))))
         )
       )
     )
@@ -257,7 +288,7 @@ function jump(cell: number, line: number | null, word: string, trans: Translatio
 
 function resultFace(dialog: ExportDialog, result: ExportResult, all: boolean, trans: TranslationBundle): Node[] {
   const inFolder = (file: string): string => `${result.folder.replace(/\/$/, '')}/${file}`;
-  const opened = OPENED.flatMap(name => result.files.filter(file => file.endsWith(name)).slice(0, 1));
+  const opened = OPENED.flatMap(name => result.files.filter(file => name.test(file)).slice(0, 1));
   const run = result.run || `${result.name} run`;
   return page(
     trans.__('%1 is exported', dialog.file),
@@ -284,7 +315,14 @@ function compared(result: ExportResult, rows: readonly ComparedValue[], all: boo
   const unknown = rows.filter(row => row.equal === null);
   const shown = [...differing, ...unknown, ...(all ? equal : equal.slice(0, SHOWN_EQUAL))];
   const hidden = rows.length - shown.length;
-  const heads = [trans.__('result'), trans.__('name'), trans.__('compared by'), trans.__('notebook'), trans.__('package'), trans.__('remark')];
+  const heads: [word: string, kind?: string][] = [
+    [trans.__('result')],
+    [trans.__('name')],
+    [trans.__('compared by')],
+    [trans.__('notebook'), 'is-value'],
+    [trans.__('package'), 'is-value'],
+    [trans.__('remark')]
+  ];
   return [
     h(
       'p',
@@ -301,7 +339,7 @@ function compared(result: ExportResult, rows: readonly ComparedValue[], all: boo
       'table',
       { class: 'mlguard-Table' },
       h('caption', { class: 'mlguard-hidden' }, trans.__('Compared values')),
-      h('thead', {}, h('tr', {}, ...heads.map(word => h('th', { scope: 'col' }, word)))),
+      h('thead', {}, h('tr', {}, ...heads.map(([word, kind]) => h('th', { scope: 'col', class: kind ?? null }, word)))),
       h('tbody', {}, ...shown.map(row => comparedRow(row, result.unstable, trans)))
     ),
     hidden > 0 && h('p', {}, button('all', trans.__('Show %1 more, all equal', hidden), 'link'))
@@ -318,8 +356,8 @@ function comparedRow(row: ComparedValue, unstable: readonly string[], trans: Tra
     h('td', { class: 'mlguard-Verdict' }, sign(mark), word),
     h('th', { scope: 'row' }, ...names([row.name])),
     h('td', {}, row.how),
-    h('td', { class: 'mlguard-cut', title: row.notebook }, row.notebook),
-    h('td', { class: 'mlguard-cut', title: row.package }, row.package),
+    h('td', { class: 'mlguard-cut is-value', title: row.notebook }, row.notebook),
+    h('td', { class: 'mlguard-cut is-value', title: row.package }, row.package),
     h('td', {}, ...prose(remark))
   );
 }

@@ -87,6 +87,17 @@ export interface DirectiveRead {
   readonly span: readonly number[] | null;
 }
 
+/** What the export found out about one place of the notebook: a Diagnostic of the converter. */
+export interface Finding {
+  readonly code: string;
+  readonly level: 'error' | 'warning' | 'note';
+  readonly cell: number | null;
+  readonly line: number | null;
+  readonly message: string;
+  readonly next_step: string;
+  readonly remedies: readonly ('skip_bad_cells' | 'order' | 'allow_shell' | 'pack_data' | 'output' | 'force')[];
+}
+
 /** The first message of a stream. Intervals are seconds; the server never sends faster than the minimum. */
 export interface Hello {
   readonly kind: 'hello';
@@ -152,6 +163,7 @@ export const SHAPES: Readonly<Record<string, Readonly<Record<string, string>>>> 
   KernelPoint: { kernel_id: "string", ram: "number | null", gpus: "readonly DevicePoint[]" },
   Point: { wall: "number", ram: "number | null", gpus: "readonly DevicePoint[]", kernels: "readonly KernelPoint[]" },
   DirectiveRead: { line: "string", phrases: "readonly string[]", policy: "Readonly<Record<string, unknown>> | null", error: "string | null", hint: "string | null", span: "readonly number[] | null" },
+  Finding: { code: "string", level: "'error' | 'warning' | 'note'", cell: "number | null", line: "number | null", message: "string", next_step: "string", remedies: "readonly ('skip_bad_cells' | 'order' | 'allow_shell' | 'pack_data' | 'output' | 'force')[]" },
   Hello: { kind: "'hello'", version: "string", host: "string", interval: "number", minimum_interval: "number" },
   History: { kind: "'history'", points: "readonly Point[]" },
   Sample: { kind: "'sample'", wall: "number", ram: "RamNow", gpus: "readonly GpuNow[]", gpus_reason: "string | null" },

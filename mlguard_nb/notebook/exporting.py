@@ -11,12 +11,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlguard_nb import clock
-from mlguard_nb.errors import ConversionError, Diagnostic, PolicyError
+from mlguard_nb.errors import ConversionError, Diagnostic, PolicyError, Remedy
 
 if TYPE_CHECKING:
     from mlguard_nb.notebook.session import Session
 
-__all__ = ["export_saved", "notebook_path"]
+__all__ = ["ON_THE_LINE", "export_saved", "notebook_path"]
+
+ON_THE_LINE: dict[Remedy, str] = {
+    "skip_bad_cells": "add --skip-bad-cells to this line",
+    "order": "add --order=executed to this line",
+    "allow_shell": "add --allow-shell to this line",
+    "pack_data": "add --pack-data to this line to take data of any size along",
+    "output": "name another folder",
+    "force": "add --force to this line to write into it",
+}
 
 
 def notebook_path(namespace: dict[str, Any]) -> Path | None:
@@ -65,16 +74,16 @@ def _tell(path: str, line: str, say: Callable[[str], None]) -> None:
     if "progress" in message:
         say(f"  {message['progress']} ({message.get('done', 0)} of {message.get('of', 0)})")
     elif "error" in message:
-        found = message["error"].get("diagnostics", [])
-        raise ConversionError(path, [_diagnostic(item) for item in found])
+        found = message["error"].get("findings", [])
+        raise ConversionError(path, [_diagnostic(item) for item in found]).spelt(ON_THE_LINE)
     elif "result" in message:
         say(f"wrote {message['result'].get('folder', 'the package')}")
 
 
 def _diagnostic(item: dict[str, Any]) -> Diagnostic:
     return Diagnostic(
-        str(item.get("code", "")), str(item.get("severity", "error")), item.get("cell"), item.get("line"),
-        str(item.get("message", "")), str(item.get("next_step", "")),
+        str(item.get("code", "")), str(item.get("level", "error")), item.get("cell"), item.get("line"),
+        str(item.get("message", "")), str(item.get("next_step", "")), tuple(item.get("remedies", ())),
     )  # fmt: skip
 
 

@@ -11,10 +11,13 @@ import typing
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
+from mlguard_nb.errors import Remedy
+
 __all__ = [
     "CLIENT_MESSAGES",
     "SERVER_MESSAGES",
     "DirectiveRead",
+    "Finding",
     "GpuNow",
     "Held",
     "Hello",
@@ -208,10 +211,26 @@ class DirectiveRead:
     span: tuple[int, ...] | None
 
 
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What the export found out about one place of the notebook: a Diagnostic of the converter.
+
+    `remedies` are the options of the export that get past it; the page says them in its own words.
+    """
+
+    code: str
+    level: Literal["error", "warning", "note"]
+    cell: int | None
+    line: int | None
+    message: str
+    next_step: str
+    remedies: tuple[Remedy, ...]
+
+
 SERVER_MESSAGES = (Hello, History, Sample, Holders, KernelAccount)
 CLIENT_MESSAGES = (Watch,)
 _PARTS = (
-    Measured, RamNow, GpuNow, Held, KernelNow, OtherNow, DevicePoint, KernelPoint, Point, DirectiveRead,
+    Measured, RamNow, GpuNow, Held, KernelNow, OtherNow, DevicePoint, KernelPoint, Point, DirectiveRead, Finding,
 )  # fmt: skip
 _PLAIN: dict[Any, str] = {str: "string", int: "number", float: "number", bool: "boolean", type(None): "null"}
 

@@ -87,6 +87,8 @@ def test_a_long_plan_keeps_what_it_will_do_in_sight(lab: Lab, page: Page) -> Non
     expect(dialog.locator(".mlguard-CellNumbers").last).to_have_text("4 – 15")
     assert "`" not in dialog.inner_text()
     expect(dialog.locator(".mlguard-Plan")).to_contain_text("monitored as load_the_customers")
+    finding = dialog.locator(".mlguard-Findings tr")
+    expect(finding).to_contain_text("this shell line does not run in the package. Let shell lines run in a terminal")
     for table in dialog.locator("table").all():
         assert table.evaluate(ROOM) >= 3
     dialog.get_by_role("button", name="Cancel").click()

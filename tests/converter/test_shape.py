@@ -216,6 +216,16 @@ def test_bad_cells_can_be_skipped(tmp_path: Path) -> None:
     assert any(one.cell == 2 and one.severity == "warning" for one in plan.diagnostics)
 
 
+def test_a_shell_line_that_stays_off_is_a_finding(tmp_path: Path) -> None:
+    """Each with its line, and never its words, which may hold a password; none where shell lines may run."""
+    path = make_notebook(tmp_path, "x = 1\n!curl -u me:secret host\nfiles = !ls", "%%bash\nls", "!pip install six")
+    off = make_plan(read_notebook(path), PlanOptions()).diagnostics
+    assert [(one.cell, one.line, one.severity) for one in off] == [(1, 2, "info"), (1, 3, "info"), (2, 1, "info")]
+    assert "secret" not in "".join(map(str, off))
+    assert str(off[0]).endswith("this shell line does not run in the package. Export with allow_shell=True.")
+    assert make_plan(read_notebook(path), PlanOptions(allow_shell=True)).diagnostics == ()
+
+
 def test_findings_name_cells_and_never_a_secret(tmp_path: Path) -> None:
     """Secrets are warned of without their value; a name that nobody binds is named."""
     plan = make_plan(read_notebook(make_notebook(tmp_path, "api_key = 'abcd1234efgh'", "x = [nowhere, api_key]")))

@@ -419,6 +419,11 @@ def test_export_writes_a_package(kernel: Kernel, tmp_path: Path) -> None:
     assert "exporting tiny.ipynb as saved" in answer.stdout, answer.stderr
     assert (tmp_path / "out" / "pyproject.toml").is_file()
     assert "there is no" in kernel.run(f"%guard export {tmp_path / 'other'} {tmp_path / 'gone.ipynb'}").stderr
+    notebook.cells[0].source = "return 3"
+    nbformat.write(notebook, tmp_path / "bad.ipynb")
+    refused = f"%guard export {tmp_path / 'bad'} {tmp_path / 'bad.ipynb'}"
+    assert "Correct it, or add --skip-bad-cells to this line." in kernel.run(refused, timeout=120).stderr
+    assert "wrote" in kernel.run(f"{refused} --skip-bad-cells", timeout=120).stdout
 
 
 def test_unknown_commands_name_the_nearest(kernel: Kernel) -> None:

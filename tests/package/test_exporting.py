@@ -227,6 +227,7 @@ def test_check_reports_cells_that_cannot_be_read_with_status_1(
     error = capsys.readouterr().err
     assert "cell 2, line 1" in error
     assert "cell 3, line 1" in error
+    assert error.count("Correct it, or export with --skip-bad-cells.") == 2
     assert len(json.loads(log.read_text())["runs"][0]["results"]) == 2
     assert main(["check", str(path), "--skip-bad-cells"]) == 0
 
@@ -237,7 +238,8 @@ def test_somebody_elses_folder_is_refused(tally: Path, capsys: pytest.CaptureFix
     thesis.mkdir()
     (thesis / "chapter.md").write_text("1")
     assert main(["export", str(tally)]) == 2
-    assert "was not written by mlguard-nb export" in capsys.readouterr().err
+    said = "was not written by mlguard-nb export. Choose another --output, or write into it with --force."
+    assert said in capsys.readouterr().err
     assert listing(thesis) == ["chapter.md"]
     assert main(["export", str(tally), "--force"]) == 0
     assert (thesis / "chapter.md").read_text() == "1"
@@ -423,7 +425,7 @@ def test_nbconvert_writes_the_package_beside_the_notebook(tally: Path) -> None:
     assert "middle:" not in results, "only the output that was asked for"
     options = {one.name for one in fields(ExportOptions)} - {"check"}
     assert options <= set(MlguardExporter.class_trait_names(config=True)), "the options of the command line"
-    with pytest.raises(ConversionError, match="cell 1, line 1"):
+    with pytest.raises(ConversionError, match=r"cell 1, line 1.* set --MlguardExporter.skip_bad_cells=True\.$"):
         MlguardExporter().from_filename(str(write_notebook(tally.parent / "bad.ipynb", "y = = 2")))
 
 

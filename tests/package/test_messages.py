@@ -5,12 +5,14 @@ from __future__ import annotations
 import io
 import json
 from pathlib import Path
+from typing import get_args
 
-from mlguard_convert.messages import JsonTeller, TextTeller, as_json
+from mlguard_convert.messages import ON_COMMAND_LINE, JsonTeller, TextTeller, as_json
 from mlguard_convert.package import StepRow
 from mlguard_convert.sarif import sarif
 from mlguard_convert.verify import Row, Verification
-from mlguard_nb.errors import ConversionError, Diagnostic
+from mlguard_nb.errors import ConversionError, Diagnostic, Remedy
+from mlguard_nb.notebook.exporting import ON_THE_LINE
 
 FINDING = Diagnostic("order", "info", 6, 2, "cell 6 was run before cell 5", "Run all cells in order")
 
@@ -62,6 +64,31 @@ def test_json_is_one_object_a_line() -> None:
     assert found["result"]["findings"][0]["level"] == "note"
     assert found["result"]["verification"]["sentence"] == "not compared: cell 2 fails"
     assert error["error"]["findings"][0]["cell"] == 6
+
+
+BAD_CELL = Diagnostic("syntax", "error", 2, 1, "not valid Python", "Correct it.", ("skip_bad_cells",))
+
+
+def test_each_front_end_says_a_remedy_in_its_own_words() -> None:
+    """A command line names options, %guard what to add to its line, JSON the remedy itself."""
+    from mlguard_convert.nbconvert_exporter import AS_TRAITS
+
+    refusal = ConversionError("n.ipynb", [BAD_CELL])
+    text, lines = io.StringIO(), io.StringIO()
+    TextTeller(io.StringIO(), text).refused("n.ipynb", refusal)
+    JsonTeller(lines).refused("n.ipynb", refusal)
+    told = "cell 2, line 1: not valid Python. Correct it, or"
+    assert text.getvalue() == f"n.ipynb: {told} export with --skip-bad-cells.\n"
+    assert f"{told} export with --skip-bad-cells." in sarif([("n.ipynb", [BAD_CELL])])
+    assert str(refusal.spelt(AS_TRAITS)) == f"n.ipynb: {told} set --MlguardExporter.skip_bad_cells=True."
+    assert str(refusal.spelt(ON_THE_LINE)) == f"n.ipynb: {told} add --skip-bad-cells to this line."
+    (finding,) = json.loads(lines.getvalue())["error"]["findings"]
+    assert finding == {
+        "code": "syntax", "level": "error", "cell": 2, "line": 1, "message": "not valid Python",
+        "next_step": "Correct it.", "remedies": ["skip_bad_cells"],
+    }  # fmt: skip
+    for words in (ON_COMMAND_LINE, AS_TRAITS, ON_THE_LINE):
+        assert tuple(words) == get_args(Remedy)
 
 
 def test_a_result_is_plain_data() -> None:

@@ -75,7 +75,7 @@ def assemble(notebook: Notebook, options: PlanOptions) -> Plan:
 
 
 def _plain_cells(notebook: Notebook, options: PlanOptions, findings: Findings) -> tuple[list[PlainCell], list[int]]:
-    """Every cell as plain Python, in run order; with --skip-bad-cells those that cannot be are left out."""
+    """Every cell as plain Python, in run order; with `skip_bad_cells` those that cannot be are left out."""
     order: list[Cell] = list(notebook.cells)
     if options.order == "executed":
         order.sort(key=lambda cell: (cell.execution_count is None, cell.execution_count or 0, cell.number))
@@ -94,8 +94,10 @@ def _plain_cells(notebook: Notebook, options: PlanOptions, findings: Findings) -
                 findings.warning(one.code, one.cell, f"left out: {one.message}", line=one.line)
             continue
         for one in own.all():
+            if one.code == "shell" and options.allow_shell:
+                continue
             add = {"error": findings.error, "warning": findings.warning}.get(one.severity, findings.info)
-            add(one.code, one.cell, one.message, one.next_step, one.line)
+            add(one.code, one.cell, one.message, one.next_step, one.line, one.remedies)
     return cells, skipped
 
 

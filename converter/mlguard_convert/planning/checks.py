@@ -35,8 +35,10 @@ def check_order(draft: Draft) -> None:
             continue
         if count < last and draft.options.order == "file":
             draft.findings.warning(
-                "order", cell.number, f"executed as [{count}], before cell {before} which stands above it ([{last}])",
-                "The package runs the cells as they stand in the file; --order executed takes the other order.",
+                "order", cell.number,
+                f"executed as [{count}], before cell {before} which stands above it ([{last}]); the package runs the "
+                "cells as they stand in the file",
+                remedies=("order",),
             )  # fmt: skip
         else:
             last, before = count, cell.number
@@ -48,8 +50,7 @@ def check_order(draft: Draft) -> None:
             if later and not earlier and not unit.cell.may_raise:
                 draft.findings.warning(
                     "order", unit.number, f"reads {name}, which only cell {later[0].number} below it binds",
-                    "Run from top to bottom the notebook fails here too: move the cell, or try --order executed.",
-                    line=unit.node.lineno,
+                    "Run from top to bottom the notebook fails here too: move the cell.", unit.node.lineno, ("order",),
                 )  # fmt: skip
         known |= unit.facts.bound
 
@@ -64,7 +65,7 @@ def check_shell_object(draft: Draft) -> None:
             if node.value.id in names and not unit.cell.may_raise:
                 draft.findings.error(
                     "get-ipython", unit.number, f"{ast.unparse(node)} asks something of IPython: a package has none",
-                    "Write it in Python, or export with --skip-bad-cells.", line=node.lineno,
+                    "Write it in Python.", line=node.lineno,
                 )  # fmt: skip
                 break
 
