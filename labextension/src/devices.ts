@@ -36,7 +36,7 @@ export function deviceBlocks(context: DeviceContext): Child[] {
         { class: 'mlguard-Device mlguard-quiet mlguard-small' },
         trans.__('GPU: %1.', reason.replace(/\.$/, '')),
         ' ',
-        trans.__('If it has a GPU, run '),
+        trans.__('More: '),
         h('code', {}, 'mlguard-nb doctor'),
         '.'
       ),
@@ -263,9 +263,12 @@ function kinds(gpus: readonly Device[], context: DeviceContext): string {
     )
   );
   const first = named[0] ?? '';
-  const sentence = named.every(name => name === first)
-    ? trans.__('%1 × %2 each.', String(gpus.length), first)
-    : trans.__('%1 devices.', String(gpus.length));
+  const cards = new Set(gpus.map(device => (device.gpu?.name ?? '').replace(/^NVIDIA /, '').replace(/ MIG .*/, '')));
+  const sentence = gpus.every(device => device.gpu?.mig)
+    ? trans.__('%1, cut into %2 MIG slices.', Array.from(cards).join(', '), gpus.length)
+    : named.every(name => name === first)
+      ? trans.__('%1 × %2 each.', String(gpus.length), first)
+      : trans.__('%1 devices.', String(gpus.length));
   const visible = model.kernel?.visible;
   if (!visible) {
     return sentence;
@@ -309,7 +312,7 @@ function forecastLine({ model, trans, running }: DeviceContext): HTMLElement {
     'div',
     { class: 'mlguard-Forecast', title },
     sign('rise'),
-    h('p', { class: 'mlguard-cut' }, sentence, range && h('span', { class: 'mlguard-quiet' }, ` (${range})`))
+    h('p', {}, h('span', { class: 'mlguard-cut' }, sentence), ' ', range && h('span', { class: 'mlguard-quiet' }, `(${range})`))
   );
 }
 

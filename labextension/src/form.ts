@@ -171,7 +171,7 @@ export class GuardForm {
         { class: 'mlguard-Form-grid mlguard-Form-others' },
         ...(this._isWide ? others.flatMap(option => this.row(option)) : [])
       ),
-      h('p', { class: 'mlguard-Form-error', role: 'alert' }, this._error !== null && sign('critical'), this._error),
+      h('p', { class: 'mlguard-Form-error', id: 'mlguard-form-error', role: 'alert' }, this._error !== null && sign('critical'), this._error),
       h('code', { class: 'mlguard-Form-line' }, ...this.marked(line)),
       h(
         'div',
@@ -193,17 +193,27 @@ export class GuardForm {
     return [line.slice(0, start), h('u', {}, line.slice(start, end)), line.slice(end)];
   }
 
+  /** The option that the parser cannot read, null where there is none or no single one. */
+  private get mistaken(): string | null {
+    const [start, end] = this._span ?? [];
+    const [word] = start === undefined ? [] : wordsOf(lineOf(this._words).slice(start, end)).keys();
+    return word ?? null;
+  }
+
   /** One option of the table: its label, what it takes, and what it means on hover and to a screen reader. */
   private row(option: GuardOption): HTMLElement[] {
     const { trans } = this.parts;
     const help = trans.__(option.help);
     const id = `mlguard-form-${option.word}`;
+    const isMistaken = option.word === this.mistaken;
+    const said: Record<string, string> = isMistaken ? { 'aria-invalid': 'true', 'aria-errormessage': 'mlguard-form-error' } : {};
     return [
       h('label', { for: id, title: help }, this.label(option)),
       h(
         'div',
         { title: help },
-        this.field(option, { id, name: option.word, 'aria-description': help }),
+        this.field(option, { id, name: option.word, 'aria-description': help, ...said }),
+        isMistaken && sign('critical'),
         h('span', { class: 'mlguard-quiet' }, this.amount(option.word))
       )
     ];

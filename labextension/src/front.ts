@@ -9,6 +9,7 @@ import {
 } from '@jupyterlab/notebook';
 import { IDisposable } from '@lumino/disposable';
 import { ISignal, Signal } from '@lumino/signaling';
+import type { KernelNow } from './messages';
 import { LiveModel, RAM } from './model';
 import { CellView, Peak, readView, VIEW_MIME } from './view';
 
@@ -123,9 +124,15 @@ export class NotebookInFront implements IDisposable {
     return rows;
   }
 
-  /** The cell that runs now, null while none does. */
-  get running(): CellRow | null {
-    return this.rows.find(row => row.isRunning) ?? null;
+  /** The kernel as this page knows it: a cell that began or ended in an open notebook, after the server looked at `wall`. */
+  fresh(kernel: KernelNow, wall: number): KernelNow {
+    const panel = this.tracker?.find(other => other.sessionContext.session?.kernel?.id === kernel.kernel_id);
+    const runs = Array.from(this._runs.values()).filter(run => run.notebook === panel?.content.id);
+    if (runs.some(run => run.end === null)) {
+      return { ...kernel, state: 'busy' };
+    }
+    const ended = Math.max(0, ...runs.map(run => run.end ?? 0));
+    return ended > wall ? { ...kernel, state: 'idle', last_activity: ended } : kernel;
   }
 
   /** The notebook, of all open ones, that runs the cell which shows `node`; null where none does. */
@@ -171,10 +178,7 @@ export class NotebookInFront implements IDisposable {
       isRunning: run !== null && run.end === null,
       start,
       end,
-      seconds:
-        start !== null && (run === null || run.end !== null)
-          ? (end ?? start) - start
-          : null,
+      seconds: this.seconds(view, run, start, end),
       view,
       peak: key => this.peak(key, view, start, end)
     };
@@ -191,6 +195,15 @@ export class NotebookInFront implements IDisposable {
           other.turn < run.turn
       )
     );
+  }
+
+  /** The kernel's own account where the view has one; else what the page measured, which includes the way there and back. */
+  private seconds(view: CellView | null, run: Run | null, start: number | null, end: number | null): number | null {
+    if (run !== null && run.end === null) {
+      return null;
+    }
+    const told = view !== null && !view.isRunning ? view.elapsed : null;
+    return told ?? (start === null ? null : (end ?? start) - start);
   }
 
   /** The kernel's own account where the view has one; else the largest sample that fell into the run. */

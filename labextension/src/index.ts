@@ -69,12 +69,7 @@ const panel: JupyterFrontEndPlugin<void> = {
       const file = savedReadings(model, widget.chosen, format);
       saveFile(file.name, file.type, file.text);
     };
-    const releaser = new Releaser(
-      app.serviceManager,
-      model,
-      trans,
-      kernelId => kernelId === model.kernelId && front.running !== null
-    );
+    const releaser = new Releaser(app.serviceManager, model, trans, front);
     const widget = new GuardPanel({
       model,
       stream,

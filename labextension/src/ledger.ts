@@ -3,7 +3,7 @@
 import type { TranslationBundle } from '@jupyterlab/translation';
 import { value } from './bar';
 import { h, type Child } from './dom';
-import { CellPeak, CellRow } from './front';
+import type { CellPeak, CellRow } from './front';
 import type { Holders, KernelNow, Measured, OtherNow } from './messages';
 import { Device, heldOn, LiveModel, RAM } from './model';
 import { sign } from './signs';
@@ -21,14 +21,18 @@ interface Row {
   readonly held: Pick<KernelNow, 'ram' | 'gpus'>;
 }
 
-/** Each column adds up to the device above it; what nobody can be named for is a row of its own. */
+/**
+ * Each column adds up to the device above it; what nobody can be named for is a row of its own. `fresh` is a kernel as the
+ * page knows it, which may be newer than what the server saw at `wall`.
+ */
 export function ledger(
   model: LiveModel,
   trans: TranslationBundle,
-  showOthers: boolean
+  showOthers: boolean,
+  fresh: (kernel: KernelNow, wall: number) => KernelNow
 ): HTMLElement {
   const columns = ledgerColumns(model, trans);
-  const holders = model.holders;
+  const { holders } = model;
   if (holders === null) {
     return h(
       'p',
@@ -36,8 +40,9 @@ export function ledger(
       trans.__('Nobody has looked yet.')
     );
   }
-  const mine = holders.kernels.filter(row => row.kernel_id === model.kernelId);
-  const others = holders.kernels.filter(row => !mine.includes(row));
+  const kernels = holders.kernels.map(row => fresh(row, holders.wall));
+  const mine = kernels.filter(row => row.kernel_id === model.kernelId);
+  const others = kernels.filter(row => !mine.includes(row));
   const groups: [string, Row[]][] = [
     [trans.__('This notebook'), mine.map(row => kernelRow(row, 'own', trans))],
     [

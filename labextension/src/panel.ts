@@ -223,7 +223,7 @@ export class GuardPanel extends Widget {
         content === null ? '' : this.chartEdition(content)
       ),
       ...this.section('ledger', trans.__('Who holds it'), [], () => [
-        ledger(model, trans, this.choices.showOthers)
+        ledger(model, trans, this.choices.showOthers, (kernel, wall) => this.parts.front.fresh(kernel, wall))
       ])
     ];
   }
@@ -269,9 +269,9 @@ export class GuardPanel extends Widget {
           {},
           h(
             'button',
-            { type: 'button', 'aria-expanded': String(isOpen), 'data-do': 'fold', 'data-with': key },
+            { type: 'button', 'aria-expanded': String(isOpen), 'data-do': 'fold', 'data-with': key, title },
             sign(isOpen ? 'open' : 'closed'),
-            title
+            h('span', { class: 'mlguard-cut' }, title)
           )
         ),
         ...buttons

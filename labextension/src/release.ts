@@ -6,6 +6,7 @@ import type { TranslationBundle } from '@jupyterlab/translation';
 import { Widget } from '@lumino/widgets';
 import { isObject, number, text } from './api';
 import { h } from './dom';
+import type { NotebookInFront } from './front';
 import type { KernelNow } from './messages';
 import { heldOn, LiveModel } from './model';
 import { gib } from './words';
@@ -24,17 +25,18 @@ export class Releaser {
     private readonly services: ServiceManager.IManager,
     private readonly model: LiveModel,
     private readonly trans: TranslationBundle,
-    private readonly isRunning: (kernelId: string) => boolean
+    private readonly front: NotebookInFront
   ) {}
 
   /** Ask what shall happen to the memory of that kernel, and do it. */
   async start(kernelId: string): Promise<void> {
     const { trans } = this;
-    const kernel = this.model.holders?.kernels.find(row => row.kernel_id === kernelId);
-    if (kernel === undefined) {
+    const { holders } = this.model;
+    const kernel = holders?.kernels.find(row => row.kernel_id === kernelId);
+    if (!holders || kernel === undefined) {
       return;
     }
-    const isBusy = kernel.state === 'busy' || this.isRunning(kernelId);
+    const isBusy = this.front.fresh(kernel, holders.wall).state === 'busy';
     const { button } = await showDialog({
       title: trans.__('Memory of %1', kernel.name),
       body: this.question(kernel, isBusy),

@@ -26,6 +26,7 @@ ROOT = Path(__file__).resolve().parents[2]
 ARTEFACTS = ROOT / "tests" / "artefacts"
 PICTURES = ROOT / "docs" / "pictures"
 BUNDLE = ROOT / "mlguard_nb" / "labextension"
+DARK = os.environ.get("MLGUARD_DARK") == "1"  # every test in the dark theme, its screenshots named NAME.dark.png
 CHROMIUM = os.environ.get("MLGUARD_CHROMIUM") or next(
     (found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None
 )
@@ -113,6 +114,9 @@ def make_lab(bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         quiet = home / "config/lab/user-settings/@jupyterlab/apputils-extension/notification.jupyterlab-settings"
         quiet.parent.mkdir(parents=True)
         quiet.write_text(json.dumps({"fetchNews": "false", "checkForUpdates": False}))
+        if DARK:
+            themes = quiet.with_name("themes.jupyterlab-settings")
+            themes.write_text(json.dumps({"theme": "JupyterLab Dark"}))
         port, token, log = free_port(), secrets.token_hex(16), home / "lab.log"
         environment = {
             **os.environ,
@@ -289,7 +293,7 @@ def gpu_lab(make_lab: Any, gpus: Gpus, nvml_library: Path) -> Lab:
 def keep(page: Page, name: str, *, picture: str | None = None, of: Locator | None = None) -> None:
     """A screenshot among the artefacts; with MLGUARD_PICTURES=1 `of` becomes the documentation's `picture` as well."""
     ARTEFACTS.mkdir(parents=True, exist_ok=True)
-    page.screenshot(path=str(ARTEFACTS / f"{name}.png"))
+    page.screenshot(path=str(ARTEFACTS / f"{name}{'.dark' if DARK else ''}.png"))
     if picture is not None and os.environ.get("MLGUARD_PICTURES") == "1":
         PICTURES.mkdir(parents=True, exist_ok=True)
         (of or page).screenshot(path=str(PICTURES / f"{picture}.png"))

@@ -46,6 +46,7 @@ def test_each_thing_that_the_driver_will_not_say_has_its_reason(gpu_lab: Lab, gp
     )
     panel = open_panel(page, gpu_lab, "driver.ipynb")
     expect(panel.locator(".mlguard-Devices tbody tr")).to_have_count(2)
+    expect(panel).to_contain_text("A100, cut into 2 MIG slices.")
     expect(panel).to_contain_text("3g.40gb")
     dash = panel.locator(".mlguard-Devices .mlguard-missing").first
     expect(dash).to_have_attribute("title", "utilisation is measured for the whole card, not for a MIG slice")
@@ -150,6 +151,7 @@ def test_an_export_that_cannot_be_written_or_is_stopped_leaves_a_clear_state(lab
     dialog.get_by_role("button", name="Export", exact=True).click()
     expect(dialog).to_contain_text("taken", timeout=60_000)
     expect(dialog).to_contain_text("cannot be exported")
+    expect(dialog).to_contain_text("Nothing was written. Choose another folder.")
     keep(page, "export-unwritable")
     dialog.get_by_role("button", name="Try again").click()
     folder.fill("exports/stopped")
@@ -171,11 +173,16 @@ def test_an_export_that_cannot_be_written_or_is_stopped_leaves_a_clear_state(lab
 
 @pytest.mark.own_page
 def test_a_page_that_hears_nonsense_goes_on(lab: Lab, page: Page) -> None:
-    """Texts that are no messages, of another kind, or of the wrong shape change nothing and throw nothing."""
+    """Texts that are no messages, of another kind, or of the wrong shape change nothing and throw nothing.
+
+    What the page knows itself it does not wait to be told: that a cell of its notebook runs.
+    """
     from playwright.sync_api import expect
 
     nonsense = ["", "null", "[]", "{", '{"kind": "other"}', '{"kind": "sample"}', '{"kind": "holders", "kernels": 3}',
                 '{"kind": "history", "points": [1, null]}', '{"kind": "sample", "wall": 1, "ram": null, "gpus": {}}']  # fmt: skip
+
+    is_silent: list[bool] = []
 
     def intercept(route: Any) -> None:
         server = route.connect_to_server()
@@ -183,14 +190,19 @@ def test_a_page_that_hears_nonsense_goes_on(lab: Lab, page: Page) -> None:
         def from_server(text: str) -> None:
             for message in nonsense:
                 route.send(message)
-            route.send(text)
+            if not is_silent or json.loads(text)["kind"] != "holders":
+                route.send(text)
 
         server.on_message(from_server)
 
     page.route_web_socket(re.compile(r".*/mlguard/stream.*"), intercept)
     errors: list[str] = []
     page.on("pageerror", lambda error: errors.append(str(error)))
-    panel = open_panel(page, lab, "nonsense.ipynb")
-    expect(panel.locator(".mlguard-Ledger").first).to_contain_text("nonsense.ipynb", timeout=30_000)
+    panel = open_panel(page, lab, "nonsense.ipynb", "import time\nwhile True: time.sleep(0.1)")
+    row = panel.locator(".mlguard-Ledger tr", has_text="nonsense.ipynb").first
+    expect(row).to_contain_text("idle", timeout=30_000)
     expect(page.locator(".mlguard-Status")).to_contain_text("GiB")
+    is_silent.append(True)
+    run(page, "notebook:run-all-cells")
+    expect(row).to_contain_text("running")
     assert errors == []

@@ -65,6 +65,8 @@ def test_a_steady_rise_is_said_in_panel_and_status_with_its_doubt(lab: Lab, page
     expect(line).to_contain_text(re.compile(r"RAM: full in about 1 min \(55 s to 1 min\)"))
     expect(line).to_have_attribute("title", re.compile("rises steadily and reaches 16.0 GiB"))
     expect(status).to_have_attribute("title", re.compile(r"full in about 1 min, likely 55 s to 1 min"))
+    ends = line.locator("p, span").evaluate_all("all => all.map(one => one.getBoundingClientRect().right)")
+    assert max(ends) == ends[0], "the range is whole or not there"
     keep(page, "panel-forecast")
 
 

@@ -54,6 +54,8 @@ def test_a_gpu_is_shown_from_well_to_full_to_lost(gpu_lab: Lab, gpus: Gpus, page
     expect(panel).to_contain_text(re.compile(r"GPU 0 was lost at \d\d:\d\d:\d\d\. The GPU is lost"))
     expect(panel).to_contain_text("last reading 77.2 GiB")
     expect(panel).not_to_contain_text("0.0 of 80.0 GiB")
+    expect(panel.locator(".mlguard-Ledger tfoot")).to_contain_text("–")
+    expect(status).to_contain_text("GPU –/80 GiB")
     keep(page, "panel-lost")
     gpus.are(16.3)
     expect(panel).to_contain_text("16.3 of 80.0 GiB")
@@ -108,6 +110,8 @@ def test_eight_gpus_are_one_tab_stop_and_the_chart_follows(gpu_lab: Lab, gpus: G
     panel.locator('.mlguard-Devices [tabindex="0"][data-do]').focus()
     page.keyboard.press("ArrowDown")
     expect(panel).to_contain_text("GPU 1, last 10 minutes")
+    whole = "all => all.every(one => one.scrollWidth <= one.clientWidth)"
+    assert panel.locator(".mlguard-Heading h3 .mlguard-cut").evaluate_all(whole), "a heading is cut"
     panel.get_by_role("button", name="Table").click()
     expect(panel.locator(".mlguard-Ledger.is-tight")).to_contain_text("util %")
     keep(page, "panel-eight-gpus")
