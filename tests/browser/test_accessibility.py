@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import io
 import re
 from importlib.resources import files
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from mlguard_convert.exporting import ExportResult
+from mlguard_convert.messages import JsonTeller
+from mlguard_convert.verify import Row, Verification
+from mlguard_nb.errors import ConversionError, Diagnostic
 from tests.browser.conftest import Gpus, Lab, keep
 from tests.browser.test_lab import cell, open_notebook, run, write_notebook
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Page
+    from playwright.sync_api import Page, Route
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
 
@@ -42,9 +48,62 @@ def violations(page: Page, *selectors: str) -> list[str]:
     ]
 
 
+def stops(page: Page, inside: str) -> list[str]:
+    """The names of what Tab reaches from the focus on, until it leaves `inside` or comes round; each shows its focus."""
+    seen: dict[str, str] = {}
+    for _ in range(60):
+        page.keyboard.press("Tab")
+        found = page.evaluate(
+            """inside => {
+            const node = document.activeElement;
+            if (!node.closest(inside)) { return null; }
+            const name = node.getAttribute('aria-label') || node.labels?.[0]?.textContent || node.textContent || '';
+            return [name, getComputedStyle(node).outlineStyle];
+        }""",
+            inside,
+        )
+        if found is None or re.sub(r"\s+", " ", found[0]) in seen:
+            break
+        seen[re.sub(r"\s+", " ", found[0])] = found[1]
+    assert set(seen.values()) == {"solid"}, seen
+    return list(seen)
+
+
+def answer(*said: ExportResult | ConversionError | tuple[str, int, int]) -> str:
+    """What the converter would write of these, a line each."""
+    lines = io.StringIO()
+    teller = JsonTeller(lines)
+    for one in said:
+        if isinstance(one, ConversionError):
+            teller.refused("axe.ipynb", one)
+        elif isinstance(one, tuple):
+            teller.progress(*one)
+        else:
+            teller.result(one)
+    return lines.getvalue()
+
+
+WARNING = Diagnostic("order", "warning", 3, None, "executed as [2], before cell 2", remedies=("order",))
+RESULT = ExportResult(
+    package="axe", notebook="axe.ipynb", cells=3, folder=Path("exports/axe"), run="axe run", kept=("steps.py",),
+    files=("README.md", "src/axe/pipeline.py", "src/axe/steps.py", "tests/test_axe.py"), diagnostics=(WARNING,),
+    verification=Verification((
+        Row("seed", False, "value", "4, then 5", "4", "5"), Row("figure", None, "apart", "pictures are not compared", "", ""),
+        *(Row(f"value_{number}", True, "value", "", "3", "3") for number in range(9)),
+    ), notebook_seconds=74.0, package_seconds=69.0),
+)  # fmt: skip
+REFUSAL = ConversionError(
+    "axe.ipynb", [Diagnostic("syntax", "error", 2, 1, "not valid Python", "Correct it.", ("skip_bad_cells",))]
+)
+TWO_REFUSALS = ConversionError("axe.ipynb", [*REFUSAL.diagnostics, Diagnostic("x", "error", 3, None, "`b` is unknown")])
+
+
 @pytest.mark.parametrize("theme", ["JupyterLab Light", "JupyterLab Dark"])
 def test_nothing_serious_is_found(gpu_lab: Lab, gpus: Gpus, page: Page, theme: str) -> None:
-    """Panel with one GPU, eight GPUs, as chart and table, lost and full; status, view, badge, form, both dialogs."""
+    """Panel with one GPU, eight GPUs, as chart and table, lost and full; status, view, badge, form, both dialogs.
+
+    Form and dialogs are walked by Tab in every face that they have.
+    """
     from playwright.sync_api import expect
 
     gpus.are(16.3)
@@ -70,11 +129,20 @@ def test_nothing_serious_is_found(gpu_lab: Lab, gpus: Gpus, page: Page, theme: s
     assert violations(page, *ours) == []
     panel.get_by_role("button", name="Chart").click()
     expect(panel.locator(".mlguard-Chart")).to_be_visible()
-    cell(page, 2).locator(".mlguard-Badge").click()
+    shade = theme.split()[-1].lower()
+    cell(page, 2).locator(".mlguard-Badge").press("Enter")
     form = page.locator("dialog.mlguard-Form")
-    form.get_by_role("button", name="All options").click()
+    expect(form.get_by_label("Name")).to_be_focused()
+    keep(page, f"form-{shade}")
+    assert stops(page, "dialog.mlguard-Form") == [
+        "Attempts", "Wait", "RAM stop", "GPU stop", "At the stop", "Keep results", "All options", "Remove guard",
+        "Cancel", "Write line",
+    ]  # fmt: skip
+    form.get_by_role("button", name="All options").press("Enter")
     expect(form.get_by_label("scope")).to_be_visible()
-    keep(page, f"form-{theme.split()[-1].lower()}")
+    form.get_by_label("GPU stop").fill("12")
+    expect(form.get_by_role("alert")).to_contain_text("12 has no unit")
+    keep(page, f"form-mistake-{shade}")
     assert violations(page, "dialog.mlguard-Form") == []
     page.keyboard.press("Escape")
     panel.get_by_role("button", name="Release the memory of axe.ipynb").click()
@@ -84,8 +152,57 @@ def test_nothing_serious_is_found(gpu_lab: Lab, gpus: Gpus, page: Page, theme: s
     run(page, "mlguard:export")
     dialog = page.locator("dialog.mlguard-Dialog")
     expect(dialog).to_contain_text("3 cells become", timeout=60_000)
-    keep(page, f"export-plan-{theme.split()[-1].lower()}")
+    keep(page, f"export-plan-{shade}")
     assert violations(page, "dialog.mlguard-Dialog") == []
+    accept = dialog.get_by_role("button", name="Export and compare")
+    expect(accept).to_be_focused()
+    dialog.get_by_label("Name").focus()
+    *_, compares, cancel, export = stops(page, "dialog.mlguard-Dialog")
+    assert compares.startswith("Then run notebook and package and compare all values (the notebook took ")
+    assert (cancel, export) == ("Cancel", "Export and compare")
+
+    asked: list[Route] = []
+
+    def hold(route: Route) -> None:
+        asked.append(route)
+
+    page.route(re.compile(r".*/mlguard/export.*"), hold)
+    accept.press("Enter")
+    stay = dialog.get_by_role("button", name="Close, keep running")
+    expect(stay).to_be_focused()
+    expect(dialog).to_contain_text("starting the converter")
+    keep(page, f"export-progress-{shade}")
+    assert violations(page, "dialog.mlguard-Dialog") == []
+    page.keyboard.press("Shift+Tab")
+    expect(dialog.get_by_role("button", name="Stop")).to_be_focused()
+    asked.pop().fulfill(body=answer(("running the notebook", 1, 3), RESULT))
+    expect(dialog.get_by_role("button", name="Open folder")).to_be_focused()
+    expect(dialog).to_contain_text("9 of 11 final values are equal, 1 differs, 1 is not compared.")
+    keep(page, f"export-result-{shade}")
+    assert violations(page, "dialog.mlguard-Dialog") == []
+    dialog.locator("[role=group]").focus()
+    assert stops(page, "dialog.mlguard-Dialog") == [
+        "Show 4 more, all equal", "cell 3", "pipeline.py", "steps.py", "README.md", "test_axe.py", "Copy", "Close",
+        "Open folder",
+    ]  # fmt: skip
+    page.keyboard.press("Escape")
+
+    for refusal, name in ((TWO_REFUSALS, "refusals"), (REFUSAL, "refusal")):
+        if name == "refusals":
+            run(page, "mlguard:export")
+        else:
+            dialog.get_by_role("button", name="Try again").press("Enter")
+        expect(dialog).to_contain_text("Reading the notebook; nothing is run.")
+        while not asked:
+            page.wait_for_timeout(20)
+        asked.pop().fulfill(body=answer(refusal))
+        expect(dialog.get_by_role("button", name="Go to cell 2")).to_be_focused()
+        keep(page, f"export-{name}-{shade}")
+        assert violations(page, "dialog.mlguard-Dialog") == []
+    dialog.locator("[role=group]").focus()
+    assert stops(page, "dialog.mlguard-Dialog") == [
+        "cell 2, line 1", "axe.ipynb", "Close", "Leave out cell 2", "Try again", "Go to cell 2",
+    ]  # fmt: skip
     page.keyboard.press("Escape")
     gpus.are(16.3)
     page.evaluate("window.jupyterapp.commands.execute('apputils:change-theme', {theme: 'JupyterLab Light'})")
@@ -104,26 +221,14 @@ def test_the_panel_is_walked_by_tab_in_the_order_that_it_is_read(gpu_lab: Lab, g
     expect(panel.locator(".mlguard-Cells tbody tr")).to_have_count(1, timeout=30_000)
     expect(panel.get_by_role("button", name="Release the memory of keys.ipynb")).to_be_visible()
     panel.get_by_role("button", name="Settings and help").focus()
-    seen = []
-    for _ in range(20):
-        page.keyboard.press("Tab")
-        name = page.evaluate(
-            """() => {
-            const node = document.activeElement;
-            if (!node.closest('#mlguard-panel')) { return null; }
-            const outline = getComputedStyle(node).outlineStyle;
-            return [node.getAttribute('aria-label') || node.textContent || '', outline];
-        }"""
-        )
-        if name is None:
-            break
-        seen.append(name)
-    words = [re.sub(r"\s+", " ", name) for name, _ in seen]
+    words = stops(page, "#mlguard-panel")
     wanted = ["GPU 0", "Chart", "Table", "Export", "keys.ipynb", "Release the memory of keys.ipynb", "x = 1"]
     places = [words.index(word) for word in wanted]
     assert places == sorted(places)
-    assert {outline for _, outline in seen} == {"solid"}
-    assert len(seen) < 20, "the focus leaves the panel at its end"
+    page.keyboard.press("Tab")
+    assert not page.evaluate("document.activeElement.closest('#mlguard-panel')"), (
+        "the focus leaves the panel at its end"
+    )
 
 
 def test_nothing_glides_for_a_reader_who_wants_it_still(gpu_lab: Lab, gpus: Gpus, page: Page) -> None:

@@ -178,6 +178,25 @@ async def test_a_page_that_sends_nonsense_stays_connected(jp_ws_fetch: Any, mach
     socket.close()
 
 
+async def test_a_panel_that_opens_and_closes_a_thousand_times_is_sent_the_history_once(
+    jp_ws_fetch: Any, machine: FakeDevices
+) -> None:
+    """Once for each length that it asks for; no thread is started, and the readings go on."""
+    socket = await jp_ws_fetch("mlguard", "stream")
+    await next_of(socket, "sample")
+    threads, heard = our_threads(), []
+    for turn in range(1000):
+        history = 1800 if turn < 999 else 3600
+        watch = {"kind": "watch", "panel": turn % 2 == 1, "interval": None, "history": history}
+        await socket.write_message(json.dumps(watch))
+    while heard.count("history") < 2 or heard[-3:] != ["sample"] * 3:
+        message = json.loads(await asyncio.wait_for(socket.read_message(), 30))
+        heard += [message["kind"]] if message["kind"] in ("history", "sample") else []
+    assert heard.count("history") == 2
+    assert our_threads() <= threads
+    socket.close()
+
+
 async def test_a_thousand_pages_that_come_and_go_leave_nothing(
     jp_serverapp: Any, jp_ws_fetch: Any, machine: FakeDevices
 ) -> None:
