@@ -163,8 +163,13 @@ def _message(line: bytes) -> dict[str, Any] | None:
 
 
 def _relative(message: dict[str, Any], root: Path) -> dict[str, Any]:
-    """`folder` of a result as the page names it: relative to the server's folder."""
-    result = message.get("result")
+    """Paths as the page names them, relative to the server's folder: that of a result, and those an error tells of."""
+    result, error = message.get("result"), message.get("error")
+    if isinstance(error, dict):
+        above = f"{root.resolve()}{os.sep}"
+        found = [{**one, "message": str(one.get("message", "")).replace(above, "")} for one in error.get("findings", ())]
+        said = str(error.get("message", "")).replace(above, "")
+        return {**message, "error": {**error, "message": said, "findings": found}}
     if isinstance(result, dict) and isinstance(result.get("folder"), str):
         folder = Path(result["folder"])
         if folder.is_absolute() and folder.resolve().is_relative_to(root.resolve()):

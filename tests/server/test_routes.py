@@ -260,7 +260,9 @@ async def test_a_folder_that_cannot_be_written_says_so(jp_fetch: Any, jp_root_di
     write_notebook(jp_root_dir, "x = 1")
     (jp_root_dir / "taken").write_text("a file")
     last = (await export(jp_fetch, path="work.ipynb", output="taken/out"))[-1]
-    assert "taken" in last["error"]["message"]
+    assert "taken is a file" in last["error"]["message"]
+    assert last["error"]["findings"][0]["message"] == "taken is a file", "as the page names it"
+    assert str(jp_root_dir) not in json.dumps(last)
     assert (jp_root_dir / "taken").read_text() == "a file"
 
 
