@@ -13,6 +13,7 @@ __all__ = [
     "free_names",
     "is_dynamic_call",
     "named_in_text",
+    "names_with_at",
     "pattern_names",
     "target_names",
 ]
@@ -102,7 +103,12 @@ def named_in_text(node: ast.Call) -> frozenset[str]:
         return frozenset()
     texts = [one.value for part in (*node.args, *(one.value for one in node.keywords)) for one in ast.walk(part)
              if isinstance(one, ast.Constant) and isinstance(one.value, str)]  # fmt: skip
-    return frozenset(name for text in texts for name in _AT_NAME.findall(text))
+    return frozenset(name for text in texts for name in names_with_at(text))
+
+
+def names_with_at(text: str) -> list[str]:
+    """The variables that the text of a query names: `@limit`."""
+    return _AT_NAME.findall(text)
 
 
 def is_dynamic_call(node: ast.Call, *, nested: bool) -> bool:

@@ -70,7 +70,7 @@ def statement(draw: random.Random, known: set[str], functions: set[str], classes
         f"def {function}(v):\n    global {target}\n    {target} = total(v)\n    return {target} + 1",
         f"def {function}(v):\n    def inner():\n        return total({x})\n    return inner() + total(v)",
         f"def {function}(v):\n    {x} = total(v)\n    return {x} + 1",
-        f"def {function}(v):\n    if isinstance({x}, list):\n        {x}.append(total(v))\n    return len(str({x}))",
+        f"def {function}(v):\n    if isinstance({x}, list):\n        {x}.append(total(v))\n    return len(str(total({x})))",
         f"{function} = lambda v: total(v) + total({x})",
         f"class {kind}:\n    def __init__(self, v):\n        self.size = total(v) + total({x})",
         f"class {kind}:\n    base = total({x})\n    def __init__(self, v):\n        self.size = total(v) + self.base",

@@ -70,8 +70,9 @@ def assemble(notebook: Notebook, options: PlanOptions) -> Plan:
     steps, results = build_steps(draft)
     findings.refuse_if_errors(notebook.path)
     steps = mark_sharing(draft, steps)
-    explain(draft, steps)
-    return _plan(draft, steps, results)
+    files = data_files(draft)
+    explain(draft, steps, files)
+    return _plan(draft, steps, results, files)
 
 
 def _plain_cells(notebook: Notebook, options: PlanOptions, findings: Findings) -> tuple[list[PlainCell], list[int]]:
@@ -107,7 +108,7 @@ def _package(draft: Draft) -> str:
     return name if draft.options.inside is None else f"{draft.options.inside}.{name}"
 
 
-def _plan(draft: Draft, steps: list[Step], results: list[str]) -> Plan:
+def _plan(draft: Draft, steps: list[Step], results: list[str], files: tuple[str, ...]) -> Plan:
     notebook = draft.notebook
     title = notebook.title or draft.package.rpartition(".")[2].replace("_", " ").capitalize()
     first = re.split(r"(?<=[.!?])\s", plain_text(notebook.prose).replace("\n", " "))[0]
@@ -142,7 +143,7 @@ def _plan(draft: Draft, steps: list[Step], results: list[str]) -> Plan:
         modules=tuple(modules),
         optional=tuple(name for name in modules if name not in needed),
         requirements=tuple(dict.fromkeys(need for cell in draft.cells for need in cell.requirements)),
-        data_files=data_files(draft),
+        data_files=files,
         skipped=tuple(draft.skipped),
         order=tuple(cell.number for cell in draft.cells),
         is_async=any(step.is_async for step in steps),

@@ -10,7 +10,7 @@ from dataclasses import replace
 from mlguard_convert.ipython_syntax import edited
 from mlguard_convert.planning.draft import Draft
 from mlguard_convert.planning.formulas import code_names
-from mlguard_nb.dataflow.scopes import arguments, named_in_text, target_names
+from mlguard_nb.dataflow.scopes import arguments, named_in_text, names_with_at, target_names
 
 __all__ = ["hand_over_names"]
 
@@ -97,7 +97,7 @@ def _queried(draft: Draft, tree: ast.Module, source: str) -> Iterator[list[_Edit
     seen only when it is named there.
     """
     for call, own in _calls_in_scopes(tree, None):
-        names = [] if own is None else _named(call, own | draft.binders.keys())
+        names = [] if own is None else _named(draft, tree, call, own | draft.binders.keys())
         if own is None or not names or any(one.arg in ("local_dict", "global_dict") for one in call.keywords):
             continue
         if own.issuperset(names) or not (own | draft.binders.keys()).issuperset(names):
@@ -106,13 +106,27 @@ def _queried(draft: Draft, tree: ast.Module, source: str) -> Iterator[list[_Edit
         yield [(last, f"{ast.get_source_segment(source, last)}, local_dict={_dict_of(names)}")]
 
 
-def _named(call: ast.Call, known: set[str]) -> list[str]:
+def _named(draft: Draft, tree: ast.Module, call: ast.Call, known: set[str]) -> list[str]:
+    """The variables that the text of a call names; also where the text has a name of its own, `table.query(wanted)`."""
     found = sorted(named_in_text(call))
+    if isinstance(call.func, ast.Attribute) and call.func.attr in ("query", "eval"):
+        for name in [one.id for one in call.args[:1] if isinstance(one, ast.Name)]:
+            places = [tree, *(unit.node for unit in draft.binders.get(name, ()))]
+            found = sorted({*found, *(one for place in places for one in _named_by(place, name))} & known)
     root = ast.unparse(call.func.value) if isinstance(call.func, ast.Attribute) else ""
     text = _first_text(call)
     if text is not None and root in ("pd", "pandas", "ne", "numexpr") and _called(call) in ("eval", "evaluate"):
         found += [name for name in code_names(text, known) if name not in found]
     return found
+
+
+def _named_by(tree: ast.AST, name: str) -> Iterator[str]:
+    """The variables that texts name which are assigned to `name`."""
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.Assign, ast.AnnAssign)) and name in target_names(node):
+            for text in ast.walk(node):
+                if isinstance(text, ast.Constant) and isinstance(text.value, str):
+                    yield from names_with_at(text.value)
 
 
 def _calls_in_scopes(node: ast.AST, own: set[str] | None) -> Iterator[tuple[ast.Call, set[str] | None]]:

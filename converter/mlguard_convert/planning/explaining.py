@@ -5,22 +5,20 @@ from __future__ import annotations
 import ast
 
 from mlguard_convert.plan import Step
-from mlguard_convert.planning.checks import data_files
 from mlguard_convert.planning.draft import Draft
 
 __all__ = ["explain"]
 
 
-def explain(draft: Draft, steps: list[Step]) -> None:
-    """Note, with its cells, each change that follows from how steps are made."""
-    _paths(draft)
+def explain(draft: Draft, steps: list[Step], files: tuple[str, ...]) -> None:
+    """Note, with its cells, each change that follows from how steps are made; `files` are the data files it names."""
+    _paths(draft, files)
     _figures(draft)
     _inner_names(draft, steps)
 
 
-def _paths(draft: Draft) -> None:
-    found = data_files(draft)
-    for path in found:
+def _paths(draft: Draft, files: tuple[str, ...]) -> None:
+    for path in files:
         cells = [
             cell.number
             for cell in draft.cells

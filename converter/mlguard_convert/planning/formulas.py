@@ -8,6 +8,8 @@ import ast
 import re
 from collections.abc import Collection
 
+from mlguard_nb.dataflow.scopes import names_with_at
+
 __all__ = ["code_names", "formula_names"]
 
 _FORMULA = re.compile(r"(?:^|[\w\s)\]'\"])~\s*[\w(\[-]")
@@ -15,7 +17,6 @@ _NAME = re.compile(r"(?<![\w.'\"])[^\W\d]\w*")
 _DESIGNS = frozenset({"dmatrix", "dmatrices", "from_formula", "bs", "model_matrix"})
 # pandas and numexpr evaluate a text; IPython's background jobs run one.
 _EVALUATORS = frozenset({"eval", "evaluate", "new"})
-_AT_NAME = re.compile(r"@([^\W\d]\w*)")
 _LONGEST = 2000
 
 
@@ -27,7 +28,7 @@ def formula_names(node: ast.AST, known: Collection[str]) -> set[str]:
             if "~" in one.value and len(one.value) < _LONGEST and _FORMULA.search(one.value):
                 found.update(_NAME.findall(one.value))
             if "@" in one.value and len(one.value) < _LONGEST:
-                found.update(_AT_NAME.findall(one.value))
+                found.update(names_with_at(one.value))
         elif isinstance(one, ast.Call) and one.args and isinstance(one.args[0], ast.Constant):
             name = one.func.attr if isinstance(one.func, ast.Attribute) else getattr(one.func, "id", "")
             if name in _DESIGNS and isinstance(one.args[0].value, str):

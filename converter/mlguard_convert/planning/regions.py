@@ -73,9 +73,16 @@ def _callers(units: list[list[Unit]], here: list[Unit], name: str) -> set[str]:
     fresh = set(names)
     while fresh:
         built = [unit for unit in everything if fresh & (unit.facts.late_reads | unit.facts.uses)]
-        fresh = {bound for unit in built for bound in unit.facts.bound} - names - {name}
+        given = {other for unit in built for other in unit.facts.mutated if _hands_on(unit.node, fresh)}
+        fresh = (given | {bound for unit in built for bound in unit.facts.bound}) - names - {name}
         names |= fresh
     return names
+
+
+def _hands_on(node: ast.AST, names: set[str]) -> bool:
+    """Whether one of the names is more than called, as in `hooks.append(name)`."""
+    called = {id(one.func) for one in ast.walk(node) if isinstance(one, ast.Call)}
+    return any(isinstance(one, ast.Name) and one.id in names and id(one) not in called for one in ast.walk(node))
 
 
 def _last_use(units: list[list[Unit]], facts: list[CellFacts], position: int, name: str, later: list[int]) -> int:
