@@ -147,10 +147,11 @@ class Function:
 class GuardedCell:
     """A cell with guards of its own that shares a step with other cells: a function inside the step.
 
-    `inputs` are the step's variables that it takes, `outputs` what it returns and the step assigns. `shared` are
-    variables of the step that it binds where functions beside it see them; of these a failed attempt takes the
-    `restored` ones back. `initial` get None first, because no path before has bound them; `known` have a value when
-    the cell begins. `is_async`: the cell awaits.
+    `inputs` are the step's variables that it takes, `outputs` what it returns and the step assigns, UNBOUND those of
+    the `unbound` ones that it has not bound. `shared` are variables of the step that it binds where functions beside
+    it see them; of these a failed attempt takes the `restored` ones back and unbinds the `fresh` ones, which no cell
+    before has bound; `declared` are bound by no other statement of the step. `known` have a value when the cell
+    begins. `is_async`: the cell awaits.
     """
 
     cell: int
@@ -160,7 +161,9 @@ class GuardedCell:
     outputs: tuple[str, ...] = ()
     shared: tuple[str, ...] = ()
     restored: tuple[str, ...] = ()
-    initial: tuple[str, ...] = ()
+    fresh: tuple[str, ...] = ()
+    unbound: tuple[str, ...] = ()
+    declared: tuple[str, ...] = ()
     known: frozenset[str] = frozenset()
     fallback: str | None = None
     is_async: bool = False

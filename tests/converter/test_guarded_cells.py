@@ -77,6 +77,14 @@ CASES: dict[str, tuple[tuple[Any, ...], str]] = {
         ("%%guard retry=3\ndef ask():\n    seen.append(1)\n    if len(seen) % 3:\n        raise OSError\n    return k", "asks = [ask]\nseen = []\nk = int('3')", "%%guard retry=2\na = asks[0]()", "k = 5\nb = len(seen)"), "a b"),
     "code as text": (
         ("exec('q = 1')", "tries = []", "%%guard retry=3\nx: int = q + len(tries)\ntries.append(x)\nif len(tries) < 2:\n    raise OSError", "y = x"), "tries x y"),
+    "a name bound on no branch": (
+        (SCALED, "%%guard retry=2\nif fs[0](1) > 9:\n    extra = 1", "k = 5\ntry:\n    z = extra\nexcept NameError:\n    z = fs[0](1)"), "z"),
+    "a name bound on no branch that functions beside it read": (
+        (SCALED + "\ndef peek():\n    try:\n        return extra\n    except NameError:\n        return 'none'\nfs.append(peek)", "%%guard retry=2\nif fs[0](1) > 9:\n    extra = 1\nfirst = fs[1]()", "k = 5\nsecond = fs[1]()", "extra = 4\nthird = fs[1]()"), "k first second third"),
+    "a cached name bound on no branch": (
+        (SCALED, "%%guard cache=1h name=unbound\ny = fs[0](1)\nif y > 9:\n    extra = 1", "k = 5\ntry:\n    z = extra + fs[0](1)\nexcept NameError:\n    z = y"), "y z"),
+    "a name that a guarded cell finds unbound": (
+        (SCALED + "\nif k > 9:\n    extra = 0", "%%guard retry=2\ntry:\n    got = extra\nexcept NameError:\n    got = fs[0](1)\nif got > 9:\n    extra = 2", "k = 5\nz = [fs[0](1)]\ntry:\n    z.append(extra)\nexcept NameError:\n    pass"), "got z"),
 }  # fmt: skip
 
 

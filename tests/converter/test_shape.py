@@ -66,6 +66,20 @@ def test_steps_hold_what_they_should(name: str, tmp_path: Path) -> None:
         assert one not in text, text
 
 
+def test_what_an_annotation_names_is_imported(tmp_path: Path) -> None:
+    """The annotation of a variable is never evaluated in a function, but readers and type checkers look it up."""
+    cells = (
+        "from decimal import Decimal\nx: Decimal = len('a')",
+        "def put(v):\n    global y\n    y = v",
+        "put(2)",
+        "z = y",
+    )
+    text = sources(tmp_path, *cells)["steps"]
+    assert "from decimal import Decimal\n" in text
+    assert "from typing import Any\n" in text
+    assert "y: Any\n" in text
+
+
 def test_functions_take_the_variables_they_read(tmp_path: Path) -> None:
     """A function that reads a notebook variable gets it by keyword, and each call passes the value of that moment."""
     made = sources(tmp_path, "def score(x):\n    return x * rate", "rate = float('2')", "a = score(3)")

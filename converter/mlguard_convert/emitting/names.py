@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import builtins
 import sys
 from collections.abc import Collection, Iterable
 
@@ -11,7 +12,9 @@ from mlguard_convert.planning.formulas import formula_names
 from mlguard_convert.rewriting.statements import code_of, kept
 from mlguard_nb.dataflow import combine, statement_facts
 
-__all__ = ["Introduced", "import_lines", "names_read"]
+__all__ = ["PIPELINE", "Introduced", "import_lines", "names_read"]
+
+PIPELINE = "mlguard_nb.pipeline"
 
 
 class Introduced:
@@ -48,6 +51,11 @@ class Introduced:
         """The source that means the builtin `wanted`, whatever the notebook calls by its name."""
         return f"{self.module('builtins')}.{wanted}" if wanted in self._plan.shadowed else wanted
 
+    def if_bound(self, name: str, where: str = "locals") -> str:
+        """The source of a variable's value where it may be unbound: UNBOUND then, or the builtin that it means."""
+        unbound = f"{self.module('builtins')}.{name}" if hasattr(builtins, name) else self.name("UNBOUND", PIPELINE)
+        return f'{self.builtin(where)}().get("{name}", {unbound})'
+
     def local(self, wanted: str) -> str:
         """A name of a local variable."""
         while wanted in self._taken:
@@ -56,12 +64,14 @@ class Introduced:
 
 
 def names_read(code: str, known: Collection[str] = ()) -> frozenset[str]:
-    """Every global that a module's code reads, at import or when its functions run; of those that the text of a model
-    formula mentions only the `known` ones.
+    """Every global that a module's code reads, at import or when its functions run, and that the annotation of a
+    variable names; of those that the text of a model formula mentions only the `known` ones.
     """
     tree = ast.parse(code)
     facts = combine(statement_facts(statement) for statement in tree.body)
-    return facts.uses | facts.late_reads | formula_names(tree, known)
+    annotations = [node.annotation for node in ast.walk(tree) if isinstance(node, ast.AnnAssign)]
+    named = {one.id for node in annotations for one in ast.walk(node) if isinstance(one, ast.Name)}
+    return facts.uses | facts.late_reads | named | formula_names(tree, known)
 
 
 def import_lines(

@@ -6,9 +6,9 @@ import json
 from collections.abc import Mapping
 
 from mlguard_convert.emitting.annotations import Types
-from mlguard_convert.emitting.names import Introduced, import_lines
+from mlguard_convert.emitting.names import PIPELINE, Introduced, import_lines
 from mlguard_convert.emitting.raising import raised
-from mlguard_convert.emitting.steps import PIPELINE, constants_home
+from mlguard_convert.emitting.steps import constants_home
 from mlguard_convert.package import command_of
 from mlguard_convert.plan import Plan
 

@@ -12,7 +12,7 @@ import libcst as cst
 
 from mlguard_convert.emitting.annotations import Types
 from mlguard_convert.emitting.guarded_cells import fallback_name, fallback_of, guarded_cell
-from mlguard_convert.emitting.names import Introduced, import_lines
+from mlguard_convert.emitting.names import PIPELINE, Introduced, import_lines
 from mlguard_convert.emitting.raising import raised
 from mlguard_convert.emitting.returning import returned_at_once
 from mlguard_convert.magics import CAPTURE, MEASURED, SHELL
@@ -29,8 +29,6 @@ from mlguard_nb.policy.render import DECORATOR_OF, decorators
 from mlguard_nb.policy.values import GuardPolicy, NameRef
 
 __all__ = ["constants_home", "functions_module", "steps_module"]
-
-PIPELINE = "mlguard_nb.pipeline"
 
 
 class Writer:
@@ -128,7 +126,11 @@ def steps_module(plan: Plan, seen: Mapping[str, str] | None) -> str:
     parts = _constants(plan, writer) if constants_home(plan) == "steps" else []
     for step in plan.steps:
         if step.fallback is not None:
-            parts.append(fallback_of(plan, step.name, step.fallback, step.inputs, step.outputs, step.inputs))
+            parts.append(
+                fallback_of(
+                    writer, step.name, step.fallback, step.inputs, step.outputs, step.inputs, step.unbound_outputs
+                )
+            )
         parts.append(_step(writer, step))
     code = "\n\n\n".join(part.strip("\n") for part in parts) + "\n"
     home = {name: "schemas" for one in plan.schemas for name in (one.name, one.profile_name)}
@@ -265,12 +267,7 @@ def _ending(writer: Writer, step: Step) -> list[Body]:
     """The return; names that may be unbound are looked up, since reading one would fail."""
     values = list(step.outputs)
     for name in step.unbound_outputs:
-        where = writer.introduced.builtin("globals" if step.state else "locals")
-        if hasattr(builtins, name):  # without the variable the name means the builtin
-            unbound = f"{writer.introduced.module('builtins')}.{name}"
-        else:
-            unbound = writer.introduced.name("UNBOUND", PIPELINE)
-        values[values.index(name)] = f'{where}().get("{name}", {unbound})'
+        values[values.index(name)] = writer.introduced.if_bound(name, "globals" if step.state else "locals")
     return [lines_of(f"return {', '.join(values)}")] if values else []
 
 

@@ -30,7 +30,6 @@ def guarded_cells(draft: Draft, group: Group, step: Step, used: set[str]) -> tup
         if policy is not None:
             place = _Place(draft, group, step, Group(own, combine(unit.facts for unit in own)), names, frozenset(sure))
             found.append(place.cell(policy, used))
-            sure |= {*found[-1].initial}
         elif own[0].cell.directive is not None and own[0].cell.directive.policy.name and len(cells) > 1:
             name = own[0].cell.directive.policy.name
             if slug(name) != step.name:
@@ -45,28 +44,22 @@ def guarded_cells(draft: Draft, group: Group, step: Step, used: set[str]) -> tup
 
 def _with_variables(group: Group, step: Step, found: list[GuardedCell]) -> list[GuardedCell]:
     """The cells with those shared names alone that are variables of the step: bound in it outside these cells, or
-    read there, when they get None first. Others are the cell's own.
+    read there, when they are declared first. Others are the cell's own.
     """
     numbers = {one.cell for one in found}
     beside = [unit.facts for unit in group.units if unit.number not in numbers]
     bound = {*step.inputs, *step.declared, *step.restored}
     for one in found:
-        bound |= {*one.initial, *one.outputs}
+        bound |= {*one.outputs}
     for facts in beside:
         bound |= (facts.bound - facts.written_globals) | facts.definite
     whole: list[GuardedCell] = []
     for one in found:
         others = [unit.facts for unit in group.units if unit.number != one.cell]
         read = {*step.outputs}.union(*(facts.uses | facts.late_reads | facts.written_globals for facts in others))
-        new = {name for name in one.shared if name not in bound and name in read}
-        bound |= new
-        whole.append(
-            replace(
-                one,
-                shared=tuple(name for name in one.shared if name in bound),
-                initial=tuple(sorted({*one.initial, *new})),
-            )
-        )
+        declared = tuple(name for name in one.shared if name not in bound and name in read)
+        bound |= {*declared}
+        whole.append(replace(one, shared=tuple(name for name in one.shared if name in bound), declared=declared))
     return whole
 
 
@@ -89,16 +82,16 @@ class _Place:
         """What the function in the step takes, gives, and binds of the step's."""
         facts, number = self.facts, self.own.first.number
         bound = facts.bound & set(self.names) - set(self.step.dead)
-        initial = bound - facts.definite - self.sure - self._others("bound", before=True) - set(self.step.inputs)
-        sure = self.sure | initial
+        sure = self.sure
+        fresh = bound - facts.definite - sure - self._others("bound", before=True) - set(self.step.inputs)
         takes_back = policy.retry is not None and policy.retry.attempts > 1
         takes_back |= policy.memory is not None and policy.memory.fallback is not None
-        shared = self._shared(bound, sure, takes_back=takes_back)
+        shared = self._shared(bound, sure | fresh, takes_back=takes_back)
         asked = self._asked(policy) & set(self.names)
         if self.step.state:  # its names are the module's: only what the guards ask for is handed over
             shared |= set(self.names) - (asked - bound)
         reads = facts.reads | facts.late_reads | (bound - facts.definite)
-        unsure = bound - facts.definite - sure
+        unsure = bound - facts.definite - sure - (fresh - shared)
         self._check(policy, asked & shared & reads, unsure, takes_back=takes_back)
         kept = self.group.facts.functions + self.group.facts.classes
         inputs = [
@@ -119,7 +112,8 @@ class _Place:
             outputs=tuple(outputs),
             shared=tuple(sorted(shared & (bound | facts.deleted) | restored)),
             restored=tuple(sorted(restored)),
-            initial=tuple(sorted(initial)),
+            fresh=tuple(sorted(fresh & changed)) if takes_back else (),
+            unbound=tuple(name for name in outputs if name in fresh),
             known=sure,
             fallback=fallback,
             is_async=facts.is_async,
