@@ -167,7 +167,9 @@ def _relative(message: dict[str, Any], root: Path) -> dict[str, Any]:
     result, error = message.get("result"), message.get("error")
     if isinstance(error, dict):
         above = f"{root.resolve()}{os.sep}"
-        found = [{**one, "message": str(one.get("message", "")).replace(above, "")} for one in error.get("findings", ())]
+        found = [
+            {**one, "message": str(one.get("message", "")).replace(above, "")} for one in error.get("findings", ())
+        ]
         said = str(error.get("message", "")).replace(above, "")
         return {**message, "error": {**error, "message": said, "findings": found}}
     if isinstance(result, dict) and isinstance(result.get("folder"), str):
