@@ -130,7 +130,7 @@ function ledgerColumns(model: LiveModel, trans: TranslationBundle): Column[] {
     ram,
     {
       label,
-      held: row => total(gpus.map(device => heldOn(row, device.key))),
+      held: row => total(gpus.map(({ key, used }) => (used.value === null ? used : heldOn(row, key)))), // lost: for all
       used: () => total(gpus.map(device => device.used))
     }
   ];

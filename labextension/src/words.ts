@@ -40,8 +40,11 @@ export function clockTime(seconds: number): string {
     : `${minutes}:${two(whole % 60)}`;
 }
 
-/** "42.1 s" or "1 min 15 s", once finished. */
+/** "18 ms", "42.1 s" or "1 min 15 s", once finished. */
 export function duration(seconds: number): string {
+  if (seconds < 0.1) {
+    return `${Math.max(1, Math.round(seconds * 1000))} ms`;
+  }
   if (seconds < 60) {
     return `${seconds.toFixed(1)} s`;
   }
