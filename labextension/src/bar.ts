@@ -21,7 +21,7 @@ export function bar(
   thresholds: Thresholds,
   trans: TranslationBundle
 ): HTMLElement {
-  const { limit, parts, stop } = content;
+  const { limit, parts, stop, used } = content;
   const part = (name: string, bytes: number | null): HTMLElement | null =>
     bytes && limit
       ? h('i', {
@@ -38,7 +38,7 @@ export function bar(
   return h(
     'div',
     {
-      class: 'mlguard-Bar',
+      class: used === null ? 'mlguard-Bar is-unread' : 'mlguard-Bar',
       role: 'img',
       'aria-label': barSentence(content, trans)
     },
@@ -80,12 +80,13 @@ export function barSentence(
   return sentence.join('; ');
 }
 
-/** The last minute as a line without axes; spans at least 5 % of the limit, so noise is not blown up into news. */
+/** The readings as a line without axes, a dot at the last one, and marks at times; spans at least 5 % of the limit, so noise is not blown up into news. */
 export function sparkline(
   readings: readonly Reading[],
   limit: number | null,
   width: number,
-  height: number
+  height: number,
+  { hasDot = true, marks = [] }: { hasDot?: boolean; marks?: readonly number[] } = {}
 ): SVGElement {
   const known = readings.flatMap(([, used]) => (used === null ? [] : [used]));
   const low = Math.min(...known);
@@ -107,7 +108,9 @@ export function sparkline(
       'aria-hidden': 'true'
     },
     s('path', { d: linePath(readings, x, y) }),
-    last !== undefined &&
+    ...marks.map(at => s('path', { class: 'mlguard-Spark-mark', d: `M${x(at).toFixed(1)} 0V${height}` })),
+    hasDot &&
+      last !== undefined &&
       last[1] !== null &&
       s('circle', { cx: x(last[0]).toFixed(1), cy: y(last[1]).toFixed(1), r: 2 })
   );

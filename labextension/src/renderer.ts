@@ -9,11 +9,12 @@ import { h, patch, type Child } from './dom';
 import { LiveModel, RAM } from './model';
 import { sign, type Sign } from './signs';
 import type { Stopper } from './stop';
-import { readView, VIEW_MIME, type CellView, type Span, type ViewDevice } from './view';
+import { readView, VIEW_MIME, type CellView, type Span, type ViewAttempt, type ViewDevice } from './view';
 import { age, clockTime, duration, gib, rounded, timeOfDay } from './words';
 
 const DRAW_MILLISECONDS = 240;
 const SILENT_SECONDS = 5;
+const CURVE_WIDTH = 540;
 
 /** Preferred over the stored HTML; shows nothing but text from the kernel, so it is safe in untrusted notebooks. */
 export function viewRendererFactory(
@@ -109,9 +110,9 @@ class ViewRenderer extends Widget implements IRenderMime.IRenderer {
         this.headline(view, isSilent),
         canStop ? this.stopper.button(this._isStopping) : null,
         ...rows,
-        ...(rows.length < 2 ? [h('div', { class: 'mlguard-View-row' })] : []),
-        ...(isFolded && !view.happened && !view.happenedCode && !view.notes ? [] : [this.happened(view)]),
-        isFolded ? this.fold() : h('div', { class: 'mlguard-View-row mlguard-quiet', title: view.next }, this.next(view, isSilent))
+        ...(rows.length < 2 ? [this.noGpu(view)] : []),
+        ...(isFolded && !view.happened.length && !view.notes ? [] : [this.happened(view)]),
+        isFolded ? this.fold(view) : h('div', { class: 'mlguard-View-row', title: plain(view.next) }, ...this.next(view, isSilent))
       ),
       isFolded && this._isOpen ? this.attempts(view) : h('div', {})
     ]);
@@ -146,8 +147,8 @@ class ViewRenderer extends Widget implements IRenderMime.IRenderer {
     });
     return h(
       'div',
-      { class: 'mlguard-View-row', title: spans.map(([, text]) => text).join('') },
-      sign(isSilent ? 'stale' : signOf(view), undefined, 12),
+      { class: 'mlguard-View-row', title: plain(spans) },
+      sign(isSilent ? 'stale' : (SIGNS[view.sign] ?? 'waiting'), undefined, 12),
       ...spans.map(styled)
     );
   }
@@ -185,7 +186,7 @@ class ViewRenderer extends Widget implements IRenderMime.IRenderer {
       ),
       this.note(device, seconds, isSilent),
       used !== null && h('span', { class: 'mlguard-number mlguard-quiet' }, own === null ? '' : trans.__('%1 here', gib(own))),
-      line.length > 1 ? sparkline(line, limit, 100, 16) : null
+      line.length > 1 ? sparkline(line, limit, 94, 16, { hasDot: view.isRunning }) : null
     );
   }
 
@@ -195,67 +196,105 @@ class ViewRenderer extends Widget implements IRenderMime.IRenderer {
       return h('span', { class: 'mlguard-quiet mlguard-cut' }, trans.__('%1 ago', age(this.silence)));
     }
     if (device.used === null && device.reason !== null) {
-      return h('span', { class: 'mlguard-View-reason mlguard-quiet mlguard-cut', title: device.reason }, device.reason);
+      return h('span', { class: 'mlguard-View-reason mlguard-quiet mlguard-cut', title: device.note }, device.note);
     }
     if (seconds !== null && device.stop !== null) {
       return h('b', { class: 'mlguard-strong mlguard-cut' }, trans.__('stop %1 in about %2', gib(device.stop), rounded(seconds)));
     }
     const name = device.isNoteStrong ? 'mlguard-strong mlguard-cut' : 'mlguard-quiet mlguard-cut';
-    return h('span', { class: name, title: device.note }, device.note);
+    return h(device.isNoteStrong ? 'b' : 'span', { class: name, title: device.note }, device.note);
+  }
+
+  /** What a machine never had is one quiet line; without any device nothing is known of that either. */
+  private noGpu(view: CellView): HTMLElement {
+    const told = view.devices.length ? [h('span', {}, 'GPU'), h('span', { class: 'mlguard-quiet' }, this.trans.__('no GPU on this machine'))] : [];
+    return h('div', { class: 'mlguard-View-row mlguard-View-none' }, ...told);
   }
 
   private happened(view: CellView): HTMLElement {
-    const told = view.happened + view.happenedCode;
-    const notes = told && view.notes ? ` · ${view.notes}` : view.notes;
-    return h(
-      'div',
-      { class: 'mlguard-View-row', title: told + notes },
-      view.happened,
-      view.happenedCode ? h('code', {}, view.happenedCode) : null,
-      notes ? h('span', { class: 'mlguard-quiet' }, notes) : null
-    );
+    const notes = view.happened.length && view.notes ? ` · ${view.notes}` : view.notes;
+    return h('div', { class: 'mlguard-View-row', title: plain(view.happened) + notes }, ...view.happened.map(styled), styled(['quiet', notes]));
   }
 
-  private next(view: CellView, isSilent: boolean): string {
+  private next(view: CellView, isSilent: boolean): readonly Child[] {
     const { trans } = this;
     if (isSilent) {
-      return trans.__('The cell may still be running: the connection to the server was lost.');
+      return [trans.__('The cell may still be running: the connection to the server was lost.')];
     }
     return view.isRunning && this._isStopping
-      ? trans.__('The kernel was interrupted. Compiled code that takes no notice has to return first.')
-      : view.next;
+      ? [trans.__('The kernel was interrupted. Compiled code that takes no notice has to return first.')]
+      : view.next.map(styled);
   }
 
-  private fold(): HTMLElement {
+  /** The next step stays in sight: it is what the fold opens by. */
+  private fold(view: CellView): HTMLElement {
+    const name = this.trans.__('Attempts and curve');
     return h(
       'button',
-      { type: 'button', class: 'mlguard-View-fold', 'data-do': 'fold', 'aria-expanded': String(this._isOpen) },
+      { type: 'button', class: 'mlguard-View-fold', title: plain(view.next) || null, 'data-do': 'fold', 'aria-expanded': String(this._isOpen) },
       sign(this._isOpen ? 'open' : 'closed'),
-      this._view?.next ? `${this._view.next} · ` : '',
-      this.trans.__('Attempts and curve')
+      h('span', { class: 'mlguard-cut' }, ...view.next.map(styled), view.next.length ? styled(['quiet', ` · ${name}`]) : name)
     );
   }
 
   private attempts(view: CellView): HTMLElement {
     const { trans } = this;
-    const longest = view.devices.find(device => device.line.length > 1 && device.key !== 'ram') ?? view.devices.find(device => device.line.length > 1);
-    const rows: Child[] = view.attempts.map(attempt =>
+    const row = (number: string, seconds: number | null, outcome: Child, told = ''): HTMLElement =>
       h(
         'tr',
         {},
-        h('th', { scope: 'row' }, String(attempt.number)),
-        h('td', { class: 'mlguard-number' }, attempt.seconds === null ? '' : duration(attempt.seconds)),
-        h('td', {}, attempt.outcome),
-        h('td', {}, attempt.error ?? '', attempt.waited && attempt.waited >= 0.05 ? h('span', { class: 'mlguard-quiet' }, ` ${trans.__('then waited %1', duration(attempt.waited))}`) : null)
-      )
-    );
+        h('th', { scope: 'row' }, number),
+        h('td', { class: 'mlguard-number' }, seconds === null ? '' : duration(seconds)),
+        h('td', {}, outcome),
+        h('td', {}, told)
+      );
+    const rows = view.attempts.flatMap(attempt => [
+      row(String(attempt.number), attempt.seconds, attempt.outcome, this.told(attempt, view)),
+      ...(attempt.waited === null ? [] : [row('', attempt.waited, h('span', { class: 'mlguard-quiet' }, trans.__('waited')))])
+    ]);
     return h(
       'div',
       { class: 'mlguard-View-more' },
       h('table', { class: 'mlguard-View-attempts' }, h('caption', { class: 'mlguard-hidden' }, trans.__('Attempts')), h('tbody', {}, ...rows)),
-      longest ? sparkline(longest.line, longest.limit, 420, 48) : null,
-      longest ? h('p', { class: 'mlguard-quiet mlguard-small' }, trans.__('%1, last minute of the cell', longest.label)) : null
+      ...this.curve(view)
     );
+  }
+
+  /** How an attempt ended: its error and where, or the names that it gave. */
+  private told(attempt: ViewAttempt, view: CellView): string {
+    const { trans } = this;
+    if (attempt.error === null) {
+      return attempt.outcome === 'finished' && view.bound.length ? trans.__('gave %1', view.bound.join(', ')) : '';
+    }
+    const error = attempt.message ? `${attempt.error}: ${attempt.message}` : attempt.error;
+    return attempt.line === null ? error : `${error}, ${trans.__('line %1', attempt.line)}`;
+  }
+
+  /** The whole run of the device that matters most, with a mark where an attempt failed. */
+  private curve(view: CellView): readonly Child[] {
+    const device = [...shownDevices(view)].reverse().find(({ line }) => line.length > 1);
+    if (device === undefined) {
+      return [];
+    }
+    const marks: number[] = [];
+    let at = 0;
+    for (const attempt of view.attempts) {
+      at += attempt.seconds ?? 0;
+      if (attempt.outcome === 'failed') {
+        marks.push(at);
+      }
+      at += attempt.waited ?? 0;
+    }
+    const highest = Math.max(...device.line.map(([, used]) => used ?? 0));
+    return [
+      sparkline(device.line, device.limit, CURVE_WIDTH, 52, { hasDot: false, marks }),
+      h(
+        'p',
+        { class: 'mlguard-View-axis mlguard-quiet' },
+        h('span', {}, '0 s'),
+        h('span', {}, `${duration(view.elapsed ?? 0)}, ${device.label} ${gib(highest)} GiB`)
+      )
+    ];
   }
 
   private _view: CellView | null = null;
@@ -276,24 +315,22 @@ function shownDevices(view: CellView): readonly ViewDevice[] {
   return view.devices.filter(device => device.key === RAM || device === most);
 }
 
+function plain(spans: readonly Span[]): string {
+  return spans.map(([, text]) => text).join('');
+}
+
 function styled([style, text]: Span): Child {
   const names: Record<string, string> = { strong: 'mlguard-strong', quiet: 'mlguard-quiet' };
   return style === 'code' ? h('code', {}, text) : h('span', { class: names[style] ?? null }, text);
 }
 
+/** The signs of the kernel's words; a stop is an octagon, an error of the cell's own a cross. */
 const SIGNS: Readonly<Record<string, Sign>> = {
   running: 'running',
   waiting: 'pause',
   ok: 'done',
   warning: 'warning',
-  error: 'critical'
+  stop: 'critical',
+  failed: 'cross',
+  interrupted: 'square'
 };
-
-/** A stop is an octagon, an error of the cell's own a cross. */
-function signOf(view: CellView): Sign {
-  if (view.outcome === 'interrupted') {
-    return 'square';
-  }
-  const isOwnError = view.outcome === 'failed' && !view.devices.some(device => device.isNoteStrong);
-  return isOwnError ? 'cross' : (SIGNS[view.sign] ?? 'waiting');
-}

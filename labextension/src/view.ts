@@ -34,6 +34,8 @@ export interface ViewAttempt {
   readonly number: number;
   readonly outcome: string;
   readonly error: string | null;
+  readonly message: string;
+  readonly line: number | null;
   readonly seconds: number | null;
   readonly waited: number | null;
 }
@@ -52,10 +54,10 @@ export interface CellView {
   readonly sign: string;
   readonly headline: readonly Span[];
   readonly devices: readonly ViewDevice[];
-  readonly happened: string;
-  readonly happenedCode: string;
+  readonly happened: readonly Span[];
   readonly notes: string;
-  readonly next: string;
+  readonly next: readonly Span[];
+  readonly bound: readonly string[];
   readonly sentence: string;
   readonly attempts: readonly ViewAttempt[];
 }
@@ -66,7 +68,6 @@ export function readView(data: unknown): CellView | null {
     return null;
   }
   const { headline } = data;
-  const happened = isObject(data.happened) ? data.happened : {};
   const outcome = text(data.outcome);
   return {
     name: text(data.name) || null,
@@ -79,32 +80,22 @@ export function readView(data: unknown): CellView | null {
     attempt: number(data.attempt),
     attemptsMax: number(data.attempts_max),
     sign: text(headline.sign),
-    headline: spans(headline),
+    headline: pieces(headline.spans),
     devices: list(data.devices).map(readDevice),
-    happened: text(happened.text),
-    happenedCode: text(happened.code),
+    happened: pieces(data.happened),
     notes: texts(data.notes).join(' · '),
-    next: text(data.next),
+    next: pieces(data.next),
+    bound: texts(data.bound),
     sentence: text(data.sentence),
     attempts: list(data.attempts).map(readAttempt)
   };
 }
 
-/** The pieces of the headline; one that has none is made of its strong, plain and quiet part. */
-function spans(headline: Readonly<Record<string, unknown>>): Span[] {
-  const pieces = Array.isArray(headline.spans) ? headline.spans : [];
-  const read = pieces
+/** The pieces of one line. */
+function pieces(data: unknown): Span[] {
+  return (Array.isArray(data) ? data : [])
     .filter((piece): piece is unknown[] => Array.isArray(piece))
     .map((piece): Span => [text(piece[0]), text(piece[1])]);
-  if (read.length) {
-    return read;
-  }
-  const [rest, quiet] = [text(headline.rest), text(headline.quiet)];
-  return [
-    ['strong', text(headline.strong)],
-    ['', rest && ` · ${rest}`],
-    ['quiet', quiet && ` · ${quiet}`]
-  ];
 }
 
 function readDevice(data: Readonly<Record<string, unknown>>): ViewDevice {
@@ -135,6 +126,8 @@ function readAttempt(data: Readonly<Record<string, unknown>>): ViewAttempt {
     number: number(data.number) ?? 0,
     outcome: text(data.outcome),
     error: text(data.error) || null,
+    message: text(data.message),
+    line: number(data.line),
     seconds: number(data.seconds),
     waited: number(data.wait_seconds)
   };

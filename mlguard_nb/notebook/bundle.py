@@ -7,7 +7,7 @@ from typing import Any
 from mlguard_nb.notebook.facts import DeviceFacts, RunFacts
 from mlguard_nb.notebook.page import to_html
 from mlguard_nb.notebook.stories import Story, tell
-from mlguard_nb.notebook.words import Span, device_note
+from mlguard_nb.notebook.words import Span, device_note, unread
 from mlguard_nb.policy.as_json import to_json
 
 __all__ = ["MIME", "bundle", "view_json"]
@@ -15,7 +15,6 @@ __all__ = ["MIME", "bundle", "view_json"]
 MIME = "application/vnd.mlguard.view+json"
 _POINTS = 60
 _OUTCOMES = {"waiting_memory": "waiting"}
-_SIGNS = {"stop": "error", "failed": "error", "interrupted": "none"}
 
 
 def bundle(facts: RunFacts) -> dict[str, Any]:
@@ -43,10 +42,10 @@ def view_json(facts: RunFacts, story: Story | None = None) -> dict[str, Any]:
         "elapsed_seconds": facts.elapsed,
         "attempt": facts.attempt,
         "attempts_max": facts.attempts_max,
-        "headline": _headline(story),
+        "headline": {"sign": story.sign, "spans": _spans(story.headline)},
         "devices": devices,
-        "happened": {"text": _plain(story.happened, "code"), "code": _code(story.happened)},
-        "next": _plain(story.next),
+        "happened": _spans(story.happened),
+        "next": _spans(story.next),
         "sentence": story.sentence,
         "attempts": [
             {
@@ -72,21 +71,9 @@ def view_json(facts: RunFacts, story: Story | None = None) -> dict[str, Any]:
     }
 
 
-def _headline(story: Story) -> dict[str, Any]:
-    strong = next((text for style, text in story.headline if style == "strong"), "")
-    quiet = next((text for style, text in reversed(story.headline) if style == "quiet"), None)
-    rest = "".join(text for style, text in story.headline if style != "quiet").removeprefix(strong)
-    return {
-        "sign": _SIGNS.get(story.sign, story.sign),
-        "strong": strong,
-        "rest": rest.removeprefix(" · "),
-        "quiet": quiet.removeprefix(" · ") if quiet else None,
-        "spans": [[style, text] for style, text in story.headline if text],
-    }
-
-
 def _device(facts: RunFacts, device: DeviceFacts) -> dict[str, Any]:
     style, note = device_note(facts, device)
+    known = device.used is not None and device.limit is not None
     delta = None if device.used is None or device.start_used is None else device.used - device.start_used
     return {
         "key": device.key,
@@ -99,7 +86,7 @@ def _device(facts: RunFacts, device: DeviceFacts) -> dict[str, Any]:
         "peak_bytes": device.peak_own,
         "peak_used_bytes": device.peak_used,
         "peak_kind": device.peak_kind,
-        "note": note,
+        "note": note if known else unread(device),
         "strong_note": style == "strong",
         "reason": device.reason,
         "line": [[round(at, 2), used] for at, used in thinned(device.history)],
@@ -141,9 +128,5 @@ def _cache(facts: RunFacts) -> dict[str, Any] | None:
     }
 
 
-def _plain(spans: tuple[Span, ...], without: str = "") -> str:
-    return "".join(text for style, text in spans if style != without)
-
-
-def _code(spans: tuple[Span, ...]) -> str | None:
-    return next((text for style, text in spans if style == "code"), None)
+def _spans(spans: tuple[Span, ...]) -> list[list[str]]:
+    return [[style, text] for style, text in spans if text]

@@ -8,13 +8,12 @@ from html import escape
 from mlguard_nb.notebook import drawing
 from mlguard_nb.notebook.facts import DeviceFacts, RunFacts
 from mlguard_nb.notebook.stories import Story
-from mlguard_nb.notebook.words import Span, device_note, gib, row_used, shown_devices, spoken_seconds
+from mlguard_nb.notebook.words import Span, device_note, gib, row_used, shown_devices, spoken_seconds, unread
 
 __all__ = ["to_html"]
 
 _ROW = "height:18px;white-space:nowrap;overflow:hidden"
 _BOX = "box-sizing:border-box;margin:0;font-size:13px;line-height:18px;overflow:hidden"
-_OPENED = ("ok", "failed", "degraded")
 _ENDED = ("ok", "failed", "degraded", "interrupted")
 
 
@@ -27,7 +26,7 @@ def to_html(facts: RunFacts, story: Story) -> str:
         quiet = "no GPU on this machine" if facts.devices and len(devices) == 1 else ""
         rows += [_row(_cell(48, "GPU") + " " + _spans((("quiet", quiet),)) if quiet else "")]
     rows += [_row("")] * (3 - len(rows))
-    if facts.phase in _OPENED and facts.attempts and not story.next:
+    if facts.phase in _ENDED and facts.attempts:
         return _with_details(facts, story, rows)
     rows += [_happened(facts, story), _row(_spans(story.next))]
     return f'<div style="{_BOX};height:100px;padding:5px 0 5px 0">{"".join(rows)}</div>'
@@ -41,10 +40,14 @@ def _with_details(facts: RunFacts, story: Story, rows: list[str]) -> str:
     else:
         below += 18
     top = 100 - 18 - below
+    coming = "".join(text for _, text in story.next)
+    title = f' title="{escape(coming)}"' if coming else ""
+    named = (*story.next, ("quiet", " · Attempts and curve")) if coming else (("", "Attempts and curve"),)
     return (
         f'<div style="{_BOX};height:{top}px;padding:5px 0 0 0">{"".join(rows)}</div>'
         f'<details style="margin:0;padding:0 0 {below}px 0;font-size:13px;line-height:18px">'
-        f'<summary style="height:18px;cursor:pointer">Attempts and curve</summary>{_opened(facts)}</details>'
+        f'<summary style="{_ROW};text-overflow:ellipsis;cursor:pointer"{title}>{_spans(named)}</summary>'
+        f"{_opened(facts)}</details>"
     )
 
 
@@ -61,7 +64,8 @@ def _happened(facts: RunFacts, story: Story) -> str:
 def _opened(facts: RunFacts) -> str:
     rows = []
     for attempt in facts.attempts:
-        told = f"{attempt.error}: {attempt.message}" if attempt.error else _gave(facts.bound)
+        error = ": ".join(piece for piece in (attempt.error, attempt.message) if piece)
+        told = error if attempt.error else _gave(facts.bound) if attempt.outcome == "finished" else ""
         where = f", line {attempt.line}" if attempt.line else ""
         rows.append(
             _row(
@@ -84,10 +88,11 @@ def _gave(bound: tuple[str, ...]) -> str:
 
 
 def _curve(facts: RunFacts) -> str:
-    device = next(iter(shown_devices(facts)[::-1]), None)
-    known = [used for _, used in device.history if used is not None] if device is not None else []
-    if device is None or len(known) < 2:
+    read = [device for device in shown_devices(facts) if sum(used is not None for _, used in device.history) > 1]
+    if not read:
         return ""
+    device = read[-1]
+    known = [used for _, used in device.history if used is not None]
     marks: list[float] = []
     at = 0.0
     for attempt in facts.attempts:
@@ -108,10 +113,8 @@ def _device_row(facts: RunFacts, device: DeviceFacts) -> str:
     used, own = row_used(facts, device)
     label = _cell(48, device.label)
     if used is None or device.limit is None:
-        why = device.reason or "no reading"
-        applied = f"; {device.asked} is not applied" if device.asked else ""
         empty = _image(drawing.empty_bar(), 128, 18, f"no {device.label} reading")
-        return _row(f"{label} {empty} {_cell(112, '–', 'right')} {_cell(8)}{_quiet(why + applied)}", ellipsis=False)
+        return _row(f"{label} {empty} {_cell(112, '–', 'right')} {_cell(8)}{_quiet(unread(device))}", ellipsis=False)
     peak = " at the peak" if facts.phase in _ENDED and not device.is_over else ""
     bar = _image(drawing.bar(used, own, device.limit, device.stop), 128, 18, f"{device.label} bar{peak}")
     number = f'<b style="font-weight:600">{gib(used)}</b> of {gib(device.limit)} GiB'
@@ -121,7 +124,7 @@ def _device_row(facts: RunFacts, device: DeviceFacts) -> str:
     here = "" if own is None else f"{gib(own)} here"
     return _row(
         f'{label} {bar} <span style="width:112px;display:inline-block;text-align:right">{number}</span> {_cell(4)}'
-        f'<span style="width:184px;display:inline-block;{noted}">{note}</span> '
+        f'<span style="width:192px;display:inline-block;{noted}">{note}</span> '
         f'<span style="width:60px;display:inline-block;text-align:right;opacity:.75">{here}</span> {_cell(8)}'
         f"{_line(facts, device)}",
         ellipsis=False,

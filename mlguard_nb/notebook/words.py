@@ -19,6 +19,7 @@ __all__ = [
     "shown_devices",
     "signed",
     "spoken_seconds",
+    "unread",
 ]
 
 Span = tuple[str, str]  # (style, text); the style is "", "strong", "quiet" or "code"
@@ -103,6 +104,12 @@ def device_note(facts: RunFacts, device: DeviceFacts) -> Span:
         if used is not None and start is not None and facts.elapsed >= 1:
             return _QUIET, f"{stop} · {signed(used - start)} in {whole_seconds(facts.elapsed)}"
     return _QUIET, stop
+
+
+def unread(device: DeviceFacts) -> str:
+    """Why a device has no reading, and what was asked for that cannot be held."""
+    why = device.reason or "no reading"
+    return f"{why}; {device.asked} is not applied" if device.asked else why
 
 
 def whole_seconds(seconds: float) -> str:

@@ -125,6 +125,39 @@ def test_colours_reach_three_to_one(colour: str, ground: str) -> None:
     assert (high + 0.05) / (low + 0.05) >= 3.0
 
 
+@ALL
+def test_both_forms_of_the_view_say_every_word_of_the_story(state: str) -> None:
+    """Headline, what happened and what comes next, with their styles: the next step of a failure is not lost."""
+    known = STATES[state][0]
+    story, data = tell(known), bundle(known)
+    view = data[MIME]
+
+    for spans, stored in (
+        (story.headline, view["headline"]["spans"]),
+        (story.happened, view["happened"]),
+        (story.next, view["next"]),
+    ):
+        assert [tuple(piece) for piece in stored] == [span for span in spans if span[1]]
+        assert "".join(text for _, text in spans) in "".join(_Outline(data["text/html"]).text)
+
+
+@ALL
+def test_whatever_has_ended_opens_to_its_attempts(state: str) -> None:
+    """A failure as much as a success: each attempt with its error, and the curve where there is one."""
+    known = STATES[state][0]
+    outline = _Outline(to_html(known, tell(known)))
+    text = "".join(outline.text)
+    opens = bool(known.attempts) and known.phase in ("ok", "failed", "degraded", "interrupted")
+
+    assert ("details" in [tag for tag, _ in outline.tags]) == opens
+    assert ("Attempts and curve" in text) == opens
+    for attempt in known.attempts if opens else ():
+        told = ": ".join(piece for piece in (attempt.error, attempt.message) if piece)
+        assert f"{attempt.outcome}{told}" in text and not told.endswith(": ")
+    if opens and any(len(device.history) > 1 for device in known.devices):
+        assert any("over the run" in attributes.get("alt", "") for _, attributes in outline.tags)
+
+
 def test_text_of_the_user_is_never_markup() -> None:
     """An error message with tags in it is shown, not obeyed."""
     from dataclasses import replace
@@ -177,7 +210,7 @@ def test_the_bundle_holds_what_the_lab_reads() -> None:
 
     assert data["text/plain"] == view["sentence"]
     assert view["outcome"] == "ok" and view["attempt"] == 2 and view["attempts_max"] == 3
-    assert view["headline"]["strong"] == "42.1 s" and view["headline"]["sign"] == "ok"
+    assert view["headline"]["spans"][0] == ["strong", "42.1 s"] and view["headline"]["sign"] == "ok"
     assert view["peak_ram_bytes"] == gib(3.2) and view["peak_gpu_bytes"] == gib(18.4)
     assert [attempt["outcome"] for attempt in view["attempts"]] == ["failed", "finished"]
     assert all(len(device["line"]) <= 60 for device in view["devices"])
@@ -191,6 +224,7 @@ def test_a_missing_reading_is_null_never_zero() -> None:
 
     assert device["used_bytes"] is None and device["limit_bytes"] is None
     assert "no NVIDIA driver" in device["reason"]
+    assert device["note"] == "no NVIDIA driver on this machine; gpu=0.9 is not applied"
 
 
 def test_view_line_is_text_alone() -> None:
