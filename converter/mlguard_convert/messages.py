@@ -151,6 +151,8 @@ def as_json(result: ExportResult) -> dict[str, Any]:
             "error": verification.error,
             "notebook_seconds": verification.notebook_seconds,
             "package_seconds": verification.package_seconds,
+            "notebook_peak_bytes": verification.notebook_peak_bytes,
+            "package_peak_bytes": verification.package_peak_bytes,
         },
     }
 
@@ -174,7 +176,7 @@ def _plan(result: ExportResult) -> str:
 
 
 def _comparison(verification: Verification) -> str:
-    lines = [verification.sentence()]
+    lines = [verification.sentence(), *([costs] if (costs := verification.costs()) else [])]
     width = max((len(row.name) for row in verification.rows), default=0)
     for row in verification.rows:
         state = {True: "equal", False: "DIFFERS", None: "apart"}[row.equal]

@@ -15,6 +15,8 @@ from pathlib import Path
 from time import monotonic
 from typing import Any
 
+from mlguard_nb.devices.host import peak_bytes
+from mlguard_nb.devices.readings import Unknown
 from mlguard_nb.errors import MissingExtra
 from mlguard_nb.pipeline.portable import Portable
 
@@ -30,13 +32,14 @@ _DUMP = (
 @dataclass(frozen=True, slots=True)
 class NotebookRun:
     """What the notebook ended with. `error` names the cell that failed, None when all ran; then `values` is whole.
-    `executed` is the notebook's file with its new outputs, as text.
+    `executed` is the notebook's file with its new outputs, as text. `peak_bytes` is what its kernel held at most.
     """
 
     values: dict[str, Portable]
     seconds: float
     error: str | None = None
     executed: str = ""
+    peak_bytes: int | None = None
 
 
 def run_notebook(
@@ -115,6 +118,7 @@ async def _run(
     started = monotonic()
     dump = folder.parent / f"{folder.name}-values.pickle"
     current = 0
+    peak: int | None = None
     # nbclient ends only kernels whose manager it has made itself, unless it is told to.
     async with client.async_setup_kernel(env={**os.environ, "PYTHONHASHSEED": "0"}, cleanup_kc=True):
         try:
@@ -124,12 +128,15 @@ async def _run(
                     progress(done, len(cells))
                 if cell.source.strip():
                     await client.async_execute_cell(cell, client.nb.cells.index(cell))
+                peak = _higher(peak, client)
         except CellExecutionError as error:
             reason = f"{error.ename}: {error.evalue}".splitlines()[0]
-            return NotebookRun({}, monotonic() - started, f"cell {current} of the notebook fails: {reason}")
+            failed = f"cell {current} of the notebook fails: {reason}"
+            return NotebookRun({}, monotonic() - started, failed, peak_bytes=_higher(peak, client))
         except (CellTimeoutError, DeadKernelError) as error:
             reason = str(error).splitlines()[0]
-            return NotebookRun({}, monotonic() - started, f"cell {current} of the notebook ended its kernel: {reason}")
+            ended = f"cell {current} of the notebook ended its kernel: {reason}"
+            return NotebookRun({}, monotonic() - started, ended, peak_bytes=peak)
         seconds = monotonic() - started
         stars, single = _imported(cells)
         reply = await client.kc.execute_interactive(
@@ -142,6 +149,14 @@ async def _run(
         if content["status"] != "ok":
             return NotebookRun({}, seconds, f"its values could not be read: {content['ename']}: {content['evalue']}")
     try:
-        return NotebookRun(pickle.loads(dump.read_bytes()), seconds, executed=json.dumps(client.nb))
+        values = pickle.loads(dump.read_bytes())
+        return NotebookRun(values, seconds, executed=json.dumps(client.nb), peak_bytes=peak)
     finally:
         dump.unlink(missing_ok=True)
+
+
+def _higher(peak: int | None, client: Any) -> int | None:
+    """`peak`, or the kernel's own peak where that is higher; a guarded cell begins to count anew."""
+    process: int | None = getattr(client.km.provisioner, "pid", None)
+    found = Unknown("no process here") if process is None else peak_bytes(process)
+    return peak if isinstance(found, Unknown) else max(found, peak or 0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -155,6 +155,8 @@ def _joined(name: str, results: Sequence[ExportResult], verifications: Sequence[
             error="; ".join(errors) or None,
             notebook_seconds=sum(seen.notebook_seconds for seen in verifications),
             package_seconds=sum(seen.package_seconds for seen in verifications),
+            notebook_peak_bytes=_highest(seen.notebook_peak_bytes for seen in verifications),
+            package_peak_bytes=_highest(seen.package_peak_bytes for seen in verifications),
         )
     return ExportResult(
         package=name,
@@ -170,6 +172,11 @@ def _joined(name: str, results: Sequence[ExportResult], verifications: Sequence[
         run=f"{command_of(results[0].package)} run",
         parts=tuple(results),
     )
+
+
+def _highest(peaks: Iterable[int | None]) -> int | None:
+    """The highest of those that are known: the runs come one after the other."""
+    return max((peak for peak in peaks if peak is not None), default=None)
 
 
 def _by_notebook(results: Sequence[ExportResult], seen: Sequence[Verification]) -> Mapping[str, Verification]:

@@ -47,7 +47,9 @@ class Verification:
     """Every final name of the notebook beside the package's. `unstable` names differ between two runs of the
     notebook itself and count neither way. `error` says what could not be run; then there are no rows. `values` are
     the notebook's; `files` what the package read below the folder, `modules` the top-level modules it had loaded,
-    `types` those of its steps' arguments as "step(name)" and outputs as "step.name".
+    `types` those of its steps' arguments as "step(name)" and outputs as "step.name". Seconds are of a whole run, the
+    start of its process included; peaks are what the kernel, and the package's process, held at most, None where the
+    system does not say.
     """
 
     rows: tuple[Row, ...] = ()
@@ -55,6 +57,8 @@ class Verification:
     error: str | None = None
     notebook_seconds: float = 0.0
     package_seconds: float = 0.0
+    notebook_peak_bytes: int | None = None
+    package_peak_bytes: int | None = None
     values: Mapping[str, Portable] = field(default_factory=dict, repr=False)
     files: tuple[str, ...] = ()
     modules: tuple[str, ...] = ()
@@ -74,6 +78,13 @@ class Verification:
         differ = f", {counts[1]} differ{'s' if counts[1] == 1 else ''}" if counts[1] else ""
         left = f", {counts[2]} {'is' if counts[2] == 1 else 'are'} not compared" if counts[2] else ""
         return f"{equal}{differ}{left}"
+
+    def costs(self) -> str:
+        """Time and memory of both runs in one line; "" where the package was not run."""
+        if not self.package_seconds:
+            return ""
+        notebook = _cost(self.notebook_seconds, self.notebook_peak_bytes)
+        return f"the notebook took {notebook}, the package {_cost(self.package_seconds, self.package_peak_bytes)}"
 
 
 def verify(
@@ -111,7 +122,7 @@ def verify(
 
         first = first or notebook_once("running the notebook")
         if first.error is not None:
-            return Verification(error=first.error, notebook_seconds=first.seconds)
+            return Verification(error=first.error, notebook_seconds=first.seconds, notebook_peak_bytes=first.peak_bytes)
         tell("running the package", 0, 1)
         started = monotonic()
         limit = None if timeout is None else timeout + 3 * first.seconds + _STARTING_SECONDS
@@ -119,7 +130,11 @@ def verify(
         seconds = monotonic() - started
         if isinstance(found, str):
             return Verification(
-                error=found, notebook_seconds=first.seconds, package_seconds=seconds, values=first.values
+                error=found,
+                notebook_seconds=first.seconds,
+                package_seconds=seconds,
+                notebook_peak_bytes=first.peak_bytes,
+                values=first.values,
             )
         tell("comparing what both ended with", 0, 1)
         rows = compare_names(first.values, found)
@@ -133,6 +148,8 @@ def verify(
         tuple(sorted(unstable)),
         notebook_seconds=first.seconds,
         package_seconds=seconds,
+        notebook_peak_bytes=first.peak_bytes,
+        package_peak_bytes=found["peak_bytes"],
         values=first.values,
         files=tuple(found["files"]),
         modules=tuple(found["modules"]),
@@ -254,6 +271,10 @@ def compare_names(values: Mapping[str, Portable], found: Mapping[str, Any]) -> l
             continue
         rows.append(Row(name, result.equal, result.how, result.detail, _shown(value), _shown(other)))
     return rows
+
+
+def _cost(seconds: float, peak: int | None) -> str:
+    return f"{seconds:.1f} s" + ("" if peak is None else f" and {peak / 2**20:,.0f} MiB")
 
 
 def _same(one: Portable, other: Portable | None) -> bool:

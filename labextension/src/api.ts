@@ -49,6 +49,8 @@ export interface ExportResult {
   readonly compared: readonly ComparedValue[] | null;
   readonly notebookSeconds: number | null;
   readonly packageSeconds: number | null;
+  readonly notebookPeakBytes: number | null;
+  readonly packagePeakBytes: number | null;
   readonly unstable: readonly string[];
   readonly comparisonFailed: string | null;
 }
@@ -170,6 +172,8 @@ export class Api {
       compared: verification ? list(verification.rows).map(compared) : null,
       notebookSeconds: number(verification?.notebook_seconds),
       packageSeconds: number(verification?.package_seconds),
+      notebookPeakBytes: number(verification?.notebook_peak_bytes),
+      packagePeakBytes: number(verification?.package_peak_bytes),
       unstable: texts(verification?.unstable),
       comparisonFailed: text(verification?.error) || null
     };

@@ -7,7 +7,7 @@ import { secondsNow, type ExportDialog } from './exportDialog';
 import { progressList } from './exportProgress';
 import type { Finding } from './messages';
 import { sign, type Sign } from './signs';
-import { duration } from './words';
+import { duration, gib } from './words';
 
 const SHOWN_EQUAL = 5;
 const OPENED = [/(^|\/)pipeline\.py$/, /(^|\/)steps\.py$/, /^README\.md$/, /^tests\/test_\w+\.py$/];
@@ -333,7 +333,10 @@ function compared(result: ExportResult, rows: readonly ComparedValue[], all: boo
       '.',
       result.notebookSeconds !== null &&
         result.packageSeconds !== null &&
-        ` ${trans.__('Notebook %1, package %2.', duration(result.notebookSeconds), duration(result.packageSeconds))}`
+        ` ${trans.__('Notebook %1, package %2.', duration(result.notebookSeconds), duration(result.packageSeconds))}`,
+      result.notebookPeakBytes !== null &&
+        result.packagePeakBytes !== null &&
+        ` ${trans.__('At most %1 GiB and %2 GiB of memory.', gib(result.notebookPeakBytes), gib(result.packagePeakBytes))}`
     ),
     h(
       'table',

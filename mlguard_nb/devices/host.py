@@ -12,7 +12,7 @@ from pathlib import Path
 from mlguard_nb.devices.files import KeptFile
 from mlguard_nb.devices.readings import Ceiling, Unknown
 
-__all__ = ["Host", "resident_bytes"]
+__all__ = ["Host", "peak_bytes", "resident_bytes"]
 
 
 class Host:
@@ -62,6 +62,16 @@ def resident_bytes() -> int | Unknown:
         return int(psutil.Process().memory_info().rss)
     except (ImportError, OSError, RuntimeError) as error:
         return Unknown(f"psutil cannot read what this process holds: {error}")
+
+
+def peak_bytes(process: int | None = None, proc: Path = Path("/proc")) -> int | Unknown:
+    """The most that a process has held in memory so far (None: this one), as Linux counts it for each program."""
+    status = proc / ("self" if process is None else str(process)) / "status"
+    try:
+        found = _field(status.read_bytes(), b"VmHWM:")
+    except OSError as error:
+        return Unknown(f"{status} cannot be read: {error.strerror}")
+    return Unknown(f"{status} has no VmHWM") if found is None else found
 
 
 def _field(text: bytes, key: bytes) -> int | None:

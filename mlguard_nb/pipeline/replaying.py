@@ -19,6 +19,8 @@ from pathlib import Path
 from types import CodeType, FrameType, ModuleType
 from typing import Any
 
+from mlguard_nb.devices.host import peak_bytes
+from mlguard_nb.devices.readings import Unknown
 from mlguard_nb.pipeline.portable import Portable, portable, type_name
 from mlguard_nb.pipeline.stepping import Step
 from mlguard_nb.pipeline.unbound import UNBOUND
@@ -39,7 +41,7 @@ def replay(package: str, base_dir: str | None) -> dict[str, Any]:
     "results" holds what `run()` returned; "locals" every name that its steps, constants and parameters ended with,
     the value of the last step to bind a name winning; "types" the type of each argument as "step(name)" and of each
     output as "step.name"; "files" what it read below `base_dir`, as relative paths; "modules" the top-level modules
-    that were loaded at its end.
+    that were loaded at its end; "peak_bytes" the most that this process has held by then, None where nobody says.
     """
     module = importlib.import_module(package)
     own = ("__main__", package.partition(".")[0])
@@ -47,6 +49,7 @@ def replay(package: str, base_dir: str | None) -> dict[str, Any]:
     with step_locals(_step_codes(package), types) as seen, files_read(base_dir) as files:
         found = module.run(base_dir=base_dir)
         results = asyncio.run(found) if inspect.iscoroutine(found) else found
+    peak = peak_bytes()
     everything = {**_constants(package), **_parameters(module), **seen}
     return {
         "results": final_names(results or {}, own),
@@ -54,6 +57,7 @@ def replay(package: str, base_dir: str | None) -> dict[str, Any]:
         "types": {place: type_name(kind, own) for place, kind in types.items() if kind is not None},
         "files": sorted(files),
         "modules": sorted({name.partition(".")[0] for name in sys.modules}),
+        "peak_bytes": None if isinstance(peak, Unknown) else peak,
     }
 
 

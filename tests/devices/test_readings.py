@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from mlguard_nb.devices import Ceiling, Ram, Unknown, headroom, known, limit_in_bytes, tightest
+from mlguard_nb.devices.host import peak_bytes
 
 NOBODY = Unknown("nobody says")
 
@@ -49,3 +52,16 @@ def test_known_hands_none_to_sinks() -> None:
     """JSON has no words for a reason."""
     assert known(NOBODY) is None
     assert known(0) == 0
+
+
+def test_the_peak_of_a_process_is_what_linux_says(tmp_path: Path) -> None:
+    """In bytes, of this process or another; with the reason where nobody says."""
+    for process in ("self", "12"):
+        (tmp_path / process).mkdir()
+    (tmp_path / "self" / "status").write_text("Name:\tpython\nVmHWM:\t  2048 kB\nVmRSS:\t 1 kB\n")
+    (tmp_path / "12" / "status").write_text("Name:\tkthreadd\n")
+    assert peak_bytes(proc=tmp_path) == 2 * 2**20
+    assert peak_bytes(12, tmp_path) == Unknown(f"{tmp_path}/12/status has no VmHWM")
+    gone = peak_bytes(13, tmp_path)
+    assert isinstance(gone, Unknown)
+    assert "No such file" in gone.reason

@@ -51,6 +51,17 @@ def test_a_comparison_in_text_goes_name_by_name() -> None:
     assert "kept b.py, which was changed by hand" in text
 
 
+def test_a_comparison_tells_time_and_memory() -> None:
+    """In text and in JSON; memory only where the system says."""
+    seen = Verification(notebook_seconds=3.21, package_seconds=1.0, notebook_peak_bytes=3 * 2**30)
+    out = io.StringIO()
+    done = result(folder=Path("churn"), verification=seen)
+    TextTeller(out, io.StringIO()).result(done)  # type: ignore[arg-type]
+    assert "the notebook took 3.2 s and 3,072 MiB, the package 1.0 s\n" in out.getvalue()
+    told = as_json(done)["verification"]  # type: ignore[arg-type]
+    assert (told["notebook_peak_bytes"], told["package_peak_bytes"]) == (3 * 2**30, None)
+
+
 def test_json_is_one_object_a_line() -> None:
     """Progress, then exactly one result or error."""
     out = io.StringIO()

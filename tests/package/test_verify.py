@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -61,6 +62,20 @@ def test_differing_missing_and_unstable_names_are_told_apart(tmp_path: Path) -> 
     assert not found.ok
     assert found.sentence() == "3 of 6 final values are equal, 2 differ, 1 is not compared"
     assert [row.equal for row in found.rows] == [False, False, None, True, True, True], "what differs comes first"
+
+
+def test_time_and_memory_of_both_runs_are_told(tmp_path: Path) -> None:
+    """Of the kernel as of the package's process: what a cell frees again counts, and is nobody's fault."""
+    spike = "held = bytearray(300 * 2**20)\ndel held"
+    path, package = lay_out(tmp_path, spike, *CELLS)
+    found = verify(path, package)
+    assert found.ok
+    assert found.notebook_seconds > 0 < found.package_seconds
+    if found.notebook_peak_bytes is None or found.package_peak_bytes is None:
+        assert not Path("/proc/self/status").exists()
+        return
+    assert found.notebook_peak_bytes > 300 * 2**20 > found.package_peak_bytes > 2**20
+    assert re.fullmatch(r"the notebook took \d+\.\d s and \d+ MiB, the package \d+\.\d s and \d+ MiB", found.costs())
 
 
 def test_what_a_star_import_brings_is_no_value_until_a_cell_binds_it(tmp_path: Path) -> None:
