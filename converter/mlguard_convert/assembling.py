@@ -12,6 +12,7 @@ from mlguard_convert.package import Package, StepRow
 from mlguard_convert.templates.readme import cells_text
 from mlguard_convert.workloads import workload_of
 from mlguard_nb.errors import Diagnostic
+from mlguard_nb.pipeline.options import flag_of
 from mlguard_nb.policy.describe import phrases
 from mlguard_nb.units import format_bytes
 
@@ -127,10 +128,11 @@ def notes(plan: Plan) -> tuple[str, ...]:
 
 def _example_option(plan: Plan) -> str:
     """The first option that takes a number, with its default; else the first one."""
+    names = [param.name for param in plan.params]
     for param in plan.params:
         if param.annotation in ("int", "float"):
-            return f"--{param.name.replace('_', '-')} {param.default}"
-    return f"--{plan.params[0].name.replace('_', '-')} VALUE" if plan.params else ""
+            return f"{flag_of(param.name, names)} {param.default}"
+    return f"{flag_of(names[0], names)} VALUE" if names else ""
 
 
 def _example_result(plan: Plan, seen: Verification | None) -> str:

@@ -4,13 +4,25 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Collection
 from typing import Any
 
 from mlguard_nb.errors import PolicyError
 
-__all__ = ["add_options", "params_from"]
+__all__ = ["RUN_OPTIONS", "add_options", "flag_of", "params_from"]
 
+# The command's own options of `run`: a parameter of that name is --param-NAME.
+RUN_OPTIONS = frozenset({"address", "base-dir", "engine", "help", "json-logs", "quiet", "save", "traceback"})
 _PREFIX = "parameter_"
+
+
+def flag_of(name: str, fields: Collection[str]) -> str:
+    """The option of the parameter `name` among `fields`: --n-trees for n_trees. --param-save where the command has one
+    of that name, or where it would be the --no-flag of another parameter.
+    """
+    dashed = name.replace("_", "-")
+    is_taken = dashed.removeprefix("no-") in RUN_OPTIONS or (name.startswith("no_") and name[3:] in fields)
+    return f"--param-{dashed}" if is_taken else f"--{dashed}"
 
 
 def add_options(parser: argparse._ArgumentGroup, model: type[Any]) -> None:
@@ -18,7 +30,7 @@ def add_options(parser: argparse._ArgumentGroup, model: type[Any]) -> None:
     for name, field in model.model_fields.items():
         default = "" if field.is_required() else f"(default: {_shown(field.get_default(call_default_factory=True))})"
         text = f"{field.description or ''} {default}".strip().replace("%", "%%")
-        flag, target = f"--{name.replace('_', '-')}", _PREFIX + name
+        flag, target = flag_of(name, model.model_fields), _PREFIX + name
         if field.annotation is bool:
             parser.add_argument(flag, dest=target, action=argparse.BooleanOptionalAction, default=None, help=text)
         else:
@@ -39,7 +51,8 @@ def params_from(model: type[Any], given: argparse.Namespace) -> Any:
     try:
         return model(**values)
     except ValidationError as error:
-        lines = [f"--{str(one['loc'][0]).replace('_', '-')}: {one['msg']}" for one in error.errors() if one["loc"]]
+        fields = model.model_fields
+        lines = [f"{flag_of(str(one['loc'][0]), fields)}: {one['msg']}" for one in error.errors() if one["loc"]]
         raise PolicyError("; ".join(lines) or str(error)) from None
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from mlguard_nb.errors import CircuitOpen
 from mlguard_nb.pipeline import command_line, load_results, step, working_directory
+from mlguard_nb.pipeline.options import RUN_OPTIONS
 from mlguard_nb.telemetry import bus
 from mlguard_nb.telemetry.events import RunEnded, StepEnded
 from mlguard_nb.telemetry.measures import changes
@@ -41,6 +43,37 @@ def run(params: Params | None = None, *, base_dir: str | Path | None = None) -> 
 
 
 main = command_line(run, Params, name="churn")
+
+
+class Clashing(BaseModel):
+    save: int = 1
+    base_dir: str = ""
+    help: int = 2
+    quiet: bool = False
+    cache: bool = True
+    no_cache: bool = False
+    self: int = 3
+
+
+def test_a_parameter_named_like_an_option_of_the_command_gets_another(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Every option of `run` keeps its meaning, and no two options are one."""
+
+    def give(params: Clashing | None = None, *, base_dir: str | Path | None = None) -> dict[str, Any]:
+        return (params or Clashing()).model_dump()
+
+    words = (
+        "run --param-save 5 --param-base-dir x --param-help 6 --param-quiet --no-cache --param-no-cache --self 7 --save"
+    )
+    assert command_line(give, Clashing, name="odd")([*words.split(), str(tmp_path / "out")]) == 0
+    assert load_results(tmp_path / "out") == {
+        "save": 5, "base_dir": "x", "help": 6, "quiet": True, "cache": False, "no_cache": True, "self": 7,
+    }  # fmt: skip
+    with pytest.raises(SystemExit):
+        command_line(give, None, name="odd")(["run", "--help"])
+    own = set(re.findall(r"^  (?:-h, )?--([a-z-]+)", capsys.readouterr().out, re.MULTILINE))
+    assert own == RUN_OPTIONS
 
 
 def test_parameters_become_options(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

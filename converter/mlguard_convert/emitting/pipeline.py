@@ -105,6 +105,9 @@ def params_module(plan: Plan) -> str:
             default = f"Field(default={default}, description={text})"
         lines.append(f"    {param.name}: {param.annotation} = {default}")
     body = "\n".join(lines)
+    # Older versions of pydantic warn of fields such as model_name.
+    config = 'frozen=True, extra="forbid"'
+    config += ", protected_namespaces=()" if any(param.name.startswith("model_") for param in plan.params) else ""
     names = "BaseModel, ConfigDict" + (", Field" if "Field(" in body else "")
     typing = "from typing import Any\n\n" if any(param.annotation == "Any" for param in plan.params) else ""
     return (
@@ -112,7 +115,7 @@ def params_module(plan: Plan) -> str:
         f"{typing}from pydantic import {names}\n\n\n"
         "class Params(BaseModel):\n"
         '    """What may change from run to run."""\n\n'
-        '    model_config = ConfigDict(frozen=True, extra="forbid")\n\n'
+        f"    model_config = ConfigDict({config})\n\n"
         f"{body}\n"
     )
 

@@ -38,6 +38,7 @@ class Writer:
         self.plan = plan
         self.introduced = Introduced(plan)
         self.types = Types(plan, seen, self.introduced)
+        self.own = {one.name for one in plan.functions} | {one.name for one in plan.constants}
         self.takes = {one.name: one.takes for one in plan.functions if one.takes}
         self.pyplot = {
             one.name
@@ -56,8 +57,9 @@ class Writer:
                 passes.append(NameHelper(stand_in, self.introduced.name(helper, PIPELINE)))
         if ".show(" in text and self.pyplot:
             passes.append(SaveFigures(self.introduced.name("save_figures", PIPELINE), self.pyplot, figures))
-        if "display" in text and "display" not in self.plan.shadowed:
-            passes.append(PrintDisplays(self.introduced.builtin("print")))
+        if "display" in text and "display" not in self.own:
+            if "display" not in self.plan.shadowed:
+                passes.append(PrintDisplays(self.introduced.builtin("print")))
             self.introduced.imports["display"] = Import("display", PIPELINE, "display")
         words = set(re.findall(r"\w+", text)) if self.takes else set()
         takes = {name: self.takes[name] for name in words & self.takes.keys()}
@@ -232,6 +234,8 @@ def _preamble(writer: Writer, step: Step) -> Body:
     for name in step.restored:
         if name == "__name__":
             lines.append('__name__ = "__main__"')
+        elif name == "display":
+            lines.append(f"display = {writer.introduced.name('display', PIPELINE)}")
         else:
             lines.append(f"{name} = {writer.introduced.module('builtins')}.{name}")
     if step.state:

@@ -11,6 +11,7 @@ import tokenize
 from mlguard_convert.plan import Constant, Param
 from mlguard_convert.planning.draft import Draft, Unit
 from mlguard_convert.planning.looking import is_only_looked_at
+from mlguard_convert.planning.prose import printable
 from mlguard_convert.planning.purity import is_literal
 
 __all__ = ["find_constants", "find_params"]
@@ -45,6 +46,10 @@ def find_params(draft: Draft) -> None:
             said = f"`{target.id}` is bound by a cell above the parameters, so it becomes no option"
             draft.findings.warning("parameter", unit.number, said, "Move the cell tagged parameters above it")
             continue
+        if _is_of_every_model(target.id):
+            said = f"`{target.id}` is what every pydantic model has already, so it becomes no option"
+            draft.findings.warning("parameter", unit.number, said, "Give it another name")
+            continue
         annotation = ast.unparse(node.annotation) if isinstance(node, ast.AnnAssign) else _type_of(value)
         if annotation not in {*_PLAIN, "list", "dict", "tuple", "set"}:
             annotation = _type_of(value)
@@ -61,6 +66,12 @@ def find_params(draft: Draft) -> None:
     cells = dict.fromkeys(param.cell for param in draft.params)
     if cells:
         draft.change(cells, "tagged `parameters`: became `Params` and the options of the command line")
+
+
+def _is_of_every_model(name: str) -> bool:
+    from pydantic import BaseModel
+
+    return hasattr(BaseModel, name) or name == "model_config"
 
 
 def _type_of(value: ast.expr) -> str:
@@ -128,7 +139,7 @@ def _comment(unit: Unit) -> str:
     try:
         for token in tokenize.generate_tokens(io.StringIO(line).readline):
             if token.type == tokenize.COMMENT:
-                return token.string.lstrip("# ").strip()
+                return printable(token.string.lstrip("# ").strip())
     except (tokenize.TokenError, IndentationError, SyntaxError):
         return ""
     return ""

@@ -177,7 +177,9 @@ def _step(
     leaving = {name for name in leaving if name not in after.certain or hasattr(builtins, name)}  # else it fails there
     declared = {name for name in one.written_globals & local if name not in inputs and name not in one.definite}
     restored = sorted(
-        name for name in one.reads & one.bound if hasattr(builtins, name) and name not in inputs and name not in fixed
+        name
+        for name in one.reads & one.bound
+        if (hasattr(builtins, name) or name == "display") and name not in inputs and name not in fixed
     )
     if "__name__" in one.uses:
         restored.append("__name__")

@@ -6,7 +6,7 @@ import re
 import textwrap
 import unicodedata
 
-__all__ = ["docstring", "plain_text", "sentence"]
+__all__ = ["docstring", "is_hidden", "plain_text", "printable", "sentence"]
 
 _WIDTH = 108
 _MOST_LINES = 12
@@ -21,24 +21,25 @@ def docstring(title: str, prose: str) -> str:
 
 def sentence(title: str) -> str:
     """A heading as one line that ends like a sentence."""
-    line = " ".join(_printable(title).split()).rstrip(":;,")
+    line = " ".join(printable(title).split()).rstrip(":;,")
     if len(line) > _WIDTH - 4:
         line = textwrap.shorten(line, _WIDTH - 4, placeholder=" ...")
     return line if line.endswith((".", "!", "?")) else f"{line}."
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
     """`text` without control characters, and without those that turn the reading direction of source code around."""
-    return "".join(char for char in text if char in "\n\t" or not _is_hidden(char))
+    return "".join(char for char in text if char in "\n\t" or not is_hidden(char))
 
 
-def _is_hidden(char: str) -> bool:
+def is_hidden(char: str) -> bool:
+    """Whether a reader of the source would not see the character, or see others in another order because of it."""
     return unicodedata.category(char) in ("Cc", "Cs") or unicodedata.bidirectional(char) in _TURNING
 
 
 def plain_text(markdown: str) -> str:
     """The first paragraphs, wrapped; pictures, tables, formulas, rules and code blocks are left out."""
-    markdown = _printable(markdown)
+    markdown = printable(markdown)
     text = re.sub(
         r"```.*?```|~~~.*?~~~|\$\$.*?\$\$|<!--.*?-->|\\begin\{.*?\\end\{\w+\*?\}", "", markdown, flags=re.DOTALL
     )

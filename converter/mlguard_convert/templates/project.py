@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 
 from mlguard_convert.dependencies import canonical
 from mlguard_convert.package import Package
+from mlguard_convert.planning.prose import is_hidden
 
 __all__ = ["LINT_EXCEPTIONS", "dockerfile", "dockerignore", "lock", "pyproject"]
 
@@ -177,6 +178,6 @@ def dockerignore() -> str:
 
 
 def _text(value: str) -> str:
-    """A TOML string: what JSON writes, without what TOML does not take raw."""
-    clean = value.encode("utf-8", "replace").decode("utf-8")
-    return json.dumps(clean, ensure_ascii=False).replace("\x7f", "\\u007f")
+    """A TOML string: what JSON writes, without what TOML does not take raw and what a reader would not see."""
+    clean = json.dumps(value.encode("utf-8", "replace").decode("utf-8"), ensure_ascii=False)
+    return "".join(f"\\u{ord(char):04x}" if is_hidden(char) else char for char in clean)

@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from mlguard_convert.dependencies import canonical
+from mlguard_convert.planning.prose import printable
 from mlguard_convert.templates.kubernetes import name_of, services
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ def readme(package: Package) -> str:
 
 
 def _of_several(package: Package) -> str:
-    commands = "".join(f"    {one.command} run --base-dir DIR    runs {one.notebook}\n" for one in package.parts)
+    commands = "".join(f"    {one.command} run --base-dir DIR    runs {_line(one.notebook)}\n" for one in package.parts)
     texts = [f"# {package.name}\n\n{package.description}\n\n`pip install .`, then:\n\n{commands}"]
     for one in package.parts:
         texts.append(f"## {one.name}\n\n{one.description}\n\n{_origin(one)}\n")
@@ -47,7 +48,7 @@ def _origin(package: Package) -> str:
     call = f"import asyncio; from {package.name} import run; print(asyncio.{shown.replace('run()', 'run(run())')})"
     plain = f"from {package.name} import run; print({shown})"
     return (
-        f"Exported from `{package.notebook}` ({cells}, sha256 `{package.notebook_sha256[:8]}…`). "
+        f"Exported from {_code(package.notebook)} ({cells}, sha256 `{package.notebook_sha256[:8]}…`). "
         f"`pip install .`, then:\n\n"
         f"    {command} run --base-dir DIR{option}    run it; `{command} run --help` lists every parameter\n"
         f'    python -c "{call if package.is_async else plain}"{_served(package)}{_extras(package)}'
@@ -104,7 +105,7 @@ def _tests(package: Package) -> str:
     if package.data:
         lines.append("The data that the notebook read lies in `tests/data`.")
     if package.too_large:
-        names = ", ".join(f"`{name}`" for name in package.too_large)
+        names = ", ".join(map(_code, package.too_large))
         lines.append(
             f"{names} did not travel with the package: put it below `tests/data`, or export with `--pack-data`."
         )
@@ -151,4 +152,15 @@ def cells_text(cells: tuple[int, ...]) -> str:
 
 def _cell(text: str) -> str:
     """`text` as it may stand in a table: on one line, bars escaped."""
-    return re.sub(r"\s+", " ", text).replace("|", "\\|").strip()
+    return _line(text).replace("|", "\\|")
+
+
+def _line(text: str) -> str:
+    """`text` on one line, without characters that nobody sees."""
+    return printable(re.sub(r"\s+", " ", text)).strip()
+
+
+def _code(name: str) -> str:
+    """A name as code on one line, whatever it is made of."""
+    text = _line(name)
+    return f"`` {text.replace('``', '` `')} ``" if "`" in text else f"`{text}`"
