@@ -18,7 +18,7 @@ from mlguard_nb.pipeline import options
 if sys.version_info >= (3, 11):
     import tomllib
 else:
-    import tomli as tomllib
+    tomllib = pytest.importorskip("tomli")
 
 TURNING = "\u202e\u2066"
 EVIL = (
