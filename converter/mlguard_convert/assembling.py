@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -130,7 +131,7 @@ def _example_option(plan: Plan) -> str:
     """The first option that takes a number, with its default; else the first one."""
     names = [param.name for param in plan.params]
     for param in plan.params:
-        if param.annotation in ("int", "float"):
+        if re.fullmatch(r"-?\d[\d.]*", param.default):
             return f"{flag_of(param.name, names)} {param.default}"
     return f"{flag_of(names[0], names)} VALUE" if names else ""
 

@@ -300,4 +300,5 @@ CONSTRUCTS: dict[str, tuple[Any, ...]] = {
     'a function kept in a list': ("k=int('3')\ndef f(x): return x*k\nfs=[]\nfs.append(f)", ('markdown', '# B'), 'a=fs[0](1)', ('markdown', '# C'), 'k=5', ('markdown', '# D'), 'b=fs[0](1)', ('markdown', '# E'), 'k=7\nc=fs[0](1)'),
     'a variable with an annotation': (('markdown', '# A'), 'from decimal import Decimal\nfrom typing import Any\nx: Any = Decimal(3) + 1\ny: Decimal = x', ('markdown', '# B'), 'def setit(v):\n    global cfg\n    if v: cfg=v', 'setit(0)', "try:\n    r=cfg\nexcept NameError:\n    r='none'"),
     'display before one of its own': ('display(3)', ('markdown', '# B'), "n=int('4')\ndisplay(n)\nseen=[]\ndef display(x):\n    seen.append(x)", 'display(5)', ('markdown', '# C'), "if n > 9:\n    display = 7\ndisplay(6)\nr=len(seen)"),
+    'an iterator that a dead store uses up': ('it=iter([1,2,3])\nnext(it)', ('markdown', '# B'), 's=list(it)', ('markdown', '# C'), 's=3\nr=list(it)', ('markdown', '# D'), "def f(rows):\n    head = next(rows)\n    return list(rows)\nu=f(iter('ab'))"),
 }  # fmt: skip

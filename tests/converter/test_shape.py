@@ -163,6 +163,28 @@ def test_parameters_become_a_model(tmp_path: Path) -> None:
     assert "steps.make_x(params.n_trees)" in made["pipeline"]
 
 
+def test_arithmetic_of_a_parameter_has_a_type(tmp_path: Path) -> None:
+    """As its value has: the command line reads such options as whole numbers, or with a fraction."""
+    cell = "a = 10**6\nb = 1 / 4\nc = -1 + 4\nd = 3 * 1e3\ne = 2 + 3"
+    made = sources(tmp_path, (cell, ["parameters"]), "x = [a, b, c, d, e]")["params"]
+    kinds = {"a": "int", "b": "float", "c": "int", "d": "float", "e": "int"}
+    assert all(f"    {name}: {kind} = " in made for name, kind in kinds.items()), made
+
+
+def test_the_order_of_execution_is_told(tmp_path: Path) -> None:
+    """In the README; and a cell that fails in it gets no hint to take it."""
+    path = make_notebook(tmp_path, "a = [1]", "b = [a, c]", "a = [2]", "c = 3 + len(a)")
+    notebook = json.loads(path.read_text())
+    for cell, count in zip(notebook["cells"], (2, 3, 1, 4), strict=True):
+        cell["execution_count"] = count
+    path.write_text(json.dumps(notebook))
+    plan, _ = convert(path, order="executed")
+    assert "the cells run as they were executed last: 3, 1, 2, 4" in [one.text for one in plan.changes]
+    (warned,) = [one for one in plan.diagnostics if one.code == "order"]
+    assert str(warned).startswith("cell 2, line 1: reads c, which only cell 4 behind it binds. Run in the order of")
+    assert "executed last" not in str(convert(path)[0].changes)
+
+
 def test_results_are_what_the_notebook_ends_with(tmp_path: Path) -> None:
     """Assigned names, not loop targets, imports, functions or private ones; `outputs` changes that."""
     cells = ("import os\ntotal = 0\nfor i in range(3):\n    total += i\n_tmp = [1]\ndef f():\n    return 1",)

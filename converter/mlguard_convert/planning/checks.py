@@ -28,6 +28,9 @@ _DRAWN = frozenset({
 
 def check_order(draft: Draft) -> None:
     """Cells that were last executed in another order than they stand in."""
+    order = [cell.number for cell in draft.cells]
+    if order != sorted(order):
+        draft.change((), f"the cells run as they were executed last: {', '.join(map(str, order))}")
     last, before = 0, 0
     for cell in draft.cells:
         count = cell.cell.execution_count
@@ -48,9 +51,12 @@ def check_order(draft: Draft) -> None:
             later = [one for one in draft.binders.get(name, ()) if one.position > unit.position]
             earlier = [one for one in draft.binders.get(name, ()) if one.position <= unit.position]
             if later and not earlier and not unit.cell.may_raise:
+                is_file = draft.options.order == "file"
                 draft.findings.warning(
-                    "order", unit.number, f"reads {name}, which only cell {later[0].number} below it binds",
-                    "Run from top to bottom the notebook fails here too: move the cell.", unit.node.lineno, ("order",),
+                    "order", unit.number,
+                    f"reads {name}, which only cell {later[0].number} {'below' if is_file else 'behind'} it binds",
+                    f"Run {'from top to bottom' if is_file else 'in the order of execution'} the notebook fails here "
+                    "too: move the cell.", unit.node.lineno, ("order",) if is_file else (),
                 )  # fmt: skip
         known |= unit.facts.bound
 

@@ -78,8 +78,16 @@ def _type_of(value: ast.expr) -> str:
     try:
         known = ast.literal_eval(value)
     except ValueError:
-        return "float" if isinstance(value, ast.BinOp) else "Any"
+        return _type_of_number(value) if isinstance(value, ast.BinOp) else "Any"
     return "Any" if known is None else type(known).__name__
+
+
+def _type_of_number(value: ast.BinOp) -> str:
+    """Of arithmetic with literals: `10 ** 6` is an int, `1 / 3` and `1e3 * 2` are not."""
+    parts = list(ast.walk(value))
+    numbers = [one.value for one in parts if isinstance(one, ast.Constant)]
+    whole = all(type(number) is int for number in numbers)
+    return "int" if whole and not any(isinstance(one, ast.Div) for one in parts) else "float"
 
 
 def find_constants(draft: Draft) -> None:

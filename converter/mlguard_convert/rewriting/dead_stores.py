@@ -11,6 +11,8 @@ from mlguard_convert.planning.purity import is_literal, is_pure
 
 __all__ = ["DropDeadStores", "value_alone"]
 
+_TAKING = frozenset({"all", "any", "dict", "frozenset", "list", "max", "min", "next", "set", "sorted", "sum", "tuple"})
+
 
 class DropDeadStores(cst.CSTTransformer):
     """`hits = 0` goes, `fig = plt.figure()` becomes `plt.figure()`, an import of a dead name goes, and `except E as e`
@@ -124,5 +126,11 @@ def value_alone(value: cst.BaseExpression, *, is_tried: bool) -> cst.Expr | cst.
     """
     node = ast.parse(f"({cst.Module([]).code_for_node(value)}\n)", mode="eval").body
     cannot_raise = is_literal(node) and not any(isinstance(one, ast.BinOp) for one in ast.walk(node))
-    goes = is_pure(node) and (not is_tried or cannot_raise or isinstance(node, ast.Lambda))
+    goes = is_pure(node) and not _uses_up(node) and (not is_tried or cannot_raise or isinstance(node, ast.Lambda))
     return cst.Pass() if goes else cst.Expr(value)
+
+
+def _uses_up(node: ast.expr) -> bool:
+    """Whether it goes through something that may be an iterator, which is at its end then: `list(rows)`."""
+    calls = (one for one in ast.walk(node) if isinstance(one, ast.Call) and isinstance(one.func, ast.Name))
+    return any(one.func.id in _TAKING and not all(map(is_literal, one.args)) for one in calls)  # type: ignore[attr-defined]
