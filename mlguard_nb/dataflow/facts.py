@@ -94,33 +94,34 @@ def combine(parts: Iterable[CellFacts]) -> CellFacts:
     parts = list(parts)
     if len(parts) == 1:
         return parts[0]
-    definite: frozenset[str] = _NONE
-    bound: frozenset[str] = _NONE
-    reads: frozenset[str] = _NONE
-    certain: frozenset[str] = _NONE
-    deleted: frozenset[str] = _NONE
-    maybe_deleted: frozenset[str] = _NONE
+    definite, bound = set[str](), set[str]()
+    reads, certain = set[str](), set[str]()
+    deleted, maybe_deleted = set[str](), set[str]()
     for part in parts:
         reads |= part.reads - definite
         certain |= part.certain - bound
-        definite = (definite - part.deleted) | part.definite
-        maybe_deleted = ((maybe_deleted | (deleted & part.bound)) - part.definite - part.deleted) | part.maybe_deleted
-        deleted = (deleted - part.definite) | part.deleted
+        definite -= part.deleted
+        definite |= part.definite
+        maybe_deleted |= part.bound & deleted
+        maybe_deleted -= part.definite | part.deleted
+        maybe_deleted |= part.maybe_deleted
+        deleted -= part.definite
+        deleted |= part.deleted
         bound |= part.bound
 
     def union(name: str) -> frozenset[str]:
         return frozenset[str]().union(*(getattr(part, name) for part in parts))
 
     return CellFacts(
-        bound=bound,
-        definite=definite,
+        bound=frozenset(bound),
+        definite=frozenset(definite),
         assigned=union("assigned"),
-        reads=reads,
-        certain=certain,
+        reads=frozenset(reads),
+        certain=frozenset(certain),
         uses=union("uses"),
         late_reads=union("late_reads"),
-        deleted=deleted,
-        maybe_deleted=maybe_deleted,
+        deleted=frozenset(deleted),
+        maybe_deleted=frozenset(maybe_deleted),
         mutated=union("mutated"),
         caught=union("caught"),
         written_globals=union("written_globals"),

@@ -169,10 +169,9 @@ def class_names(node: ast.ClassDef) -> FreeNames:
     scope = _Scope()
     early: set[str] = set()
     for item in node.body:
-        before = set(scope.bound)
         statement = _Scope()
         _walk(item, statement)
-        early |= statement.reads - before
+        early |= statement.reads - scope.bound
         scope.bound |= statement.bound - statement.declared
         scope.inner |= statement.inner
         scope.written |= statement.written | (statement.declared & statement.bound)

@@ -91,7 +91,10 @@ def constants_home(plan: Plan) -> str:
 
 
 def _constants(plan: Plan, writer: Writer) -> list[str]:
-    pieces = dict.fromkeys(one.piece for one in plan.constants)
+    places: dict[tuple[int, str], dict[int, None]] = {}
+    for one in plan.constants:
+        places.setdefault((one.piece.cell, one.piece.source), {}).update(dict.fromkeys(one.piece.keep))
+    pieces = (Piece(cell, source, tuple(keep)) for (cell, source), keep in places.items())
     texts = [code_of(writer.body(piece)).strip("\n") for piece in pieces]
     return ["\n".join(texts)] if texts else []
 

@@ -105,8 +105,9 @@ class Draft:
         """Names that model formulas mention count as read, where the text stands and where a name for it is used."""
         known = {name for unit in self.units for name in unit.facts.bound}
         texts: dict[str, set[str]] = {}
+        telling = [any(word in cell.source for word in _TEXT_WORDS) for cell in self.cells]
         for unit in self.units:
-            if not texts and not any(word in unit.cell.source for word in _TEXT_WORDS):
+            if not texts and not telling[unit.position]:
                 continue
             mentioned = formula_names(unit.node, known)
             for name in mentioned and unit.facts.assigned:

@@ -28,10 +28,11 @@ def _paths(draft: Draft, files: tuple[str, ...]) -> None:
 
 
 def _figures(draft: Draft) -> None:
+    telling = ["show()" in cell.source for cell in draft.cells]
     cells = [
         unit.number
         for unit in draft.units
-        if "show()" in unit.cell.source and unit.text.rstrip(";") in ("plt.show()", "pyplot.show()")
+        if telling[unit.position] and unit.text.rstrip(";") in ("plt.show()", "pyplot.show()")
     ]
     if cells:
         draft.change(cells, "`plt.show()` saves the figure")

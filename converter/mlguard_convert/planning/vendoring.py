@@ -27,8 +27,9 @@ class Helpers:
         self._roots = [*self._written(), folder]
         self.path_changes_at_run_time = False
         self._copied: dict[Path, str] = {}
+        telling = ["path" in cell.source for cell in draft.cells]
         for unit in draft.units:
-            if "path" not in unit.cell.source:
+            if not telling[unit.position]:
                 continue
             entry = self._entry(unit)
             if entry is not None:

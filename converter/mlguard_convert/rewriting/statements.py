@@ -24,11 +24,8 @@ def kept(piece: Piece) -> Body:
     A comment at the top of the cell goes to the first statement that is kept, unless it stands above an import.
     """
     statements, footer = _statements(piece.source)
-    found: list[Statement] = []
     wanted = set(piece.keep)
-    for place, statement in enumerate(statements):
-        if place in wanted:
-            found.append(statement)
+    found = [statements[place] for place in sorted(wanted) if place < len(statements)]
     first = statements[0] if statements else None
     if found and first is not None and 0 not in wanted and not _is_import(first):
         comments = [line for line in _comments(first) if not isinstance(first, cst.FunctionDef | cst.ClassDef)]
