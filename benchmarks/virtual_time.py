@@ -6,12 +6,12 @@ For simulations: the guards read this clock, so the code that runs is the one th
 from __future__ import annotations
 
 import asyncio
-import random
 import selectors
 from collections.abc import Coroutine, Mapping
 from typing import Any, TypeVar
 
 from mlguard_nb import clock as clocks
+from mlguard_nb.testing import seeded
 
 __all__ = ["VirtualLoop", "simulate"]
 
@@ -67,7 +67,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
 
 def simulate(main: Coroutine[Any, Any, T], seed: int) -> T:
-    """Run `main` in virtual time, the guards on its clock and `random` seeded; the same seed gives the same result.
+    """Run `main` in virtual time, the guards on its clock and what they draw seeded: the same seed, the same result.
 
     What `main` leaves running (a refresh behind a caller's back) is run to its end too.
     """
@@ -78,11 +78,10 @@ def simulate(main: Coroutine[Any, Any, T], seed: int) -> T:
         return result
 
     loop = VirtualLoop()
-    clock, state = clocks.install(loop), random.getstate()
-    random.seed(seed)
+    clock = clocks.install(loop)
     try:
-        return loop.run_until_complete(whole())
+        with seeded(seed):
+            return loop.run_until_complete(whole())
     finally:
-        random.setstate(state)
         clocks.install(clock)
         loop.close()

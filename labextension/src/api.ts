@@ -256,7 +256,8 @@ async function* lines(response: Response): AsyncGenerator<string> {
 }
 
 function findings(data: Json): Finding[] {
-  return list(data.findings).filter(one => conforms(one, 'Finding')) as unknown as Finding[];
+  const found: unknown[] = list(data.findings);
+  return found.filter((one): one is Finding => conforms(one, 'Finding'));
 }
 
 function compared(data: Json): ComparedValue {

@@ -153,7 +153,7 @@ function nextStep({ next_step, remedies }: Finding, trans: TranslationBundle): s
     skip_bad_cells: trans.__('leave the cell out'),
     order: trans.__('take the order of their runs in a terminal: `mlguard-nb export --order executed`'),
     allow_shell: trans.__('let shell lines run in a terminal: `mlguard-nb export --allow-shell`'),
-    pack_data: trans.__('take data of any size along in a terminal: `mlguard-nb export --pack-data`'),
+    pack_data: trans.__('take all data along, large files too, in a terminal: `mlguard-nb export --pack-data`'),
     output: trans.__('choose another folder'),
     force: trans.__('write into it in a terminal: `mlguard-nb export --force`')
   };
