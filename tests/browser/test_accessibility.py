@@ -166,7 +166,8 @@ def test_nothing_serious_is_found(gpu_lab: Lab, gpus: Gpus, page: Page, theme: s
     def hold(route: Route) -> None:
         asked.append(route)
 
-    page.route(re.compile(r".*/mlguard/export.*"), hold)
+    asks = re.compile(r".*/mlguard/export.*")
+    page.route(asks, hold)
     accept.press("Enter")
     stay = dialog.get_by_role("button", name="Close, keep running")
     expect(stay).to_be_focused()
@@ -204,6 +205,7 @@ def test_nothing_serious_is_found(gpu_lab: Lab, gpus: Gpus, page: Page, theme: s
         "cell 2, line 1", "axe.ipynb", "Close", "Leave out cell 2", "Try again", "Go to cell 2",
     ]  # fmt: skip
     page.keyboard.press("Escape")
+    page.unroute(asks)  # the page is not ours alone
     gpus.are(16.3)
     page.evaluate("window.jupyterapp.commands.execute('apputils:change-theme', {theme: 'JupyterLab Light'})")
 
