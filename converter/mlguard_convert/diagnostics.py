@@ -20,6 +20,10 @@ class Findings:
     def __init__(self) -> None:
         self._found: dict[Diagnostic, None] = {}
 
+    def add(self, one: Diagnostic) -> None:
+        """A finding as it is; the same one twice counts once."""
+        self._found[one] = None
+
     def error(
         self,
         code: str,
@@ -30,7 +34,7 @@ class Findings:
         remedies: tuple[Remedy, ...] = (),
     ) -> None:
         """Something that cannot be converted; every error of the notebook is reported before it is refused."""
-        self._found[Diagnostic(code, "error", cell, line, message, next_step, remedies)] = None
+        self.add(Diagnostic(code, "error", cell, line, message, next_step, remedies))
 
     def warning(
         self,
@@ -42,7 +46,7 @@ class Findings:
         remedies: tuple[Remedy, ...] = (),
     ) -> None:
         """Something that a person should look at before trusting the package."""
-        self._found[Diagnostic(code, "warning", cell, line, message, next_step, remedies)] = None
+        self.add(Diagnostic(code, "warning", cell, line, message, next_step, remedies))
 
     def info(
         self,
@@ -54,7 +58,7 @@ class Findings:
         remedies: tuple[Remedy, ...] = (),
     ) -> None:
         """Something that was decided, and may be of interest."""
-        self._found[Diagnostic(code, "info", cell, line, message, next_step, remedies)] = None
+        self.add(Diagnostic(code, "info", cell, line, message, next_step, remedies))
 
     def refuse_if_errors(self, notebook: str | Path) -> None:
         """ConversionError with every error, if there is any."""

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from mlguard_convert.exporting import ExportResult
     from mlguard_convert.verify import Verification
 
-__all__ = ["ON_COMMAND_LINE", "JsonTeller", "Teller", "TextTeller", "as_json"]
+__all__ = ["LEVELS", "ON_COMMAND_LINE", "JsonTeller", "Teller", "TextTeller", "as_json"]
 
 ON_COMMAND_LINE: dict[Remedy, str] = {
     "skip_bad_cells": "export with --skip-bad-cells",
@@ -26,7 +26,8 @@ ON_COMMAND_LINE: dict[Remedy, str] = {
     "output": "choose another --output",
     "force": "write into it with --force",
 }
-_LEVELS: dict[str, Literal["error", "warning", "note"]] = {"error": "error", "warning": "warning", "info": "note"}
+# The words of SARIF and of the page for a severity.
+LEVELS: dict[str, Literal["error", "warning", "note"]] = {"error": "error", "warning": "warning", "info": "note"}
 
 
 class Teller(Protocol):
@@ -158,7 +159,7 @@ def as_json(result: ExportResult) -> dict[str, Any]:
 
 
 def _finding(one: Diagnostic) -> dict[str, Any]:
-    level = _LEVELS[one.severity]
+    level = LEVELS[one.severity]
     return wire.as_json(wire.Finding(one.code, level, one.cell, one.line, one.message, one.next_step, one.remedies))
 
 

@@ -8,13 +8,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from mlguard_convert.messages import ON_COMMAND_LINE
+from mlguard_convert.messages import LEVELS, ON_COMMAND_LINE
 from mlguard_nb.errors import Diagnostic
 from mlguard_nb.version import __version__
 
 __all__ = ["sarif"]
-
-_LEVELS = {"error": "error", "warning": "warning", "info": "note"}
 
 
 def sarif(found: Sequence[tuple[str, Sequence[Diagnostic]]]) -> str:
@@ -49,7 +47,7 @@ def _result(notebook: str, one: Diagnostic, rule: int) -> dict[str, Any]:
     return {
         "ruleId": one.code,
         "ruleIndex": rule,
-        "level": _LEVELS.get(one.severity, "warning"),
+        "level": LEVELS.get(one.severity, "warning"),
         "message": {"text": str(one.spelt(ON_COMMAND_LINE))},
         "locations": [location],
     }

@@ -125,12 +125,12 @@ class Session:
 
     def was_quick(self, run: RunState) -> bool:
         """Whether the cell of `run` ended the last time before its view was due."""
-        return hash((run.directive.text, run.source)) in self.quick
+        return _cell_of(run) in self.quick
 
     def ended(self, run: RunState, facts: RunFacts) -> None:
         """Remember how a run ended."""
         self.dropped(run)
-        cell = hash((run.directive.text, run.source))
+        cell = _cell_of(run)
         if facts.elapsed < FIRST_SECONDS:
             self.quick.add(cell)
         else:
@@ -217,3 +217,8 @@ def _below_first_line(filename: str) -> str:
     entry = linecache.cache.get(filename)
     lines = entry[2] if entry is not None and len(entry) == 4 else []
     return "".join(lines[1:])
+
+
+def _cell_of(run: RunState) -> int:
+    """What a cell is known by from one run to the next: its text."""
+    return hash((run.directive.text, run.source))

@@ -31,7 +31,6 @@ __all__ = ["MemoryGuard", "admit", "memory_guard", "pressure"]
 
 _log = logging.getLogger("mlguard.memory")
 F = TypeVar("F", bound=Callable[..., Any])
-T = TypeVar("T")
 _LOOK_SECONDS = 0.1
 _NEAR = 0.1  # less than this share is left below a stop
 _DRIVER_SECONDS = 1.0

@@ -97,8 +97,7 @@ def _plain_cells(notebook: Notebook, options: PlanOptions, findings: Findings) -
         for one in own.all():
             if one.code == "shell" and options.allow_shell:
                 continue
-            add = {"error": findings.error, "warning": findings.warning}.get(one.severity, findings.info)
-            add(one.code, one.cell, one.message, one.next_step, one.line, one.remedies)
+            findings.add(one)
     return cells, skipped
 
 
