@@ -117,7 +117,7 @@ CHECKS = (
 _NOISE = (
     (re.compile(r"0x[0-9a-f]+"), "0x"),
     (re.compile(r"Cell In\[\d+\]|<ipython-input-\d+-\w+>|ipykernel_\d+/\d+\.py|Input In \[\d+\]"), "CELL"),
-    (re.compile(r"\d+(\.\d+)? ([nµμm]?s|ns)\b"), "TIME"),
+    (re.compile(r"\d+(\.\d+)?(e[+-]?\d+)? [nµμm]?s\b"), "TIME"),  # IPython writes a round 1,000 µs as "1e+03 µs"
     (re.compile(r"(?m)^(.*\b1 )(# )?%%guard$"), r"\1#"),
 )
 
