@@ -26,8 +26,8 @@ class Marker:
         self._runs: dict[int, CellRun] = {}
         self._defined: dict[int, tuple[str, ...]] = {}
 
-    def __call__(self, line: str, token: int = 0, defined: tuple[str, ...] = ()) -> None:
-        """Line 1 of a guarded cell. A line that cannot be read is one clean message, without a traceback."""
+    def __call__(self, line: str, token: int = 0, defined: tuple[str, ...] = ()) -> bool:
+        """Line 1 of a guarded cell; True. A line that cannot be read is one clean message, without a traceback."""
         __tracebackhide__ = True
         filename = sys._getframe(1).f_code.co_filename
         _show_as_typed(filename, line)
@@ -39,6 +39,7 @@ class Marker:
             raise UsageError(str(error)) from None
         self._runs = {token: run, **{old: kept for old, kept in self._runs.items() if kept in self._session.running}}
         self._defined[token] = defined
+        return True
 
     def more(self, token: int) -> bool:
         """Whether the loop goes round (again)."""

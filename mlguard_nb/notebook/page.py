@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
 from html import escape
 
 from mlguard_nb.notebook import drawing
@@ -117,9 +118,9 @@ def _device_row(facts: RunFacts, device: DeviceFacts) -> str:
         return _row(f"{label} {empty} {_cell(112, '–', 'right')} {_cell(8)}{_quiet(unread(device))}", ellipsis=False)
     peak = " at the peak" if facts.phase in _ENDED and not device.is_over else ""
     bar = _image(drawing.bar(used, own, device.limit, device.stop), 128, 18, f"{device.label} bar{peak}")
-    number = f'<b style="font-weight:600">{gib(used)}</b> of {gib(device.limit)} GiB'
+    number = f"{_strong(gib(used))} of {gib(device.limit)} GiB"
     style, words = device_note(facts, device)
-    note = f'<b style="font-weight:600">{escape(words)}</b>' if style == "strong" else escape(words)
+    note = _strong(words) if style == "strong" else escape(words)
     noted = "text-align:left" if style == "strong" else "text-align:left;opacity:.75"
     here = "" if own is None else f"{gib(own)} here"
     return _row(
@@ -145,13 +146,20 @@ def _row(inside: str, title: str = "", *, ellipsis: bool = True) -> str:
     return f'<div style="{_ROW}{cut}"{title}>{inside}</div>'
 
 
+@lru_cache(maxsize=256)  # most cells say what those before them said
 def _cell(width: int, text: str = "", align: str = "") -> str:
     aligned = f";text-align:{align}" if align else ""
     return f'<span style="width:{width}px;display:inline-block{aligned}">{escape(text)}</span>'
 
 
+@lru_cache(maxsize=64)
 def _quiet(text: str) -> str:
     return f'<span style="opacity:.75">{escape(text)}</span>' if text else ""
+
+
+@lru_cache(maxsize=64)
+def _strong(text: str) -> str:
+    return f'<b style="font-weight:600">{escape(text)}</b>'
 
 
 def _spans(spans: Iterable[Span]) -> str:
@@ -160,7 +168,7 @@ def _spans(spans: Iterable[Span]) -> str:
         if not text:
             continue
         if style == "strong":
-            told.append(f'<b style="font-weight:600">{escape(text)}</b>')
+            told.append(_strong(text))
         elif style == "code":
             told.append(f'<code style="font-size:12px">{escape(" ".join(text.split()))}</code>')
         else:
@@ -168,6 +176,7 @@ def _spans(spans: Iterable[Span]) -> str:
     return "".join(told)
 
 
+@lru_cache(maxsize=64)
 def _image(source: str, width: int, height: int, alt: str) -> str:
     return (
         f'<img width="{width}" height="{height}" alt="{escape(alt)}" '

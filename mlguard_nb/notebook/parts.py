@@ -96,7 +96,7 @@ class CellParts:
             return None
         if "memory_guard" in disabled():
             return None
-        promised = LEDGER.outstanding(self._session.sampler().latest)
+        promised = LEDGER.outstanding(self._run.sampler.latest)
         found = cell_memory.pressure(memory, self._run.meter.devices(), promised)
         if found is not None and not self._reclaimed:
             self._reclaimed = True
@@ -123,7 +123,7 @@ class CellParts:
         self._unsubscribe = bus.subscribe(self._heard)
         memory = self._run.policy.memory
         if memory is not None and isinstance(memory.need, int):
-            reading = self._session.sampler().latest
+            reading = self._run.sampler.latest
             for device in self._run.meter.devices():
                 if cell_memory.is_needed_on(memory, device):
                     LEDGER.force(cell_memory.ledger_key(device), memory.need, reading)
@@ -140,7 +140,7 @@ class CellParts:
         if memory.gpu is not None:
             # Shares follow from what others hold now: an old reading would count what we have given back as theirs.
             self._shares = device_shares.lower(meter.devices(fresh=True))
-        stop = meter.ram_stop(self._session.sampler().latest.ram)
+        stop = meter.ram_stop(self._run.sampler.latest.ram)
         if stop is not None:
             self._stop = stop
             self._watchdog = self._session.watch(self._run, stop)
@@ -169,7 +169,7 @@ class CellParts:
 
     def _is_near(self) -> bool:
         """Whether host memory is, or was a moment ago, close to the stop."""
-        used = known(self._session.sampler().latest.ram.used_bytes)
+        used = known(self._run.sampler.latest.ram.used_bytes)
         return used is None or used >= 0.8 * self._stop
 
     def _of_device(self, error: BaseException, shares: tuple[device_shares.Lowered, ...]) -> MemoryPressure:

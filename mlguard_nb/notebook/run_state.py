@@ -35,7 +35,8 @@ class RunState:
         self.policy = directive.policy
         self.namespace: dict[str, Any] = session.namespace
         self.clock = clocks.current()
-        self.meter = Meter(session.sampler(), self.policy.memory, self.clock.now)
+        self.sampler = session.sampler()
+        self.meter = Meter(self.sampler, self.policy.memory, self.clock.now)
         self.phase = "running"
         self.attempts: list[AttemptFacts] = []
         self.notes: list[str] = []

@@ -103,16 +103,17 @@ class Session:
     def begin(self, line: str, filename: str) -> CellRun:
         """A new run for the cell in `filename`. Raises PolicyError for a bad line or an unbound name."""
         from mlguard_nb.notebook.running import CellRun
-        from mlguard_nb.policy.binding import bind
-        from mlguard_nb.policy.directive import pointed_at
 
         directive = self.read(line)
-        try:
-            bound = bind(directive.policy, self.namespace)
-        except PolicyError as error:
-            raise pointed_at(line, error) from None
-        if bound is not directive.policy:
-            directive = replace(directive, policy=bound)
+        if not directive.is_bound:
+            from mlguard_nb.policy.binding import bind
+            from mlguard_nb.policy.directive import pointed_at
+
+            try:
+                bound = bind(directive.policy, self.namespace)
+            except PolicyError as error:
+                raise pointed_at(line, error) from None
+            directive = replace(directive, policy=bound, is_bound=True)
         run = CellRun(self, directive, _below_first_line(filename))
         self.running.append(run)
         return run

@@ -75,7 +75,8 @@ class GuardCells(ast.NodeTransformer):
             everywhere = self._everywhere()
             if everywhere is None or not node.body or _is_own_magic(node.body[0]):
                 return node
-            node.body.insert(0, _New(node.body[0]).marker(everywhere))
+            new = _New(node.body[0])
+            node.body.insert(0, new.statement(new.marker(everywhere)))
             line = everywhere
         return self._guarded(node, line)
 
@@ -100,12 +101,15 @@ class GuardCells(ast.NodeTransformer):
         self._count += 1
         scope = directive.cell.scope or ("defs" if only_defines(body) else "cell")
         awaits = bool(code.co_flags & inspect.CO_COROUTINE)
-        rewritten = _rewritten(body, self._count, scope, self._interactivity(), awaits=awaits)
-        node.body = [*head, _New(marker).marker(line, self._count, _defined(body)), *rewritten]
+        begins = _New(marker).marker(line, self._count, _defined(body))
+        node.body = [*head, *_rewritten(body, begins, self._count, scope, self._interactivity(), awaits=awaits)]
         return node
 
 
-def _rewritten(body: list[ast.stmt], token: int, scope: str, interactivity: str, *, awaits: bool) -> list[ast.stmt]:
+def _rewritten(
+    body: list[ast.stmt], begins: ast.expr, token: int, scope: str, interactivity: str, *, awaits: bool
+) -> list[ast.stmt]:
+    """One statement where there is a loop: IPython compiles and runs each statement of a cell by itself."""
     new = _New(body[0])
     body = _shown(body, interactivity)
     if scope in ("defs", "both"):
@@ -115,9 +119,10 @@ def _rewritten(body: list[ast.stmt], token: int, scope: str, interactivity: str,
                 item.decorator_list.insert(0, where.call("decorate", where.constant(token)))
     if scope == "defs":
         end = _New(body[-1])
-        return [*body, end.statement(end.call("defined", end.constant(token)))]
+        return [new.statement(begins), *body, end.statement(end.call("defined", end.constant(token)))]
     more: ast.expr = new.call("more_async" if awaits else "more", new.constant(token))
-    return [new.loop(new.awaited(more) if awaits else more, new.call("attempt", new.constant(token)), body)]
+    loop = new.loop(new.awaited(more) if awaits else more, new.call("attempt", new.constant(token)), body)
+    return [new.only_if(begins, loop)]
 
 
 def _shown(body: list[ast.stmt], interactivity: str) -> list[ast.stmt]:
@@ -190,16 +195,19 @@ class _New:
         found = ast.Call(ast.Attribute(self.name(MARKER), method, ast.Load(), **self._at), [argument], [], **self._at)
         return found if method == "show" else _closed(found)
 
-    def marker(self, *arguments: object) -> ast.stmt:
+    def marker(self, *arguments: object) -> ast.expr:
         """`__mlguard__(*arguments)`, each of them a constant."""
-        called = ast.Call(self.name(MARKER), [self.constant(one) for one in arguments], [], **self._at)
-        return self.statement(_closed(called))
+        return _closed(ast.Call(self.name(MARKER), [self.constant(one) for one in arguments], [], **self._at))
 
     def statement(self, value: ast.expr) -> ast.stmt:
         return ast.Expr(value, **self._at)
 
     def awaited(self, value: ast.expr) -> ast.expr:
         return ast.Await(value, **self._at)
+
+    def only_if(self, test: ast.expr, inside: ast.stmt) -> ast.stmt:
+        """`if test: inside`."""
+        return ast.If(test, [inside], [], **self._at)
 
     def loop(self, more: ast.expr, attempt: ast.expr, body: list[ast.stmt]) -> ast.stmt:
         """`while more: with attempt: body`."""

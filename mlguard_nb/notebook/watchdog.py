@@ -23,9 +23,9 @@ from types import FrameType
 from typing import Any, Protocol
 
 from mlguard_nb.devices.cgroup import Group
-from mlguard_nb.devices.files import KeptFile
 from mlguard_nb.devices.readings import Ram, Unknown
 from mlguard_nb.errors import MemoryPressure, MemoryStop
+from mlguard_nb.notebook.peaks import data_bytes
 from mlguard_nb.notebook.sentinel import ticks
 
 __all__ = ["Plan", "Watchdog", "Watched", "is_supported", "plan_for"]
@@ -33,7 +33,6 @@ __all__ = ["Plan", "Watchdog", "Watched", "is_supported", "plan_for"]
 if sys.platform != "win32":
     import resource
 
-_STATUS = KeptFile(Path("/proc/self/status"))
 _HERTZ = 50
 _HERTZ_NEAR = 100
 _THREADS_SECONDS = 2.0
@@ -93,14 +92,6 @@ def plan_for(ram: Ram, stop: int, groups: Iterable[Group], *, overcommit: bool =
     return Plan(stop, wall, ram.limit_bytes, ram.used_bytes, kind, usage, stat, overcommit)
 
 
-def _data_bytes() -> int:
-    text = _STATUS.read()
-    if isinstance(text, Unknown):
-        return 0
-    at = text.index(b"VmData:") + 7
-    return int(text[at : text.index(b"kB", at)]) * 1024
-
-
 class Watchdog:
     """One for a kernel. `arm` before an attempt, `disarm` after it; between cells it costs nothing."""
 
@@ -130,8 +121,7 @@ class Watchdog:
         self.fired = 0
         self._threads = frozenset(sys._current_frames())
         soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
-        data = _data_bytes()
-        ceiling = data + max(0, plan.wall - plan.used)
+        data = data_bytes()
         room = max(0, plan.limit - plan.wall)
         hertz = _HERTZ_NEAR if plan.stop - plan.used < plan.limit // 10 else _HERTZ
         slack = 0 if plan.overcommit else max(1 << 20, (plan.wall - plan.stop) // 2)
@@ -141,7 +131,10 @@ class Watchdog:
         sentinel.stdin.write(line.encode())
         self._restore = (soft, hard)
         self._run, self._plan = run, plan
-        if not plan.overcommit and (soft == resource.RLIM_INFINITY or ceiling < soft):
+        if plan.overcommit or data is None:
+            return
+        ceiling = data + max(0, plan.wall - plan.used)
+        if soft == resource.RLIM_INFINITY or ceiling < soft:
             self._parachute = (ceiling + room // 8, hard)
             resource.setrlimit(resource.RLIMIT_DATA, (ceiling, hard))
 
@@ -219,6 +212,7 @@ class Watchdog:
             if sentinel.stdout.readline() != b"up\n":
                 sentinel.kill()
                 raise OSError(f"it ended at once with {sentinel.wait()}")
+            os.set_blocking(sentinel.stdout.fileno(), False)
             self._sentinel, self._unanswered, self._said = sentinel, 0, b""
         return sentinel
 
@@ -252,9 +246,12 @@ class Watchdog:
         sentinel = self._sentinel
         while self._unanswered and sentinel is not None and sentinel.stdout is not None:
             if b"\n" not in self._said:
-                if not wait and not select.select([sentinel.stdout], [], [], 0)[0]:
+                if wait:
+                    select.select([sentinel.stdout], [], [])
+                try:
+                    read = os.read(sentinel.stdout.fileno(), 4096)
+                except BlockingIOError:
                     break
-                read = os.read(sentinel.stdout.fileno(), 4096)
                 if not read:  # it was killed: the next arm starts another
                     self._unanswered = 0
                     break

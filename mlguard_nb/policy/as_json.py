@@ -22,6 +22,7 @@ _PARTS = {
     "validate": values.ValidatePolicy,
     "monitor": values.MonitorPolicy,
 }
+_FIELDS = {part: tuple(field.name for field in fields(kind)) for part, kind in _PARTS.items()}
 _SCHEMAS: dict[str, Any] = {"Array": Array, "Col": Col, "Frame": Frame}
 
 
@@ -29,7 +30,7 @@ def to_json(policy: GuardPolicy, cell: CellOptions | None = None) -> dict[str, A
     """Plain dicts, lists, strings, numbers and None; parts that were not asked for are left out."""
     data: dict[str, Any] = {} if policy.name is None else {"name": policy.name}
     for part, value in policy.parts().items():
-        data[part] = {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
+        data[part] = {name: _plain(getattr(value, name)) for name in _FIELDS[part]}
     if cell is not None:
         data["cell"] = {field.name: getattr(cell, field.name) for field in fields(cell)}
     return data
@@ -46,8 +47,8 @@ def from_json(data: dict[str, Any]) -> GuardPolicy:
             continue
         if key not in _PARTS:
             raise PolicyError(f"unknown part {key!r}: use {', '.join(_PARTS)}")
-        known = {field.name for field in fields(_PARTS[key])}
-        unknown = sorted(set(value) - known)
+        known = _FIELDS[key]
+        unknown = sorted(set(value) - set(known))
         if unknown:
             raise PolicyError(f"{key}: unknown field {unknown[0]!r}: use {', '.join(sorted(known))}")
         built[key] = _PARTS[key](**{name: _rich(item) for name, item in value.items()})

@@ -36,11 +36,15 @@ _POLICIES: dict[str, Any] = {
 
 @dataclass(frozen=True, slots=True)
 class Directive:
-    """A parsed line: the policy it asks for, what only the cell has, and the text as it was typed."""
+    """A parsed line: the policy it asks for, what only the cell has, and the text as it was typed.
+
+    `is_bound` is False where the policy still mentions objects by name.
+    """
 
     policy: GuardPolicy
     cell: CellOptions
     text: str
+    is_bound: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,7 +203,8 @@ def _build(line: str, words: Mapping[str, _Word]) -> Directive:
             built[part_name] = _construct(line, part_name, given, words, _POLICIES[part_name])
     name = values.get("", {}).get("name")
     cell = _construct(line, "cell", values.get("cell", {}), words, CellOptions)
-    return Directive(GuardPolicy(name=name, **built), cell, line)
+    policy = GuardPolicy(name=name, **built)
+    return Directive(policy, cell, line, is_bound=not policy.references())
 
 
 def _values(line: str, option: Option, word: _Word) -> tuple[Any, ...]:

@@ -48,6 +48,11 @@ def test_every_node_of_the_user_keeps_its_place() -> None:
     compile(tree, "<cell>", "exec")
 
 
+def test_a_cell_that_runs_in_a_loop_is_one_statement() -> None:
+    """IPython compiles and runs each statement of a cell by itself, and every guarded cell would pay for a second."""
+    assert len(_transformed("%%guard\nx = 1\ny = 2").body) == 1
+
+
 def test_a_cell_that_awaits_gets_an_awaiting_loop() -> None:
     """Only then: an await inside a function does not count."""
 
@@ -92,7 +97,7 @@ def test_everywhere_guards_unmarked_cells_but_not_its_own_switch() -> None:
     guarded = _cells(everywhere="retry=2").visit_Module(ast.parse("x = 1"))
     switch = ast.parse("get_ipython().run_line_magic('guard', 'off')")
 
-    assert ast.unparse(guarded).startswith("__mlguard__('retry=2', 1, ())")
+    assert ast.unparse(guarded).startswith("if __mlguard__('retry=2', 1, ()):\n    while ")
     assert "while" not in ast.unparse(_cells(everywhere="retry=2").visit_Module(switch))
 
 
