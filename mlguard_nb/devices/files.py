@@ -9,7 +9,7 @@ from pathlib import Path
 
 from mlguard_nb.devices.readings import Unknown
 
-__all__ = ["KeptFile"]
+__all__ = ["KeptFile", "size_in"]
 
 _PAGE = 8192  # memory.stat of a v2 cgroup is about 1.5 kB, /proc/meminfo as much
 
@@ -77,3 +77,9 @@ class KeptFile:
             return int(word)
         except ValueError:
             return Unknown(f"{self.path} holds {word[:40].decode(errors='replace')!r} where a number was expected")
+
+
+def size_in(text: bytes, key: bytes) -> int | None:
+    """The bytes that a line such as ``VmHWM:   1234 kB`` of `text` says; None where there is no line of that `key`."""
+    start = text.find(key)
+    return None if start < 0 else int(text[start + len(key) : text.index(b"kB", start)]) * 1024

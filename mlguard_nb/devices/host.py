@@ -9,7 +9,7 @@ import os
 import sys
 from pathlib import Path
 
-from mlguard_nb.devices.files import KeptFile
+from mlguard_nb.devices.files import KeptFile, size_in
 from mlguard_nb.devices.readings import Ceiling, Unknown
 
 __all__ = ["Host", "peak_bytes", "resident_bytes"]
@@ -28,7 +28,7 @@ class Host:
         text = self._meminfo.read()
         if isinstance(text, Unknown):
             return text if sys.platform.startswith("linux") else _through_psutil()
-        total, available = _field(text, b"MemTotal:"), _field(text, b"MemAvailable:")
+        total, available = size_in(text, b"MemTotal:"), size_in(text, b"MemAvailable:")
         if total is None or available is None:
             missing = "MemTotal" if total is None else "MemAvailable"
             return Unknown(f"{self._proc}/meminfo has no {missing}; a kernel of 3.14 or later writes it")
@@ -68,17 +68,10 @@ def peak_bytes(process: int | None = None, proc: Path = Path("/proc")) -> int | 
     """The most that a process has held in memory so far (None: this one), as Linux counts it for each program."""
     status = proc / ("self" if process is None else str(process)) / "status"
     try:
-        found = _field(status.read_bytes(), b"VmHWM:")
+        found = size_in(status.read_bytes(), b"VmHWM:")
     except OSError as error:
         return Unknown(f"{status} cannot be read: {error.strerror}")
     return Unknown(f"{status} has no VmHWM") if found is None else found
-
-
-def _field(text: bytes, key: bytes) -> int | None:
-    start = text.find(key)
-    if start < 0:
-        return None
-    return int(text[start + len(key) : text.index(b"kB", start)]) * 1024
 
 
 def _through_psutil() -> Ceiling | Unknown:

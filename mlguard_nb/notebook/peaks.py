@@ -6,7 +6,7 @@ import os
 import sys
 from pathlib import Path
 
-from mlguard_nb.devices.files import KeptFile
+from mlguard_nb.devices.files import KeptFile, size_in
 from mlguard_nb.devices.readings import Unknown
 
 __all__ = ["data_bytes", "own_bytes", "own_peak_bytes", "reset_peak"]
@@ -36,10 +36,7 @@ def data_bytes() -> int | None:
 def own_peak_bytes() -> int | None:
     """The kernel's own high-water mark of resident bytes (VmHWM): exact, also for a spike inside one C call."""
     text = _STATUS.read()
-    if isinstance(text, Unknown):
-        return None
-    start = text.find(b"VmHWM:")
-    return None if start < 0 else int(text[start + 6 : text.index(b"kB", start)]) * 1024
+    return None if isinstance(text, Unknown) else size_in(text, b"VmHWM:")
 
 
 def reset_peak() -> bool:

@@ -27,6 +27,7 @@ __all__ = ["Session"]
 
 _REMEMBERED_RUNS = 500
 _LINES = 100
+_QUICK = 10_000  # each text of a cell is another one
 _SHORT_CURVE = 8  # readings: as long as a copy without them
 
 
@@ -133,6 +134,8 @@ class Session:
         self.dropped(run)
         cell = _cell_of(run)
         if facts.elapsed < FIRST_SECONDS:
+            if len(self.quick) >= _QUICK:
+                self.quick.clear()
             self.quick.add(cell)
         else:
             self.quick.discard(cell)

@@ -46,8 +46,21 @@ ROOT_V1 = v1("", LONG_MAX, 40 * GIB)
 
 def read(tree: Tree, files: Mapping[str, str], cgroup: str) -> Ram:
     """Host memory on that machine, for a process whose /proc/self/cgroup holds `cgroup`."""
+    return machine(tree, files, cgroup)[0].ram()
+
+
+def machine(tree: Tree, files: Mapping[str, str], cgroup: str) -> tuple[LocalMachine, Path]:
+    """That machine, and the folder of its groups."""
     proc, root = tree({"proc/meminfo": MEMINFO, "proc/self/cgroup": cgroup, "proc/self/statm": "1 1 1", **files})
-    return LocalMachine(proc=proc, cgroups=root, driver=NoDriver()).ram()
+    return LocalMachine(proc=proc, cgroups=root, driver=NoDriver()), root
+
+
+@pytest.fixture
+def times(monkeypatch: pytest.MonkeyPatch) -> FakeClock:
+    """What the reader of limits takes for the system's clock."""
+    found = FakeClock()
+    monkeypatch.setattr("mlguard_nb.clock.SYSTEM", found)
+    return found
 
 
 class NoDriver:
@@ -144,57 +157,43 @@ def test_a_machine_that_tells_nothing_is_unknown_not_zero(tree: Tree) -> None:
 def test_a_group_that_moves_is_followed(tree: Tree) -> None:
     """The numbers are read anew each time, through descriptors that stay open."""
     files = {**CONTROLLERS, **v2("/app", 8 * GIB, 5 * GIB)}
-    proc, root = tree({"proc/meminfo": MEMINFO, "proc/self/cgroup": "0::/app\n", "proc/self/statm": "1 1 1", **files})
-    machine = LocalMachine(proc=proc, cgroups=root, driver=NoDriver())  # type: ignore[arg-type]
-    assert machine.ram().used_bytes == 5 * GIB
+    here, root = machine(tree, files, "0::/app\n")
+    assert here.ram().used_bytes == 5 * GIB
     (root / "app/memory.current").write_text(f"{6 * GIB}\n")
-    assert machine.ram().used_bytes == 6 * GIB
+    assert here.ram().used_bytes == 6 * GIB
 
 
-def test_a_limit_that_changes_is_seen_within_a_second(tree: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_limit_that_changes_is_seen_within_a_second(tree: Tree, times: FakeClock) -> None:
     """An orchestrator may resize a running container."""
     files = {**CONTROLLERS, **v2("/app", 8 * GIB, 5 * GIB)}
-    proc, root = tree({"proc/meminfo": MEMINFO, "proc/self/cgroup": "0::/app\n", "proc/self/statm": "1 1 1", **files})
-    times = FakeClock()
-    monkeypatch.setattr("mlguard_nb.clock.SYSTEM", times)
-    machine = LocalMachine(proc=proc, cgroups=root, driver=NoDriver())  # type: ignore[arg-type]
-    assert machine.ram().limit_bytes == 8 * GIB
+    here, root = machine(tree, files, "0::/app\n")
+    assert here.ram().limit_bytes == 8 * GIB
     (root / "app/memory.max").write_text(f"{6 * GIB}\n")
     times.sleep(1.1)
-    assert machine.ram().limit_bytes == 6 * GIB
+    assert here.ram().limit_bytes == 6 * GIB
 
 
-def test_a_limit_that_an_ancestor_gets_is_seen_within_a_second(tree: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_limit_that_an_ancestor_gets_is_seen_within_a_second(tree: Tree, times: FakeClock) -> None:
     """Though ancestors without one are not read in between, since that would be most of what a reading costs."""
     files = {**CONTROLLERS, **v2("/pod", "max", 9 * GIB), **v2("/pod/app", 8 * GIB, 1 * GIB)}
-    proc, root = tree(
-        {"proc/meminfo": MEMINFO, "proc/self/cgroup": "0::/pod/app\n", "proc/self/statm": "1 1 1", **files}
-    )
-    times = FakeClock()
-    monkeypatch.setattr("mlguard_nb.clock.SYSTEM", times)
-    machine = LocalMachine(proc=proc, cgroups=root, driver=NoDriver())  # type: ignore[arg-type]
-    assert machine.ram().headroom_bytes == 7 * GIB
+    here, root = machine(tree, files, "0::/pod/app\n")
+    assert here.ram().headroom_bytes == 7 * GIB
     (root / "pod/memory.max").write_text(f"{10 * GIB}\n")
     times.sleep(1.1)
-    assert machine.ram().headroom_bytes == 1 * GIB
+    assert here.ram().headroom_bytes == 1 * GIB
     (root / "pod/memory.current").write_text(f"{5 * GIB}\n")
-    assert machine.ram().headroom_bytes == 5 * GIB
+    assert here.ram().headroom_bytes == 5 * GIB
 
 
-def test_the_page_cache_of_a_group_without_a_limit_is_at_most_a_second_old(
-    tree: Tree, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_page_cache_of_a_group_without_a_limit_is_at_most_a_second_old(tree: Tree, times: FakeClock) -> None:
     files = {**CONTROLLERS, **v2("/app", "max", 4 * GIB, cache=3 * GIB)}
-    proc, root = tree({"proc/meminfo": MEMINFO, "proc/self/cgroup": "0::/app\n", "proc/self/statm": "1 1 1", **files})
-    times = FakeClock()
-    monkeypatch.setattr("mlguard_nb.clock.SYSTEM", times)
-    machine = LocalMachine(proc=proc, cgroups=root, driver=NoDriver())  # type: ignore[arg-type]
-    assert machine.ram().cache_bytes == 3 * GIB
+    here, root = machine(tree, files, "0::/app\n")
+    assert here.ram().cache_bytes == 3 * GIB
     (root / "app/memory.stat").write_text(f"inactive_file 0\nactive_file {2 * GIB}\n")
     times.sleep(0.9)
-    assert machine.ram().cache_bytes == 3 * GIB
+    assert here.ram().cache_bytes == 3 * GIB
     times.sleep(0.2)
-    assert machine.ram().cache_bytes == 2 * GIB
+    assert here.ram().cache_bytes == 2 * GIB
 
 
 @pytest.mark.parametrize(

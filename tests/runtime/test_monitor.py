@@ -23,33 +23,19 @@ from mlguard_nb.runtime import monitoring, summaries
 from mlguard_nb.runtime.wrapping import guards_of
 from mlguard_nb.telemetry import bus, redaction
 from mlguard_nb.telemetry.events import CallFailed, CallFinished, CallsInFlight, CallsLost, ResourcesMeasured
-from mlguard_nb.testing import FakeClock, FakeDevices, fake_gpu, no_wait
+from mlguard_nb.testing import FakeClock, FakeDevices, fake_gpu
 
 
-@pytest.fixture
-def clock() -> Iterator[FakeClock]:
-    with no_wait() as clock:
-        yield clock
-
-
-@pytest.fixture
-def heard() -> Iterator[list[Any]]:
-    events: list[Any] = []
-    stop = bus.subscribe(events.append)
-    yield events
-    stop()
-
-
-def finished(heard: list[Any], name: str) -> list[tuple[str, float]]:
+def finished(events: list[Any], name: str) -> list[tuple[str, float]]:
     bus.flush()
     return [
         (event.outcome, event.duration_seconds)
-        for event in heard
+        for event in events
         if isinstance(event, CallFinished) and event.function == name
     ]
 
 
-def test_durations_are_right_for_every_kind_of_function(clock: FakeClock, heard: list[Any]) -> None:
+def test_durations_are_right_for_every_kind_of_function(clock: FakeClock, events: list[Any]) -> None:
     """A clock around the call alone would read 0 for coroutines and generators."""
 
     @monitor(name="kinds")
@@ -79,10 +65,10 @@ def test_durations_are_right_for_every_kind_of_function(clock: FakeClock, heard:
     asyncio.run(coroutine())
     assert list(generator()) == [1]
     asyncio.run(collect())
-    assert sorted(finished(heard, "kinds")) == [("ok", 1), ("ok", 2), ("ok", 4), ("ok", 6)]
+    assert sorted(finished(events, "kinds")) == [("ok", 1), ("ok", 2), ("ok", 4), ("ok", 6)]
 
 
-def test_a_generator_that_is_closed_early_has_ended_well(clock: FakeClock, heard: list[Any]) -> None:
+def test_a_generator_that_is_closed_early_has_ended_well(clock: FakeClock, events: list[Any]) -> None:
     @monitor(name="closed early")
     def generator() -> Iterator[int]:
         yield 1
@@ -91,10 +77,10 @@ def test_a_generator_that_is_closed_early_has_ended_well(clock: FakeClock, heard
     running = generator()
     next(running)
     running.close()  # type: ignore[attr-defined]
-    assert finished(heard, "closed early") == [("ok", 0)]
+    assert finished(events, "closed early") == [("ok", 0)]
 
 
-def test_a_cancelled_call_is_no_error(clock: FakeClock, heard: list[Any], caplog: pytest.LogCaptureFixture) -> None:
+def test_a_cancelled_call_is_no_error(clock: FakeClock, events: list[Any], caplog: pytest.LogCaptureFixture) -> None:
     """A client that hangs up must not wake the person on call."""
 
     @monitor(name="cancelled")
@@ -109,11 +95,11 @@ def test_a_cancelled_call_is_no_error(clock: FakeClock, heard: list[Any], caplog
             await task
 
     asyncio.run(hang_up())
-    assert finished(heard, "cancelled") == [("cancelled", 0)]
+    assert finished(events, "cancelled") == [("cancelled", 0)]
     assert not caplog.records
 
 
-def test_retries_below_are_one_call(clock: FakeClock, heard: list[Any]) -> None:
+def test_retries_below_are_one_call(clock: FakeClock, events: list[Any]) -> None:
     calls = []
 
     @monitor(name="once")
@@ -126,7 +112,7 @@ def test_retries_below_are_one_call(clock: FakeClock, heard: list[Any]) -> None:
 
     flaky()
     assert len(calls) == 3
-    assert len(finished(heard, "once")) == 1
+    assert len(finished(events, "once")) == 1
 
 
 def test_a_failure_is_logged_with_inputs_machine_and_the_users_lines(
@@ -167,7 +153,7 @@ class Closed(list[int]):
         raise OSError("the file is closed")
 
 
-def test_what_cannot_be_described_does_not_take_the_place_of_the_error(clock: FakeClock, heard: list[Any]) -> None:
+def test_what_cannot_be_described_does_not_take_the_place_of_the_error(clock: FakeClock, events: list[Any]) -> None:
     """Neither an error whose message fails nor an argument that does."""
 
     @monitor(name="outer")
@@ -177,7 +163,7 @@ def test_what_cannot_be_described_does_not_take_the_place_of_the_error(clock: Fa
 
     with pytest.raises(Speechless):
         function(Closed())
-    (event,) = [event for event in heard if isinstance(event, CallFailed)]
+    (event,) = [event for event in events if isinstance(event, CallFailed)]
     assert event.error == "Speechless"
     assert event.inputs == {"rows": {"type": "Closed", "unknown": "OSError: the file is closed"}}
 
@@ -197,7 +183,7 @@ def test_a_refusal_on_purpose_is_one_warning_without_a_traceback(caplog: pytest.
 
 
 def test_no_secret_is_in_the_traceback_or_in_what_led_to_the_error(
-    heard: list[Any], caplog: pytest.LogCaptureFixture
+    events: list[Any], caplog: pytest.LogCaptureFixture
 ) -> None:
     """By its look, by the name beside it, by its key in an argument that is shown; the user's lines stay readable."""
 
@@ -219,8 +205,7 @@ def test_no_secret_is_in_the_traceback_or_in_what_led_to_the_error(
         monitor(name="outer", redact=("password", "pin"))(chained)()
     bus.flush()
     logged = "\n".join(record.getMessage() + repr(record.mlguard) for record in caplog.records)  # type: ignore[attr-defined]
-    events = repr(heard)
-    for text in (logged, events):
+    for text in (logged, repr(events)):
         assert "'url': 'here'" in text
         assert "cannot log in" in text
         for secret in ("hunter2", "sk-abcdefgh12345", "abcdefghijkl"):
@@ -254,7 +239,7 @@ def test_the_value_beside_a_secret_name_is_taken_out(text: str) -> None:
     assert redaction.redacted("the token is old; tokens: 3") == "the token is old; tokens: [redacted]"
 
 
-def test_a_failure_is_an_event_with_all_that_is_known(clock: FakeClock, heard: list[Any]) -> None:
+def test_a_failure_is_an_event_with_all_that_is_known(clock: FakeClock, events: list[Any]) -> None:
     """So a log of events alone is enough to act on."""
 
     @monitor(name="told", labels={"team": "risk"})
@@ -263,7 +248,7 @@ def test_a_failure_is_an_event_with_all_that_is_known(clock: FakeClock, heard: l
 
     with FakeDevices(ram_used="3GB"), pytest.raises(ValueError, match="bad"):
         function(np.ones(3))
-    (event,) = [event for event in heard if isinstance(event, CallFailed)]
+    (event,) = [event for event in events if isinstance(event, CallFailed)]
     assert event.inputs["batch"]["shape"] == [3]
     assert (event.labels, event.run_id) == ({"team": "risk"}, monitoring.run_id())
     assert event.resources["ram_used_bytes"] == 3 * 10**9
@@ -349,7 +334,7 @@ def test_logs_of_good_calls_are_all_or_a_share_and_slow_ones_are_warned_of(
 
 
 def test_without_metrics_nothing_is_counted_and_slow_calls_are_still_warned_of(
-    clock: FakeClock, heard: list[Any], caplog: pytest.LogCaptureFixture
+    clock: FakeClock, events: list[Any], caplog: pytest.LogCaptureFixture
 ) -> None:
     @monitor(name="uncounted", metrics=False, slow=5)
     def function(seconds: float) -> None:
@@ -360,11 +345,11 @@ def test_without_metrics_nothing_is_counted_and_slow_calls_are_still_warned_of(
     function(6)
     with pytest.raises(ValueError, match="^$"):
         function(7)
-    assert finished(heard, "uncounted") == []
+    assert finished(events, "uncounted") == []
     assert "was slow" in caplog.text
 
 
-def test_calls_in_flight_and_resources_are_measured(heard: list[Any]) -> None:
+def test_calls_in_flight_and_resources_are_measured(events: list[Any]) -> None:
     @monitor(name="in flight")
     def generator() -> Iterator[int]:
         yield 1
@@ -375,14 +360,14 @@ def test_calls_in_flight_and_resources_are_measured(heard: list[Any]) -> None:
     list(running[0])
     with FakeDevices(ram_used="2GB"):
         bus.flush()
-    assert [e.calls for e in heard if isinstance(e, CallsInFlight) and e.function == "in flight"] == [2]
-    measured = [e for e in heard if isinstance(e, ResourcesMeasured) and e.function == "in flight"]
+    assert [e.calls for e in events if isinstance(e, CallsInFlight) and e.function == "in flight"] == [2]
+    measured = [e for e in events if isinstance(e, ResourcesMeasured) and e.function == "in flight"]
     assert measured[0].ram_used_bytes == 2 * 10**9
 
 
 @pytest.mark.parametrize("asked", [{"logs": "all"}, {"slow": 5}, {"logs": 1.0}])
 def test_a_logged_call_is_told_with_the_memory_in_use_when_it_ended(
-    clock: FakeClock, heard: list[Any], caplog: pytest.LogCaptureFixture, asked: dict[str, Any]
+    clock: FakeClock, events: list[Any], caplog: pytest.LogCaptureFixture, asked: dict[str, Any]
 ) -> None:
     """Not with what is in use when the thread comes to log it."""
     caplog.set_level(logging.INFO, logger="mlguard.monitor")
@@ -398,11 +383,11 @@ def test_a_logged_call_is_told_with_the_memory_in_use_when_it_ended(
     told = [record.mlguard["resources"] for record in caplog.records if record.name == "mlguard.monitor"]  # type: ignore[attr-defined]
     assert [each["ram_used_bytes"] for each in told] == [2 * 10**9, 3 * 10**9]
     assert [list(each["gpu_used_bytes"].values()) for each in told] == [[2 * 10**9], [3 * 10**9]]
-    measured = [e for e in heard if isinstance(e, ResourcesMeasured) and e.function == "each"]
+    measured = [e for e in events if isinstance(e, ResourcesMeasured) and e.function == "each"]
     assert measured[-1].ram_used_bytes == 3 * 10**9
 
 
-def test_overflow_is_counted_never_silent(heard: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_overflow_is_counted_never_silent(events: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(monitoring, "MOST_WAITING", 1000)
     monkeypatch.setattr(monitoring._drainer, "ensure", lambda: None)  # no thread in between
 
@@ -414,13 +399,13 @@ def test_overflow_is_counted_never_silent(heard: list[Any], monkeypatch: pytest.
         function()
     assert len(guards_of(function)[0].waiting) <= 1000 + 4096  # type: ignore[attr-defined]
     bus.flush()
-    lost = sum(e.calls for e in heard if isinstance(e, CallsLost) and e.function == "overflow")
+    lost = sum(e.calls for e in events if isinstance(e, CallsLost) and e.function == "overflow")
     assert lost > 0
-    assert lost + len(finished(heard, "overflow")) == 10_000
+    assert lost + len(finished(events, "overflow")) == 10_000
 
 
 @pytest.mark.parametrize("fails", [False, True])
-def test_the_calls_of_a_function_that_is_gone_are_told_too(heard: list[Any], fails: bool) -> None:
+def test_the_calls_of_a_function_that_is_gone_are_told_too(events: list[Any], fails: bool) -> None:
     """A closure made for one call lives shorter than the second until the next drain; so it is, and is told of."""
 
     def body() -> int:
@@ -435,7 +420,7 @@ def test_the_calls_of_a_function_that_is_gone_are_told_too(heard: list[Any], fai
     assert gone() is None
     bus.flush()
     bus.flush()
-    told = [event.outcome for event in heard if isinstance(event, CallFinished) and event.function == "short"]
+    told = [event.outcome for event in events if isinstance(event, CallFinished) and event.function == "short"]
     assert told == ["error" if fails else "ok"] * 3
 
 
@@ -468,7 +453,7 @@ def test_one_thread_drains_however_many_callers_begin_at_once(monkeypatch: pytes
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
-def test_a_forked_child_does_not_tell_its_parents_calls_again(heard: list[Any]) -> None:
+def test_a_forked_child_does_not_tell_its_parents_calls_again(events: list[Any]) -> None:
     @monitor(name="forked")
     def work() -> int:
         return 1
@@ -477,12 +462,12 @@ def test_a_forked_child_does_not_tell_its_parents_calls_again(heard: list[Any]) 
     child = os.fork()
     if not child:
         work()
-        told = len(finished(heard, "forked"))
+        told = len(finished(events, "forked"))
         os._exit(0 if told == 1 else 100 + told)
     _, status = os.waitpid(child, 0)
 
     assert os.waitstatus_to_exitcode(status) == 0
-    assert len(finished(heard, "forked")) == 1
+    assert len(finished(events, "forked")) == 1
 
 
 def test_the_run_id_follows_into_threads_and_can_be_set() -> None:
