@@ -106,7 +106,9 @@ class RunFacts:
     @property
     def remarks(self) -> tuple[str, ...]:
         """What there is to say beside how the run went, each in one line. (A rejection is how it went.)"""
-        return () if self.phase == "rejected" else tuple(" ".join(note.split()) for note in self.notes)
+        if not self.notes or self.phase == "rejected":
+            return ()
+        return tuple(" ".join(note.split()) for note in self.notes)
 
     @property
     def failed(self) -> tuple[AttemptFacts, ...]:

@@ -19,6 +19,8 @@ def seconds_to_stop(history: Sequence[tuple[float, int | None]], stop: int | Non
     if stop is None or not history:
         return None
     latest = history[-1][0]
+    if latest - history[0][0] < _STEADY_SECONDS * 0.95:
+        return None
     recent = [point for point in history if latest - point[0] <= _STEADY_SECONDS]
     known = [(at, used) for at, used in recent if used is not None]
     if len(known) < 5 or len(known) < len(recent) or latest - known[0][0] < _STEADY_SECONDS * 0.95:

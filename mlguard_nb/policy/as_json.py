@@ -23,6 +23,7 @@ _PARTS = {
     "monitor": values.MonitorPolicy,
 }
 _FIELDS = {part: tuple(field.name for field in fields(kind)) for part, kind in _PARTS.items()}
+_SIMPLE = {type(None), bool, int, float, str}
 _SCHEMAS: dict[str, Any] = {"Array": Array, "Col": Col, "Frame": Frame}
 
 
@@ -30,7 +31,8 @@ def to_json(policy: GuardPolicy, cell: CellOptions | None = None) -> dict[str, A
     """Plain dicts, lists, strings, numbers and None; parts that were not asked for are left out."""
     data: dict[str, Any] = {} if policy.name is None else {"name": policy.name}
     for part, value in policy.parts().items():
-        data[part] = {name: _plain(getattr(value, name)) for name in _FIELDS[part]}
+        found = {name: getattr(value, name) for name in _FIELDS[part]}
+        data[part] = {name: item if item.__class__ in _SIMPLE else _plain(item) for name, item in found.items()}
     if cell is not None:
         data["cell"] = {field.name: getattr(cell, field.name) for field in fields(cell)}
     return data
