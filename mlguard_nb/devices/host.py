@@ -12,6 +12,11 @@ from pathlib import Path
 from mlguard_nb.devices.files import KeptFile, size_in
 from mlguard_nb.devices.readings import Ceiling, Unknown
 
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None  # type: ignore[assignment]
+
 __all__ = ["Host", "peak_bytes", "resident_bytes"]
 
 
@@ -36,9 +41,7 @@ class Host:
 
     def address_space(self) -> Ceiling | None:
         """The soft RLIMIT_AS as a ceiling over this process's address space, None where there is no such limit."""
-        try:
-            import resource
-        except ImportError:  # Windows
+        if resource is None:
             return None
         soft, _hard = resource.getrlimit(resource.RLIMIT_AS)
         if soft == resource.RLIM_INFINITY:

@@ -8,13 +8,14 @@ from typing import Protocol
 
 from mlguard_nb import clock
 from mlguard_nb.devices.cgroup import Group, Level, groups_above
+from mlguard_nb.devices.files import KeptFile
 from mlguard_nb.devices.host import Host
 from mlguard_nb.devices.nvml import Driver
 from mlguard_nb.devices.readings import Ceiling, Gpu, GpuProcess, Ram, Reading, Unknown, tightest
 
 __all__ = ["LocalMachine", "Machine", "current", "install"]
 
-_LOOK_AGAIN_SECONDS = 1.0
+_LOOK_AGAIN_SECONDS, _SEARCH_AGAIN_SECONDS = 1.0, 10.0
 
 
 class Machine(Protocol):
@@ -41,7 +42,8 @@ class LocalMachine:
     """This machine: cgroups, /proc and the NVIDIA driver.
 
     `proc` and `cgroups` are where the kernel's files are mounted (a copied tree in tests). Which cgroup this process
-    is in is looked up again each second, since a supervisor may move it.
+    is in is looked up again each second, since a supervisor may move it; which groups above it account memory is
+    searched for where it was moved, and each ten seconds, since that takes a hundred times as long.
     """
 
     def __init__(
@@ -50,9 +52,11 @@ class LocalMachine:
         self._proc, self._cgroups = proc, cgroups
         self._host = Host(proc)
         self._driver = driver or Driver()
+        self._membership = KeptFile(proc / "self" / "cgroup")
+        self._member_of: bytes | Unknown | None = None
         self._known: dict[Path, Group] = {}
         self._chain: tuple[Group, ...] = ()
-        self._looked = float("-inf")
+        self._looked = self._searched = float("-inf")
 
     def read(self) -> Reading:
         """Memory and devices at one instant."""
@@ -114,11 +118,13 @@ class LocalMachine:
 
     def _groups_at(self, now: float) -> tuple[Group, ...]:
         if now - self._looked >= _LOOK_AGAIN_SECONDS:
-            found = groups_above(self._proc, self._cgroups)
-            # Groups that stayed keep their open files.
-            self._known = {group.folder: self._known.get(group.folder, group) for group in found}
-            self._chain = tuple(self._known.values())
-            self._looked = now
+            member_of, self._looked = self._membership.read(), now
+            if member_of != self._member_of or now - self._searched >= _SEARCH_AGAIN_SECONDS:
+                found = groups_above(self._proc, self._cgroups)
+                # Groups that stayed keep their open files.
+                self._known = {group.folder: self._known.get(group.folder, group) for group in found}
+                self._chain = tuple(self._known.values())
+                self._member_of, self._searched = member_of, now
         return self._chain
 
 

@@ -1,8 +1,9 @@
 """NVIDIA's own account of its devices, and the only place that speaks to the driver.
 
 Nothing is loaded before the first question. Each number is asked for by itself, so a driver that refuses one (no
-permission, not supported, a MIG slice) still gives the others. A driver that is missing, lost or not loaded is asked
-again later, without a restart.
+permission, not supported, a MIG slice) still gives the others. Memory and utilisation are asked for at each look; which
+devices there are, their names, temperature and power once a second, since the driver itself averages over about that.
+A driver that is missing, lost or not loaded is asked again later, without a restart.
 """
 
 from __future__ import annotations
@@ -41,6 +42,7 @@ _REASONS = {
 }
 _UNIFIED = "this device shares the machine's memory and has none of its own; look at RAM"
 _ON_MIG = "{what} is measured for the whole card, not for a MIG slice"
+_DESCRIBE_SECONDS = 1.0
 _BUSY = Unknown("the driver has not yet answered an earlier question; if nvidia-smi hangs too, reset the GPU")
 
 
@@ -54,10 +56,12 @@ class Driver:
         self._owner = 0
         self._failed: tuple[float, Unknown] | None = None
         self._identities: dict[int, tuple[str, str]] = {}
+        self._described: tuple[tuple[Gpu, Any], ...] = ()
+        self._described_at = float("-inf")
 
     def gpus(self) -> tuple[Gpu, ...] | Unknown:
         """Every device, MIG slices in place of the card they are cut from; empty where the driver drives none."""
-        return self._in_session(lambda: tuple(gpu for index in self._indices() for gpu in self._card(index)))
+        return self._in_session(lambda: tuple(self._now(gpu, handle) for gpu, handle in self._devices()))
 
     def processes(self) -> tuple[GpuProcess, ...] | Unknown:
         """Who holds memory on which device: milliseconds a device. PIDs are the host's."""
@@ -68,6 +72,7 @@ class Driver:
     def _in_session(self, ask: Callable[[], T]) -> T | Unknown:
         if self._owner != os.getpid():  # a forked child inherits neither the session nor a lock held in its parent
             self._owner, self._lock, self._nvml, self._failed = os.getpid(), threading.Lock(), None, None
+            self._described_at = float("-inf")
         if not self._lock.acquire(timeout=self._patience_seconds):
             return _BUSY
         try:
@@ -105,6 +110,7 @@ class Driver:
 
     def _end(self, reason: Unknown) -> None:
         nvml, self._nvml = self._nvml, None
+        self._described_at = float("-inf")
         self._failed = clock.current().now(), reason
         with contextlib.suppress(nvml.NVMLError):  # the driver is gone already: nothing is left to shut down
             nvml.nvmlShutdown()
@@ -120,17 +126,45 @@ class Driver:
     def _indices(self) -> range:
         return range(self._nvml.nvmlDeviceGetCount())
 
-    def _card(self, index: int) -> Iterator[Gpu]:
+    def _devices(self) -> tuple[tuple[Gpu, Any], ...]:
+        """Each device as described at most a second ago, with its handle; None for a card that did not answer."""
+        indices = self._indices()  # at each look: this question is the one that a session which is over fails
+        now = clock.SYSTEM.now()
+        if now - self._described_at >= _DESCRIBE_SECONDS:
+            self._described = tuple(device for index in indices for device in self._card(index))
+            self._described_at = now
+        return self._described
+
+    def _card(self, index: int) -> Iterator[tuple[Gpu, Any]]:
         try:
             handle = self._nvml.nvmlDeviceGetHandleByIndex(index)
             slices = list(self._slices(handle))
         except self._nvml.NVMLError as error:
-            yield self._silent(index, _why(error, "this device"))
+            yield self._silent(index, _why(error, "this device")), None
             return
         if not slices:
-            yield self._gpu(handle, index)
+            yield self._gpu(handle, index), handle
         for part in slices:
-            yield self._slice(part, handle, index)
+            yield self._slice(part, handle, index), part
+
+    def _now(self, gpu: Gpu, handle: Any) -> Gpu:
+        """`gpu` with what changes from look to look."""
+        if handle is None:
+            return gpu
+        total, used, free = self._memory(handle)
+        return Gpu(
+            gpu.uuid,
+            gpu.index,
+            gpu.name,
+            total,
+            used,
+            free,
+            gpu.utilisation if gpu.mig else self._utilisation(handle),
+            gpu.temperature_celsius,
+            gpu.power_watts,
+            gpu.power_limit_watts,
+            gpu.mig,
+        )
 
     def _silent(self, index: int, reason: Unknown) -> Gpu:
         """A card that is there and does not answer: every number is unknown for the same reason."""
@@ -140,36 +174,27 @@ class Driver:
     def _gpu(self, handle: Any, index: int) -> Gpu:
         nvml = self._nvml
         uuid, name = self._identity(handle, index)
-        total, used, free = self._memory(handle)
         return Gpu(
             uuid,
             index,
             name,
-            total,
-            used,
-            free,
-            self._ask("utilisation", lambda: nvml.nvmlDeviceGetUtilizationRates(handle).gpu / 100),
-            self._temperature(handle),
-            self._ask("power", lambda: nvml.nvmlDeviceGetPowerUsage(handle) / 1000),
-            self._ask("its power limit", lambda: nvml.nvmlDeviceGetEnforcedPowerLimit(handle) / 1000),
+            temperature_celsius=self._temperature(handle),
+            power_watts=self._ask("power", lambda: nvml.nvmlDeviceGetPowerUsage(handle) / 1000),
+            power_limit_watts=self._ask("its power limit", lambda: nvml.nvmlDeviceGetEnforcedPowerLimit(handle) / 1000),
         )
 
     def _slice(self, handle: Any, card: Any, index: int) -> Gpu:
         uuid = self._ask("a UUID", lambda: _text(self._nvml.nvmlDeviceGetUUID(handle)))
         name = self._ask("a name", lambda: _text(self._nvml.nvmlDeviceGetName(handle)))
-        total, used, free = self._memory(handle)
         power = Unknown(_ON_MIG.format(what="power"))
         return Gpu(
             f"MIG-of-{index}-unknown" if isinstance(uuid, Unknown) else uuid,
             index,
             f"MIG slice of GPU {index}" if isinstance(name, Unknown) else name,
-            total,
-            used,
-            free,
-            Unknown(_ON_MIG.format(what="utilisation")),
-            self._temperature(card),
-            power,
-            power,
+            utilisation=Unknown(_ON_MIG.format(what="utilisation")),
+            temperature_celsius=self._temperature(card),
+            power_watts=power,
+            power_limit_watts=power,
             mig=True,
         )
 
@@ -204,6 +229,9 @@ class Driver:
         if not memory.total:  # some unified-memory devices answer with zeros instead of an error
             return Unknown(_UNIFIED), Unknown(_UNIFIED), Unknown(_UNIFIED)
         return memory.total, memory.total - memory.free, memory.free
+
+    def _utilisation(self, handle: Any) -> float | Unknown:
+        return self._ask("utilisation", lambda: self._nvml.nvmlDeviceGetUtilizationRates(handle).gpu / 100)
 
     def _temperature(self, handle: Any) -> float | Unknown:
         nvml = self._nvml

@@ -7,7 +7,6 @@ table (one slow thread). A page whose panel is on screen gets up to four samples
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable
@@ -22,7 +21,7 @@ from mlguard_nb.devices.sampler import Sampler
 from mlguard_nb.runtime.wire_readings import point, sample
 from mlguard_nb.server.ledger import holders
 from mlguard_nb.server.processes import ProcessTable
-from mlguard_nb.telemetry.wire import History, Holders, Point, Sample, as_json
+from mlguard_nb.telemetry.wire import History, Holders, Point, Sample, as_text
 
 if TYPE_CHECKING:
     from mlguard_nb.devices.machine import Machine
@@ -85,7 +84,7 @@ class Feed:
             self._start()
         self.tell_history(page, _SENT_SECONDS)
         if self._holders is not None:
-            page.send(_text(self._holders))
+            page.send(as_text(self._holders))
         self._pages[page] = float("-inf")
         self.hurry()
 
@@ -93,7 +92,7 @@ class Feed:
         """Send `page` the points of the last `seconds`, up to an hour."""
         newest = self._points[-1].wall if self._points else 0.0
         points = tuple(point for point in self._points if newest - point.wall < seconds)
-        page.send(_text(History("history", points)))
+        page.send(as_text(History("history", points)))
 
     def leave(self, page: Page) -> None:
         """Send no more to `page`; stops all threads after the last one. Unknown pages are ignored."""
@@ -134,7 +133,7 @@ class Feed:
         if _is_due(now.wall, last, _POINT_SECONDS):
             self._points.append(point(now, self._holders))
         due = [page for page, sent in self._pages.items() if _is_due(now.wall, sent, pace(page)) and not page.is_behind]
-        text = _text(now) if due else ""
+        text = as_text(now) if due else ""
         for page in due:
             self._pages[page] = now.wall
             page.send(text)
@@ -164,7 +163,7 @@ class Feed:
         facts = await self._kernels()
         loop = asyncio.get_running_loop()
         self._holders = found = await loop.run_in_executor(self._slow, self._measure, facts)
-        text = _text(found)
+        text = as_text(found)
         for page in tuple(self._pages):
             if not page.is_behind:
                 page.send(text)
@@ -194,10 +193,6 @@ def pace(page: Page) -> float:
 def _is_due(now: float, last: float, seconds: float) -> bool:
     """Whether `seconds` have gone since `last`; after the clock was set back, too."""
     return not 0 <= now - last < seconds * _EARLY
-
-
-def _text(message: object) -> str:
-    return json.dumps(as_json(message), separators=(",", ":"), allow_nan=False)
 
 
 def _from_thread(loop: asyncio.AbstractEventLoop, publish: Callable[[Reading], None], reading: Reading) -> None:

@@ -5,12 +5,15 @@ Reads /proc for many processes at once, so it belongs on a slow thread.
 
 from __future__ import annotations
 
+import contextlib
+import os
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Literal
 
 from mlguard_nb import clock as clocks
+from mlguard_nb.devices.files import size_in
 from mlguard_nb.telemetry.wire import Measured
 
 __all__ = ["Owner", "ProcessTable"]
@@ -21,19 +24,26 @@ _ENDED = "this process has ended"
 
 
 class ProcessTable:
-    """The processes of this machine as seen from here; the tree of children is read at most every five seconds."""
+    """The processes of this machine as seen from here; who started whom is read at most every five seconds.
+
+    Linux tells the children of each thread, so only the families that are asked for are read, however many processes
+    the machine has; elsewhere the table of all of them is.
+    """
 
     def __init__(self, clock: clocks.Clock | None = None, proc: Path = Path("/proc")) -> None:
         self._clock, self._proc = clock or clocks.SYSTEM, proc
+        self._tells_children = (proc / "thread-self" / "children").exists()
         self._children: dict[int, list[int]] = {}
         self._read_at = float("-inf")
 
     def family(self, pid: int) -> frozenset[int]:
         """`pid` and everything that it started, directly or not."""
-        self._refresh()
+        now = self._clock.now()
+        if now - self._read_at >= _TREE_SECONDS:
+            self._children, self._read_at = {} if self._tells_children else _everybody(), now
         found, waiting = {pid}, [pid]
         while waiting:
-            fresh = [child for child in self._children.get(waiting.pop(), ()) if child not in found]
+            fresh = [child for child in self._children_of(waiting.pop()) if child not in found]
             found.update(fresh)
             waiting.extend(fresh)
         return frozenset(found)
@@ -63,26 +73,43 @@ class ProcessTable:
         except (psutil.Error, OSError):
             return None
 
-    def _refresh(self) -> None:
-        now = self._clock.now()
-        if now - self._read_at < _TREE_SECONDS:
-            return
-        import psutil
+    def _children_of(self, pid: int) -> list[int]:
+        if self._tells_children and pid not in self._children:
+            self._children[pid] = self._told_by_threads(pid)
+        return self._children.get(pid, [])
 
-        children: defaultdict[int, list[int]] = defaultdict(list)
-        for process in psutil.process_iter(["pid", "ppid"]):
-            children[process.info["ppid"]].append(process.info["pid"])
-        self._children, self._read_at = dict(children), now
+    def _told_by_threads(self, pid: int) -> list[int]:
+        threads = f"{self._proc}/{pid}/task"
+        found: list[int] = []
+        with contextlib.suppress(OSError):  # this process has ended
+            for thread in os.listdir(threads):
+                with contextlib.suppress(OSError):  # this thread has
+                    found += map(int, _read(f"{threads}/{thread}/children").split())
+        return found
 
     def _held(self, pid: int) -> int | None:
         try:
-            text = (self._proc / str(pid) / "status").read_text()
+            status = _read(f"{self._proc}/{pid}/status")
         except OSError:
             return _resident(pid)
-        fields = dict(line.split(":", 1) for line in text.splitlines() if ":" in line)
-        if "RssAnon" not in fields:  # kernels before 4.5, and processes that are ending
+        own = size_in(status, b"\nRssAnon:")
+        if own is None:  # kernels before 4.5, and processes that are ending
             return _resident(pid)
-        return sum(int(fields[name].split()[0]) * 1024 for name in ("RssAnon", "RssShmem") if name in fields)
+        return own + (size_in(status, b"\nRssShmem:") or 0)
+
+
+def _everybody() -> dict[int, list[int]]:
+    import psutil
+
+    children: defaultdict[int, list[int]] = defaultdict(list)
+    for process in psutil.process_iter(["pid", "ppid"]):
+        children[process.info["ppid"]].append(process.info["pid"])
+    return dict(children)
+
+
+def _read(path: str) -> bytes:
+    with open(path, "rb", buffering=0) as file:
+        return file.read()
 
 
 def _resident(pid: int) -> int | None:

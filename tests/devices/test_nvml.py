@@ -53,16 +53,45 @@ def test_no_driver_is_a_reason_with_a_next_step(driver: Any) -> None:
 
 
 def test_a_lost_card_keeps_its_name_and_the_other_card(driver: Any) -> None:
-    """A card falls off the bus: every number of it is unknown for that reason, and the other card goes on."""
+    """A card falls off the bus: its memory is unknown for that reason at once, every number of it within a second; the
+    other card goes on."""
     program = """
+from mlguard_nb import clock
 from mlguard_nb.devices.nvml import Driver
+from mlguard_nb.testing import FakeClock
+clock.SYSTEM = now = FakeClock()
 driver = Driver()
 driver.gpus()
-change(state.read_text() + "error nvmlDeviceGetHandleByIndex_v2 15 0\\n")
+change(state.read_text() + "error nvmlDeviceGetHandleByIndex_v2 15 0\\nerror nvmlDeviceGetMemoryInfo 15 0\\n")
 lost, other = driver.gpus()
 print(lost.uuid, "lost" in lost.used_bytes.reason, other.used_bytes, *(p.pid for p in driver.processes()))
+now.sleep(1.0)
+lost, other = driver.gpus()
+print(lost.uuid, "lost" in lost.used_bytes.reason, "lost" in lost.power_watts.reason, other.used_bytes)
 """
-    assert driver.run(TWO + "process 1 77 5000\n", program) == "GPU-aaaa-1 True 1000000000 77"
+    told = driver.run(TWO + "process 1 77 5000\n", program).splitlines()
+    assert told == ["GPU-aaaa-1 True 1000000000 77", "GPU-aaaa-1 True True 1000000000"]
+
+
+def test_memory_and_utilisation_are_read_at_each_look_and_the_rest_once_a_second(driver: Any) -> None:
+    """Four looks a second at eight cards would be three hundred questions, and the driver averages power over a second."""
+    program = """
+from mlguard_nb import clock
+from mlguard_nb.devices.nvml import Driver
+from mlguard_nb.testing import FakeClock
+clock.SYSTEM = now = FakeClock()
+driver = Driver()
+def tell():
+    gpu = driver.gpus()[0]
+    print(gpu.used_bytes, gpu.utilisation, gpu.temperature_celsius, gpu.power_watts)
+tell()
+change(state.read_text().replace("20000000000 37 55 210000", "30000000000 99 77 500000"))
+tell()
+now.sleep(1.0)
+tell()
+"""
+    told = driver.run(TWO, program).splitlines()
+    assert told == ["20000000000 0.37 55.0 210.0", "30000000000 0.99 55.0 210.0", "30000000000 0.99 77.0 500.0"]
 
 
 def test_a_driver_that_comes_back_is_found_without_a_restart(driver: Any) -> None:

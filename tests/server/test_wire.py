@@ -39,6 +39,21 @@ def test_every_message_goes_through_json_unchanged() -> None:
     }  # fmt: skip
 
 
+def test_a_message_travels_as_it_would_by_way_of_plain_dicts() -> None:
+    """With everything inside it, and what nobody could read as null with its reason."""
+    unread = wire.Measured(None, "no permission \u2014 ask")
+    rows = tuple(
+        wire.KernelNow(
+            name, name, None, "idle", 1.5, 7, None, ("GPU-1",), unread, (wire.Held("GPU-1", wire.Measured(3)),)
+        )
+        for name in ("a", "b")
+    )
+    message = wire.Holders("holders", 12.25, rows, (wire.OtherNow("rest", None, wire.Measured(2**60), ()),))
+    assert json.loads(wire.as_text(message)) == json.loads(json.dumps(wire.as_json(message)))
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        wire.as_text(wire.Measured(float("nan")))
+
+
 @pytest.mark.parametrize("message", [*wire.SERVER_MESSAGES, *wire.CLIENT_MESSAGES])
 def test_every_message_names_its_kind(message: type) -> None:
     """The page tells messages apart by `kind`, and by nothing else."""
