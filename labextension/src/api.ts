@@ -85,6 +85,9 @@ export interface Progress {
 
 type Json = Readonly<Record<string, unknown>>;
 
+/** A map, since an object knows more names than its own: "constructor". */
+const SHAPE_OF_KIND: ReadonlyMap<unknown, string> = new Map(Object.entries(KINDS));
+
 /** A message of the stream, or null for anything that this page does not know or that is not as its kind should be. */
 export function readMessage(text: unknown): ServerMessage | null {
   return knownMessage(typeof text === 'string' ? parsed(text) : null);
@@ -92,7 +95,7 @@ export function readMessage(text: unknown): ServerMessage | null {
 
 /** The same of a message that has been parsed, as those of a kernel are. */
 export function knownMessage(data: unknown): ServerMessage | null {
-  const shape = isObject(data) && typeof data.kind === 'string' ? KINDS[data.kind] : undefined;
+  const shape = isObject(data) ? SHAPE_OF_KIND.get(data.kind) : undefined;
   return shape !== undefined && conforms(data, shape)
     ? (data as unknown as ServerMessage)
     : null;

@@ -4,10 +4,14 @@ import type { Kernel } from '@jupyterlab/services';
 import { IDisposable } from '@lumino/disposable';
 import { knownMessage } from './api';
 import type { NotebookInFront } from './front';
+import type { KernelAccount } from './messages';
 import type { LiveModel } from './model';
 
 const TARGET = 'mlguard.account';
 const AGAIN_SECONDS = 10;
+
+/** An account of a hundred GPUs is half as long; nothing longer is drawn, whoever sends it. */
+const MOST_CHARACTERS = 100_000;
 
 /** JupyterLab's own comms say when their subshell runs; its interface does not, and before 4.4 there is none. */
 type StartedComm = Kernel.IComm & { readonly subshellStarted?: Promise<void> };
@@ -53,10 +57,7 @@ export class KernelFeed implements IDisposable {
     const { id } = kernel;
     const comm = kernel.createComm(TARGET);
     comm.onMsg = ({ content }) => {
-      const message = knownMessage(content.data);
-      if (message?.kind === 'account') {
-        this.model.hearKernel(id, message);
-      }
+      this.model.hearKernel(id, readAccount(content.data) ?? 'unreadable');
     };
     comm.onClose = () => {
       if (this._comm === comm) {
@@ -96,4 +97,10 @@ export class KernelFeed implements IDisposable {
   private _kernelId: string | undefined;
   private _again = 0;
   private _isDisposed = false;
+}
+
+/** The account in `data`, null where there is none that this page can read. */
+function readAccount(data: unknown): KernelAccount | null {
+  const message = knownMessage(data);
+  return message?.kind === 'account' && JSON.stringify(message).length <= MOST_CHARACTERS ? message : null;
 }

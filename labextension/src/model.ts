@@ -95,6 +95,11 @@ export class LiveModel implements IDisposable {
     return this.told?.account ?? null;
   }
 
+  /** Whether it speaks, and this page does not understand it. */
+  get isAccountUnreadable(): boolean {
+    return this.asksKernel && this._unreadable.has(this.kernelId ?? '');
+  }
+
   /** Whether only the kernel of the notebook in front can say what it holds: another host, foreign process ids. */
   get asksKernel(): boolean {
     const row = this.row;
@@ -280,10 +285,13 @@ export class LiveModel implements IDisposable {
     this.notify();
   }
 
-  /** What a kernel says of its own machine; null: it says no more. */
-  hearKernel(kernelId: string, account: KernelAccount | null): void {
+  /** What a kernel says of its own machine, or something that is no account; null: it says no more. */
+  hearKernel(kernelId: string, account: KernelAccount | 'unreadable' | null): void {
+    this._unreadable.delete(kernelId);
     if (account === null) {
       this._told.delete(kernelId);
+    } else if (account === 'unreadable') {
+      this._unreadable.add(kernelId);
     } else {
       const points = this._told.get(kernelId)?.points ?? [];
       this._told.set(kernelId, { account, points, heardAt: performance.now() });
@@ -350,6 +358,7 @@ export class LiveModel implements IDisposable {
   private _holders: Holders | null = null;
   private _points: Point[] = [];
   private readonly _told = new Map<string, Told>();
+  private readonly _unreadable = new Set<string>();
   private readonly _known = new Map<string, Loss & { limit: number }>();
   private _heardAt: number | null = null;
   private _isDisposed = false;

@@ -46,14 +46,16 @@ export function notices(model: LiveModel, trans: TranslationBundle): Child[] {
 }
 
 /** Whose numbers these are, where the server cannot look at the kernel of the notebook in front. */
-function kernelSide({ account, kernel }: LiveModel, trans: TranslationBundle): HTMLElement {
+function kernelSide(model: LiveModel, trans: TranslationBundle): HTMLElement {
+  const { account, kernel } = model;
+  const next = model.isAccountUnreadable ? unreadable(trans) : account === null && loadNext(trans);
   if (kernel?.elsewhere == null) {
     return notice(
       'note',
       trans.__('Who holds the memory of the GPU cannot be seen from here.'),
       trans.__('Next: start the container with --pid=host.') +
         (account === null ? '' : ` ${trans.__('Until then this notebook is shown by the count of its own framework.')}`),
-      account === null && loadNext(trans)
+      next
     );
   }
   return account === null
@@ -61,13 +63,23 @@ function kernelSide({ account, kernel }: LiveModel, trans: TranslationBundle): H
         'note',
         '',
         trans.__('This kernel runs on another host. The devices below are those of the Jupyter server.'),
-        loadNext(trans)
+        next
       )
     : notice(
         'note',
         trans.__('This kernel runs on another host, %1.', account.host),
-        trans.__('Shown is what the kernel itself reports. Other notebooks and processes of that host cannot be named from here.')
+        trans.__('Shown is what the kernel itself reports. Other notebooks and processes of that host cannot be named from here.'),
+        next
       );
+}
+
+/** What a kernel of another version sends, or a broken one. */
+function unreadable(trans: TranslationBundle): HTMLElement {
+  return h(
+    'p',
+    {},
+    trans.__('What the kernel counts itself cannot be read. Next: install the same version of mlguard-nb for the kernel and for JupyterLab, restart the kernel and reload this page.')
+  );
 }
 
 /** What makes a kernel tell of itself. */

@@ -7,22 +7,31 @@ import { VIEW_MIME } from './view';
 
 /** Where they stand in the notebook's metadata; a new kernel reads them from the saved file. */
 const METADATA = 'mlguard_nb';
+const MOST_CHARACTERS = 100_000;
+
+type Settings = Readonly<Record<string, unknown>>;
 
 export function rememberSettings(tracker: INotebookTracker): void {
   tracker.widgetAdded.connect((_, panel) => {
     panel.sessionContext.iopubMessage.connect((_, message) => {
       if (KernelMessage.isDisplayDataMsg(message)) {
         const told = message.content.data[VIEW_MIME];
-        if (isObject(told) && isObject(told.settings)) {
-          keep(panel, told.settings);
+        const settings = isObject(told) ? readSettings(told.settings) : null;
+        if (settings !== null) {
+          keep(panel, settings);
         }
       }
     });
   });
 }
 
+/** The settings in `data`; null where they are none, or more than a notebook should carry. */
+export function readSettings(data: unknown): Settings | null {
+  return isObject(data) && JSON.stringify(data).length <= MOST_CHARACTERS ? data : null;
+}
+
 /** Saved at once: what is not in the file when the kernel restarts is not remembered. */
-function keep({ context, model }: NotebookPanel, settings: Readonly<Record<string, unknown>>): void {
+function keep({ context, model }: NotebookPanel, settings: Settings): void {
   const isNew = JSON.stringify(model?.getMetadata(METADATA) ?? {}) !== JSON.stringify(settings);
   if (model === null || model.readOnly || !isNew) {
     return;

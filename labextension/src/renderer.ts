@@ -3,18 +3,29 @@
 import type { IRenderMime } from '@jupyterlab/rendermime-interfaces';
 import type { TranslationBundle } from '@jupyterlab/translation';
 import { Widget } from '@lumino/widgets';
-import { text } from './api';
+import { isObject, text } from './api';
 import { bar, sparkline, value } from './bar';
 import { h, patch, type Child } from './dom';
 import { LiveModel, RAM } from './model';
+import { readSettings } from './remember';
 import { sign, type Sign } from './signs';
 import type { Stopper } from './stop';
-import { readView, VIEW_MIME, type CellView, type Span, type ViewAttempt, type ViewDevice } from './view';
+import {
+  readView,
+  versionOf,
+  VIEW_MIME,
+  VIEW_VERSION,
+  type CellView,
+  type Span,
+  type ViewAttempt,
+  type ViewDevice
+} from './view';
 import { age, clockTime, duration, gib, rounded, timeOfDay } from './words';
 
 const DRAW_MILLISECONDS = 240;
 const SILENT_SECONDS = 5;
 const CURVE_WIDTH = 540;
+const LONGEST_SAID = 10_000;
 
 /** Preferred over the stored HTML; shows nothing but text from the kernel, so it is safe in untrusted notebooks. */
 export function viewRendererFactory(
@@ -51,8 +62,11 @@ class ViewRenderer extends Widget implements IRenderMime.IRenderer {
       this.model.changed.connect(this.soon, this);
     }
     if (this._view === null) {
-      // A setting or a learned schema of %guard, kept as JSON for the export: what it says is the bundle's text.
-      this.node.replaceChildren(h('pre', { class: 'mlguard-View-said' }, text(model.data['text/plain'])));
+      const why = whyUnread(model.data[VIEW_MIME], this.trans);
+      this.node.replaceChildren(
+        h('pre', { class: 'mlguard-View-said' }, text(model.data['text/plain']).slice(0, LONGEST_SAID)),
+        why === null ? '' : h('p', { class: 'mlguard-View-unread' }, sign('note'), why)
+      );
     }
     this.draw();
   }
@@ -148,7 +162,7 @@ class ViewRenderer extends Widget implements IRenderMime.IRenderer {
     return h(
       'div',
       { class: 'mlguard-View-row', title: plain(spans) },
-      sign(isSilent ? 'stale' : (SIGNS[view.sign] ?? 'waiting'), undefined, 12),
+      sign(isSilent ? 'stale' : (SIGNS.get(view.sign) ?? 'waiting'), undefined, 12),
       ...spans.map(styled)
     );
   }
@@ -304,6 +318,21 @@ class ViewRenderer extends Widget implements IRenderMime.IRenderer {
   private _timer = 0;
 }
 
+/** What is wrong with data that is no view, and what to do; null for what %guard keeps for the export: its text says it all. */
+function whyUnread(data: unknown, trans: TranslationBundle): string | null {
+  const version = versionOf(data);
+  if (version !== null && version !== VIEW_VERSION) {
+    return trans.__(
+      'Written by another version of mlguard-nb, as version %1 of its data; this page reads version %2. Next: update mlguard-nb where JupyterLab runs, then reload the page.',
+      version,
+      VIEW_VERSION
+    );
+  }
+  return isObject(data) && (isObject(data.schema) || readSettings(data.settings) !== null)
+    ? null
+    : trans.__('The rest of this output cannot be read. Next: run the cell again.');
+}
+
 /** RAM, and the device with the least room below its stop (or its memory). */
 function shownDevices(view: CellView): readonly ViewDevice[] {
   const urgency = ({ used, stop, limit }: ViewDevice): number => (used ?? 0) / (stop ?? limit ?? Infinity);
@@ -312,7 +341,8 @@ function shownDevices(view: CellView): readonly ViewDevice[] {
     (first, other) => (first === null || urgency(other) > urgency(first) ? other : first),
     null
   );
-  return view.devices.filter(device => device.key === RAM || device === most);
+  const ram = view.devices.find(device => device.key === RAM);
+  return [ram, most].filter(device => device != null);
 }
 
 function plain(spans: readonly Span[]): string {
@@ -320,17 +350,18 @@ function plain(spans: readonly Span[]): string {
 }
 
 function styled([style, text]: Span): Child {
-  const names: Record<string, string> = { strong: 'mlguard-strong', quiet: 'mlguard-quiet' };
-  return style === 'code' ? h('code', {}, text) : h('span', { class: names[style] ?? null }, text);
+  return style === 'code'
+    ? h('code', {}, text)
+    : h('span', { class: style === 'strong' || style === 'quiet' ? `mlguard-${style}` : null }, text);
 }
 
 /** The signs of the kernel's words; a stop is an octagon, an error of the cell's own a cross. */
-const SIGNS: Readonly<Record<string, Sign>> = {
-  running: 'running',
-  waiting: 'pause',
-  ok: 'done',
-  warning: 'warning',
-  stop: 'critical',
-  failed: 'cross',
-  interrupted: 'square'
-};
+const SIGNS: ReadonlyMap<string, Sign> = new Map([
+  ['running', 'running'],
+  ['waiting', 'pause'],
+  ['ok', 'done'],
+  ['warning', 'warning'],
+  ['stop', 'critical'],
+  ['failed', 'cross'],
+  ['interrupted', 'square']
+]);

@@ -1,8 +1,13 @@
-/** The view below a guarded cell as data: the JSON that the kernel stores in the output, checked. */
+/** The view below a guarded cell as data: the JSON that the kernel stores in the output, checked and bounded. */
 
 import { isObject, list, number, text, texts } from './api';
 
 export const VIEW_MIME = 'application/vnd.mlguard.view+json';
+export const VIEW_VERSION = 1;
+
+/** Far more than a kernel of ours ever sends: what a page can draw at once, whatever it is sent. */
+const LONGEST_TEXT = 2000;
+const MOST_ENTRIES = 1000;
 
 export type Peak = 'exact' | 'sampled' | null;
 
@@ -62,16 +67,21 @@ export interface CellView {
   readonly attempts: readonly ViewAttempt[];
 }
 
-/** The view in `data`, or null where it is none. */
+/** The version of the data in `data`, null where it has none. */
+export function versionOf(data: unknown): number | null {
+  return isObject(data) ? number(data.version) : null;
+}
+
+/** The view in `data`, or null where it is none that this page can read. */
 export function readView(data: unknown): CellView | null {
-  if (!isObject(data) || !isObject(data.headline)) {
+  if (!isObject(data) || !isObject(data.headline) || versionOf(data) !== VIEW_VERSION) {
     return null;
   }
   const { headline } = data;
-  const outcome = text(data.outcome);
+  const outcome = short(data.outcome);
   return {
-    name: text(data.name) || null,
-    line: text(data.line),
+    name: short(data.name) || null,
+    line: short(data.line),
     outcome,
     isRunning: outcome === 'running' || outcome === 'waiting',
     startedWall: number(data.started_wall),
@@ -79,54 +89,67 @@ export function readView(data: unknown): CellView | null {
     elapsed: number(data.elapsed_seconds),
     attempt: number(data.attempt),
     attemptsMax: number(data.attempts_max),
-    sign: text(headline.sign),
+    sign: short(headline.sign),
     headline: pieces(headline.spans),
-    devices: list(data.devices).map(readDevice),
+    devices: list(first(data.devices)).map(readDevice),
     happened: pieces(data.happened),
-    notes: texts(data.notes).join(' · '),
+    notes: short(texts(first(data.notes)).join(' · ')),
     next: pieces(data.next),
-    bound: texts(data.bound),
-    sentence: text(data.sentence),
-    attempts: list(data.attempts).map(readAttempt)
+    bound: texts(first(data.bound)).map(short),
+    sentence: short(data.sentence),
+    attempts: list(first(data.attempts)).map(readAttempt)
   };
+}
+
+function short(value: unknown): string {
+  return text(value).slice(0, LONGEST_TEXT);
+}
+
+/** The first entries of a list; none where `data` is no list. */
+function first(data: unknown): readonly unknown[] {
+  return Array.isArray(data) ? data.slice(0, MOST_ENTRIES) : [];
+}
+
+/** A size; less than nothing is as good as not known. */
+function bytes(value: unknown): number | null {
+  const size = number(value);
+  return size !== null && size >= 0 ? size : null;
 }
 
 /** The pieces of one line. */
 function pieces(data: unknown): Span[] {
-  return (Array.isArray(data) ? data : [])
+  return first(data)
     .filter((piece): piece is unknown[] => Array.isArray(piece))
-    .map((piece): Span => [text(piece[0]), text(piece[1])]);
+    .map((piece): Span => [short(piece[0]), short(piece[1])]);
 }
 
 function readDevice(data: Readonly<Record<string, unknown>>): ViewDevice {
-  const kind = text(data.peak_kind);
+  const kind = short(data.peak_kind);
   return {
-    key: text(data.key),
-    label: text(data.label),
-    used: number(data.used_bytes),
-    limit: number(data.limit_bytes),
-    stop: number(data.stop_bytes),
-    own: number(data.own_bytes),
-    peakUsed: number(data.peak_used_bytes),
-    peak: number(data.peak_bytes),
+    key: short(data.key),
+    label: short(data.label),
+    used: bytes(data.used_bytes),
+    limit: bytes(data.limit_bytes),
+    stop: bytes(data.stop_bytes),
+    own: bytes(data.own_bytes),
+    peakUsed: bytes(data.peak_used_bytes),
+    peak: bytes(data.peak_bytes),
     peakKind: kind === 'exact' || kind === 'sampled' ? kind : null,
-    note: text(data.note),
+    note: short(data.note),
     isNoteStrong: data.strong_note === true,
-    reason: text(data.reason) || null,
-    line: Array.isArray(data.line)
-      ? data.line
-          .filter((pair): pair is unknown[] => Array.isArray(pair))
-          .map(pair => [number(pair[0]) ?? 0, number(pair[1])])
-      : []
+    reason: short(data.reason) || null,
+    line: first(data.line)
+      .filter((pair): pair is unknown[] => Array.isArray(pair))
+      .map(pair => [number(pair[0]) ?? 0, number(pair[1])])
   };
 }
 
 function readAttempt(data: Readonly<Record<string, unknown>>): ViewAttempt {
   return {
     number: number(data.number) ?? 0,
-    outcome: text(data.outcome),
-    error: text(data.error) || null,
-    message: text(data.message),
+    outcome: short(data.outcome),
+    error: short(data.error) || null,
+    message: short(data.message),
     line: number(data.line),
     seconds: number(data.seconds),
     waited: number(data.wait_seconds)

@@ -204,14 +204,18 @@ def browser() -> Iterator[Browser]:
 
 
 class Window:
-    """A page in a context of its own, and the uncaught errors of its scripts."""
+    """A page in a context of its own, and every error that its scripts did not catch, with the stack.
+
+    What a widget or a listener throws is caught by Lumino, and stands in the console.
+    """
 
     def __init__(self, browser: Browser) -> None:
         self.errors: list[str] = []
         self.context = browser.new_context(viewport={"width": 1400, "height": 900})
         self.context.set_default_timeout(60_000)
         self.page = self.context.new_page()
-        self.page.on("pageerror", lambda error: self.errors.append(str(error)))
+        self.page.on("pageerror", lambda error: self.errors.append(f"{error}\n{error.stack}"))
+        self.page.on("console", lambda said: self.errors.append(said.text) if said.type == "error" else None)
 
 
 @pytest.fixture(scope="package")
@@ -233,7 +237,7 @@ def page(request: pytest.FixtureRequest, browser: Browser, windows: dict[str, Wi
         windows[name] = window
     else:
         window.context.close()
-    ours = [error for error in window.errors if "mlguard" in error]
+    ours = [error for error in window.errors if "/mlguard-nb/static/" in error]
     window.errors.clear()
     assert ours == []
 
