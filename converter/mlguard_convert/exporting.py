@@ -129,7 +129,7 @@ def _write(
 
     tell("writing the package", 0, 1)
     package, findings = assembling.package_of(plan, emit_modules(plan), wanted)
-    with staged(package_files(package), target) as folder:
+    with staged(package_files(package), target, str(plan.notebook.path)) as folder:
         package = tidied(folder, package)
         tell("importing the package", 0, 1)
         findings = [*findings, *tidying.import_check(folder, package.name)]

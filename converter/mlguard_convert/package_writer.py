@@ -6,13 +6,14 @@ by hand: it is kept, and the new text lies beside it as NAME.new.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +25,9 @@ from mlguard_nb.version import __version__
 __all__ = ["MANIFEST", "Written", "check_target", "package_files", "place", "staged"]
 
 MANIFEST = ".mlguard.json"
+
+# A disk or a quota is full; other errors of the system are not about the package.
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,25 +87,38 @@ def _nearest_folders(target: Path) -> tuple[Path, ...]:
     return (target, holder) if os.path.lexists(target) else (holder,)
 
 
-def _not_there(notebook: str, message: str, *further: Remedy) -> ConversionError:
-    return ConversionError(
-        notebook, [Diagnostic("target", "error", None, None, message, remedies=("output", *further))]
-    )
+def _not_there(notebook: str, message: str, *further: Remedy, next_step: str = "") -> ConversionError:
+    found = Diagnostic("target", "error", None, None, message, next_step, remedies=("output", *further))
+    return ConversionError(notebook, [found])
 
 
 @contextmanager
-def staged(files: Mapping[str, bytes], target: Path) -> Iterator[Path]:
-    """The files in a temporary folder beside `target`, which goes away at the end unless it was moved."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
+def staged(files: Mapping[str, bytes], target: Path, notebook: str) -> Iterator[Path]:
+    """The files in a temporary folder beside `target`, which goes away at the end unless it was moved.
+
+    ConversionError where the disk takes no more of them. Its name holds the process, for whoever has to kill that.
+    """
+    made = [above for above in target.parents if not above.exists()]
+    folder: Path | None = None
     try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(prefix=f".{target.name}-{os.getpid()}-", dir=target.parent))
         for path, data in files.items():
             file = folder / path
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_bytes(data)
         yield folder
+    except OSError as error:
+        if error.errno not in _FULL:
+            raise
+        message = f"{target} cannot be written: {error.strerror}"
+        raise _not_there(notebook, message, next_step="Make room there") from error
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        if folder is not None:
+            shutil.rmtree(folder, ignore_errors=True)
+        for above in made:
+            with suppress(OSError):  # the package is in it
+                above.rmdir()
 
 
 def place(folder: Path, target: Path, origin: Mapping[str, str], *, force: bool = False) -> Written:

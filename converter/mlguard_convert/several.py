@@ -81,7 +81,7 @@ def _write(
     found = [list(findings) for _, findings in made]
     whole = _whole(name, parts, shared_module(home))
     verifications: list[Verification | None] = [None] * len(plans)
-    with staged(package_files(whole), target) as folder:
+    with staged(package_files(whole), target, str(plans[0].notebook.path)) as folder:
         whole = exporting.tidied(folder, whole)
         tell("importing the package", 0, 1)
         for at, plan in enumerate(plans):

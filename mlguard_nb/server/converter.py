@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import glob
 import json
 import os
+import shutil
 import signal
 import subprocess
 import tempfile
@@ -86,6 +88,7 @@ async def lines_of(
         finally:
             guard.cancel()
             await _end(process)
+            await asyncio.to_thread(_remove_staged, request, process.pid)
 
 
 async def _stop_at(process: subprocess.Popen[bytes], seconds: float, setting: str, most: int | None) -> str | None:
@@ -152,6 +155,13 @@ async def _end(process: subprocess.Popen[bytes]) -> None:
     except subprocess.TimeoutExpired:
         _kill(process)
         await asyncio.to_thread(process.wait)
+
+
+def _remove_staged(request: ExportRequest, pid: int) -> None:
+    """Take away the half-written package of a converter that was killed; one that ended by itself has left none."""
+    if request.output is not None:
+        for folder in request.output.parent.glob(f".{glob.escape(request.output.name)}-{pid}-*"):
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _message(line: bytes) -> dict[str, Any] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import secrets
@@ -101,10 +102,14 @@ def bundle() -> Path:
 
 @pytest.fixture(scope="package")
 def make_lab(bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[object]:
-    """A function that starts a server; `variables` go into its environment, `enabled=False` leaves our part out."""
+    """A function that starts a server; `variables` go into its environment, `enabled=False` leaves our part out, and
+    `within_permissions` binds it to the bits of files and folders also where root runs the tests.
+    """
     started: list[subprocess.Popen[bytes]] = []
 
-    def make(*, enabled: bool = True, application: str = "jupyterlab", **variables: str) -> Lab:
+    def make(
+        *, enabled: bool = True, application: str = "jupyterlab", within_permissions: bool = False, **variables: str
+    ) -> Lab:
         home = tmp_path_factory.mktemp("home")
         root = home / "work"
         extensions = home / "path" / "labextensions"
@@ -148,6 +153,7 @@ def make_lab(bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
                     stdout=output,
                     stderr=subprocess.STDOUT,
                     start_new_session=True,
+                    preexec_fn=give_up_reaching_everything if within_permissions else None,
                 )
             started.append(process)
             processes.append(process)
@@ -166,6 +172,12 @@ def make_lab(bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait(10)
+
+
+def give_up_reaching_everything() -> None:
+    """Drop root's capability to write where the permission bits do not let it; others have none (Linux)."""
+    drop_from_bounding_set, dac_override = 24, 1
+    ctypes.CDLL(None).prctl(drop_from_bounding_set, dac_override, 0, 0, 0)
 
 
 def wait_until_it_answers(base: str, process: subprocess.Popen[bytes], log: Path) -> None:

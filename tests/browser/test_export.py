@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from typing import TYPE_CHECKING
+import sys
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -130,3 +131,50 @@ def test_an_export_goes_on_while_its_dialog_is_closed(lab: Lab, page: Page) -> N
     said = {message.get("progress") for message in map(json.loads, response.value.text().splitlines())}
     known = set(re.findall(r"stage\('([^']+)'", (ROOT / "labextension/src/exportProgress.ts").read_text()))
     assert said - {None, "running the notebook a second time"} == known, "the converter's stages have other names"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="NOT TESTED here: Linux alone binds root by permission bits")
+def test_a_folder_or_disk_that_takes_nothing_is_said_and_left_as_it_was(make_lab: Any, page: Page) -> None:
+    """Each refusal says what, where, why and the next step, in the dialog; after it another folder is written."""
+    import resource
+
+    from playwright.sync_api import expect
+
+    lab = make_lab(within_permissions=True)
+    shared = lab.root / "shared"
+    shared.mkdir()
+    (lab.root / "sizes.csv").write_text("size\n" + "1\n" * 200_000)  # packed with the package
+    write_notebook(lab, "sizes.ipynb", ("rows = open('sizes.csv').read().split()", "total = len(rows)"))
+    open_notebook(page, lab, "sizes.ipynb")
+    shared.chmod(0o555)
+    run(page, "mlguard:export")
+    dialog = page.locator("dialog.mlguard-Dialog")
+    folder = dialog.get_by_label("Folder")
+    folder.fill("shared/sizes")
+    dialog.get_by_label("Then run notebook and package").uncheck()
+    accept = dialog.get_by_role("button", name="Export", exact=True)
+    accept.click()
+    expect(dialog).to_contain_text("sizes.ipynb cannot be exported")
+    expect(dialog).to_contain_text("shared is not writable for you.")
+    expect(dialog).to_contain_text("Nothing was written. Choose another folder.")
+    keep(page, "export-no-permission")
+
+    server = lab.processes[-1].pid
+    most = resource.prlimit(server, resource.RLIMIT_FSIZE, (300_000, resource.RLIM_INFINITY))
+    dialog.get_by_role("button", name="Try again").click()
+    folder.fill("room/for/sizes")
+    accept.click()
+    expect(dialog).to_contain_text("room/for/sizes cannot be written: File too large.")
+    expect(dialog).to_contain_text("Nothing was written. Make room there, or choose another folder.")
+    keep(page, "export-disk-full")
+    assert sorted(path.name for path in lab.root.iterdir()) == [
+        ".ipynb_checkpoints", "shared", "sizes.csv", "sizes.ipynb"
+    ]  # fmt: skip
+    assert list(shared.iterdir()) == []
+
+    resource.prlimit(server, resource.RLIMIT_FSIZE, most)
+    dialog.get_by_role("button", name="Try again").click()
+    folder.fill("room/for/sizes")
+    accept.click()
+    expect(dialog).to_contain_text("sizes.ipynb is exported")
+    assert (lab.root / "room" / "for" / "sizes" / "pyproject.toml").is_file()

@@ -26,7 +26,7 @@ def test_a_package_runs_where_only_the_runtime_is(
     data.write_text("1 2 4")
     recorded = recorded_text({"rows": portable([1, 2, 4]), "total": portable(21)}, notebook="tally.ipynb")
     files = package_files(replace(PACKAGE, data=(("rows.txt", data),), recorded=recorded))
-    with staged(files, tmp_path / "tally") as folder:
+    with staged(files, tmp_path / "tally", "tally.ipynb") as folder:
         package = place(folder, tmp_path / "tally", {}).folder
     venv = environment("venv")
     venv.install(str(runtime_wheel), f"{package}[test]")

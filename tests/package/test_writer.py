@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -22,7 +23,7 @@ ORIGIN = {"notebook": "tally.ipynb", "sha256": "ab" * 32}
 
 
 def write(target: Path, files: dict[str, bytes], *, force: bool = False) -> Written:
-    with staged(files, target) as folder:
+    with staged(files, target, "tally.ipynb") as folder:
         return place(folder, target, ORIGIN, force=force)
 
 
@@ -44,15 +45,41 @@ def test_a_new_package_appears_in_one_move(tmp_path: Path) -> None:
 
 def test_an_interrupted_export_leaves_nothing(tmp_path: Path) -> None:
     """Ctrl-C between writing and moving: the target was never there."""
-    target = tmp_path / "tally"
 
-    def interrupted() -> None:
-        with staged(FILES, target) as folder:
+    def interrupted(target: Path) -> None:
+        with staged(FILES, target, "tally.ipynb") as folder:
             assert (folder / "a.py").exists()
             raise KeyboardInterrupt
 
-    with pytest.raises(KeyboardInterrupt):
-        interrupted()
+    for target in (tmp_path / "tally", tmp_path / "new" / "folders" / "tally"):
+        with pytest.raises(KeyboardInterrupt):
+            interrupted(target)
+        assert list(tmp_path.iterdir()) == []
+
+
+# A process that may write no file longer than 1,000 bytes: what a full disk does, without one.
+FULL = """
+import resource, sys
+from pathlib import Path
+from mlguard_convert.package_writer import staged
+from mlguard_nb.errors import ConversionError
+resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+try:
+    with staged({"a.py": b"short", "b.py": b"x" * 2000}, Path(sys.argv[1]), "tally.ipynb"):
+        print("written")
+except ConversionError as error:
+    print(error)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="NOT TESTED here: this system limits no file's length")
+def test_a_disk_that_takes_no_more_is_one_clear_line(tmp_path: Path) -> None:
+    """What, where, why and the next step; nothing half-written remains, nor the folders made for it."""
+    target = tmp_path / "exports" / "tally"
+    said = subprocess.run([sys.executable, "-c", FULL, target], capture_output=True, text=True, check=True)
+    assert said.stdout.strip().endswith(
+        f"{target} cannot be written: File too large. Make room there, or choose another output."
+    )
     assert list(tmp_path.iterdir()) == []
 
 

@@ -246,6 +246,7 @@ async def test_an_export_that_takes_too_much_memory_is_ended(tmp_path: Path, mac
     said = await ending(request, tmp_path, Bounds(memory_fraction=0.1))
     assert "0.2 GiB were the most" in said
     assert not converters()
+    assert [path.name for path in tmp_path.iterdir()] == ["work.ipynb"], "killed, and nothing half-written remains"
 
 
 def test_the_bounds_can_be_configured() -> None:
