@@ -145,7 +145,7 @@ def _status(folder: Path, double: dict[str, str]) -> list[str]:
         found[name] = p95[name] - p95["base"]
         found[f"{name} base"] = p95["base"]
     texts = {name: f"{found[name]:+.1f} ms" for name in (OURS, *PEERS)}
-    base = [f"{found[f'{name} base']:.1f} ms" for name in (OURS, *PEERS)]
+    bases = [f"{found[f'{name} base']:.1f} ms" for name in (OURS, *PEERS)]
     return [
         _row(
             "/api/status p95, 8 GPUs, 5 kernels, over base",
@@ -153,7 +153,7 @@ def _status(folder: Path, double: dict[str, str]) -> list[str]:
             BUDGETS["status"],
             *(texts[peer] for peer in PEERS),
         ),
-        _row("  its base: no extension, same moment", base[0], "-", *base[1:]),
+        _row("  its base: no extension, same moment", bases[0], "-", *bases[1:]),
     ]
 
 

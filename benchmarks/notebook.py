@@ -55,7 +55,7 @@ def rows() -> tuple[list[Row], dict[str, float]]:
     again, first = found[: len(lines)], found[len(lines) :]
     added: list[Row] = []
     wall: dict[str, float] = {}
-    for (plain, plain_wall), *guarded, suffix in ((*again, ""), (*first, ", first run")):
+    for suffix, ((plain, plain_wall), *guarded) in (("", again), (", first run", first)):
         for line, (taken, taken_wall) in zip(_LINES, guarded, strict=True):
             added.append(Row(line + suffix, taken - plain, plain, budget=_BUDGET))
             wall[line + suffix] = taken_wall - plain_wall

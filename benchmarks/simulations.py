@@ -157,6 +157,7 @@ def stampede(
 
     times: list[float] = []
     waited = 0
+    shelf: TTLCache[str, int] = TTLCache(maxsize=8, ttl=10)
 
     async def compute() -> int:
         times.append(asyncio.get_running_loop().time())
@@ -181,7 +182,6 @@ def stampede(
         shelf = TTLCache(maxsize=8, ttl=10, timer=asyncio.get_running_loop().time)
         await _arrivals(timed, rate, seconds)
 
-    shelf: TTLCache[str, int] = TTLCache(maxsize=8, ttl=10)
     stale = 5 if kind == "single-flight, SWR" else 0
     answer: Callable[[], Awaitable[int]] = (
         plain if kind == "plain" else cache_result(ttl=10, stale_while_revalidate=stale, key=lambda: 0)(compute)
@@ -193,7 +193,7 @@ def stampede(
 def _stampedes() -> list[Finding]:
     found = []
     for kind, claimed in (("plain", 1943.0), ("single-flight", None), ("single-flight, SWR", 20.0)):
-        seen = stampede(kind)  # type: ignore[arg-type]
+        seen = stampede(kind)
         what = f"200 requests/s, ttl 10 s, {kind if kind != 'plain' else 'plain TTL'}"
         found.append(Finding(what, len(seen.times), "computations", claimed))
         found.append(Finding(f"{what}: calls that waited", seen.waited, "calls"))

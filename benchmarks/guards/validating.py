@@ -43,7 +43,7 @@ def _shapes() -> list[Row]:
         from numpydantic import NDArray, Shape
         from pydantic import validate_call
 
-        kind = NDArray[Shape["* b, 16 d"], np.float32]  # type: ignore[valid-type]
+        kind = NDArray[Shape["* b, 16 d"], np.float32]
         model = validate_call(_annotated(x=kind))
         model_two = validate_call(_annotated(x=kind, y=kind))
         one_peers["numpydantic"] = lambda: model(small)
