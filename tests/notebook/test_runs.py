@@ -97,7 +97,7 @@ def test_an_interrupt_is_never_tried_again(kernel: Kernel) -> None:
         "%%guard retry=5 wait=0s\ntries.append(1)\nprint('going', flush=True)\ntime.sleep(30)", interrupt_when="going"
     )
 
-    assert answer.error == "KeyboardInterrupt" and answer.seconds < 10
+    assert answer.error == "KeyboardInterrupt" and answer.seconds < 20
     assert answer.view["outcome"] == "interrupted"
     assert kernel.run("len(tries)").result == "1"
 
@@ -118,14 +118,14 @@ def test_an_awaiting_cell_can_be_interrupted(kernel: Kernel) -> None:
     """`await asyncio.sleep(30)` hears an interrupt although the loop has nothing else to do."""
     answer = kernel.run("%%guard\nprint('going', flush=True)\nawait asyncio.sleep(30)", interrupt_when="going")
 
-    assert answer.error in ("KeyboardInterrupt", "CancelledError") and answer.seconds < 10
+    assert answer.error in ("KeyboardInterrupt", "CancelledError") and answer.seconds < 20
 
 
 def test_a_timeout_stops_a_blocking_call(kernel: Kernel) -> None:
     """timeout= ends an attempt inside a C call that blocks; it counts as a failed attempt."""
     answer = kernel.run("%%guard retry=2 wait=0s timeout=0.2s\ntime.sleep(30)")
 
-    assert answer.error == "TimeoutError" and answer.seconds < 5
+    assert answer.error == "TimeoutError" and answer.seconds < 20
     assert len(answer.view["attempts"]) == 2
     assert "mlguard_nb" not in answer.traceback
 
@@ -134,7 +134,7 @@ def test_a_timeout_stops_an_await(kernel: Kernel) -> None:
     """The same for a cell that awaits."""
     answer = kernel.run("%%guard retry=2 wait=0s timeout=0.2s\nawait asyncio.sleep(30)")
 
-    assert answer.error == "TimeoutError" and answer.seconds < 5
+    assert answer.error == "TimeoutError" and answer.seconds < 20
 
 
 @pytest.mark.parametrize(
@@ -165,7 +165,7 @@ def test_a_deadline_ends_all_attempts(kernel: Kernel) -> None:
     """deadline= bounds the attempts together."""
     answer = kernel.run("%%guard retry=50 wait=0s deadline=0.5s\ntime.sleep(0.2)\nraise ConnectionError")
 
-    assert answer.error in ("ConnectionError", "TimeoutError") and answer.seconds < 5
+    assert answer.error in ("ConnectionError", "TimeoutError") and answer.seconds < 9
     assert len(answer.view["attempts"]) <= 3
 
 
@@ -515,7 +515,7 @@ def test_the_view_lives_while_the_cell_runs(kernel: Kernel) -> None:
     """Updates arrive while the cell is busy, at most ten a second, and the end state is stored."""
     answer = kernel.run("%%guard mem=0.95\ntime.sleep(1.2)")
 
-    assert 2 <= answer.updates <= 13
+    assert 2 <= answer.updates <= 10 * answer.seconds + 1
     assert re.match(r"✓ \d\.\d s", answer.sentence)
 
 
