@@ -2,7 +2,7 @@
 
 import { URLExt } from '@jupyterlab/coreutils';
 import { ServerConnection } from '@jupyterlab/services';
-import { KINDS, type DirectiveRead, type Finding, type ServerMessage } from './messages';
+import { KINDS, type DirectiveRead, type ExportMemory, type Finding, type ServerMessage } from './messages';
 import { conforms } from './shapes';
 
 /** The server part is not installed or not enabled. */
@@ -83,6 +83,9 @@ export interface Progress {
   readonly of: number;
 }
 
+/** What an export says while it runs. */
+export type ExportNews = Progress | ExportMemory;
+
 type Json = Readonly<Record<string, unknown>>;
 
 /** A map, since an object knows more names than its own: "constructor". */
@@ -155,10 +158,10 @@ export class Api {
     };
   }
 
-  /** Write the package; `heard` is told how far it is, `stop` ends it. */
+  /** Write the package; `heard` is told how far it is and what it holds, `stop` ends it. */
   async write(
     options: ExportOptions,
-    heard: (progress: Progress) => void,
+    heard: (news: ExportNews) => void,
     stop: AbortSignal
   ): Promise<ExportResult> {
     const result = await this.export(options, heard, stop);
@@ -184,7 +187,7 @@ export class Api {
 
   private async export(
     options: ExportOptions,
-    heard?: (progress: Progress) => void,
+    heard?: (news: ExportNews) => void,
     stop?: AbortSignal
   ): Promise<Json> {
     const response = await this.request('export', {
@@ -205,6 +208,8 @@ export class Api {
           done: number(message.done) ?? 0,
           of: number(message.of) ?? 0
         });
+      } else if (conforms(message.memory, 'ExportMemory')) {
+        heard?.(message.memory as ExportMemory);
       } else {
         last = message;
       }

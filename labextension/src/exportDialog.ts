@@ -4,6 +4,7 @@ import type { TranslationBundle } from '@jupyterlab/translation';
 import { IDisposable } from '@lumino/disposable';
 import {
   Api,
+  ExportNews,
   ExportPlan,
   ExportRefused,
   ExportResult,
@@ -11,6 +12,7 @@ import {
 } from './api';
 import { h, patch } from './dom';
 import { face } from './exportFaces';
+import type { ExportMemory } from './messages';
 
 /** Where the export stands. */
 export type ExportState =
@@ -20,6 +22,7 @@ export type ExportState =
       readonly kind: 'writing';
       readonly plan: ExportPlan;
       readonly heard: readonly StageHeard[];
+      readonly memory: ExportMemory | null;
     }
   | { readonly kind: 'result'; readonly result: ExportResult; readonly all: boolean }
   | {
@@ -231,7 +234,7 @@ export class ExportDialog implements IDisposable {
     }
     const { plan } = this._state;
     this._stop = new AbortController();
-    this.be({ kind: 'writing', plan, heard: [] });
+    this.be({ kind: 'writing', plan, heard: [], memory: null });
     this.focusFirst();
     const tick = window.setInterval(() => this.draw(), 1000);
     try {
@@ -243,7 +246,7 @@ export class ExportDialog implements IDisposable {
           verify: this.form.verify,
           skip_bad_cells: this._skipsBadCells
         },
-        progress => this.hear(progress),
+        news => this.hear(news),
         this._stop.signal
       );
       this.be({ kind: 'result', result, all: false });
@@ -259,17 +262,18 @@ export class ExportDialog implements IDisposable {
     this.focusFirst();
   }
 
-  private hear(progress: Progress): void {
-    if (this._state.kind === 'writing') {
-      const { heard } = this._state;
-      const last = heard[heard.length - 1];
-      this.be({
-        ...this._state,
-        heard:
-          last?.text === progress.text
-            ? [...heard.slice(0, -1), { ...progress, began: last.began }]
-            : [...heard, { ...progress, began: secondsNow() }]
-      });
+  private hear(news: ExportNews): void {
+    if (this._state.kind !== 'writing') {
+      return;
+    }
+    const { heard } = this._state;
+    const last = heard[heard.length - 1];
+    if ('peak' in news) {
+      this.be({ ...this._state, memory: news });
+    } else if (last?.text === news.text) {
+      this.be({ ...this._state, heard: [...heard.slice(0, -1), { ...news, began: last.began }] });
+    } else {
+      this.be({ ...this._state, heard: [...heard, { ...news, began: secondsNow() }] });
     }
   }
 

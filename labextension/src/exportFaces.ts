@@ -29,7 +29,7 @@ export function face(dialog: ExportDialog, trans: TranslationBundle): Node[] {
         trans.__('Export %1', dialog.file),
         [
           h('p', {}, trans.__('The package goes to '), h('code', {}, dialog.form.folder), '.'),
-          progressList(state.heard, dialog.form.verify, secondsNow(), trans)
+          progressList(state, dialog.form.verify, secondsNow(), trans)
         ],
         [
           trans.__('Stop writes nothing: the package is moved into its folder at the very end.'),

@@ -2,9 +2,10 @@
 
 import type { TranslationBundle } from '@jupyterlab/translation';
 import { h } from './dom';
-import type { StageHeard } from './exportDialog';
+import type { ExportState } from './exportDialog';
+import type { ExportMemory } from './messages';
 import { sign, type Sign } from './signs';
-import { clockTime, duration } from './words';
+import { clockTime, duration, gib } from './words';
 
 /** A stage of the converter: its words while it runs and once it is done, and whether only a comparison has it. */
 interface Stage {
@@ -28,9 +29,11 @@ export function stages(trans: TranslationBundle): Stage[] {
   ];
 }
 
+type Writing = Extract<ExportState, { kind: 'writing' }>;
+
 /** One line a stage: finished ones say how long they took, the running one how long it runs, the others wait. */
 export function progressList(
-  heard: readonly StageHeard[],
+  { heard, memory }: Writing,
   compares: boolean,
   now: number,
   trans: TranslationBundle
@@ -48,21 +51,34 @@ export function progressList(
         return item('done', stage?.done ?? one.text, duration(next.began - one.began));
       }
       const words = stage?.runs ?? one.text;
+      const time = clockTime(now - one.began);
+      const holds = stage?.compares ? holding(memory, trans) : null;
       return one.of > 1
-        ? item('running', trans.__('%1: %2 of %3 cells done', words, one.done, one.of), clockTime(now - one.began), one.done / one.of)
-        : item('running', words, clockTime(now - one.began));
+        ? item('running', trans.__('%1: %2 of %3 cells done', words, one.done, one.of), time, holds, one.done / one.of)
+        : item('running', words, time, holds);
     }),
     ...waiting.map(stage => item('waiting', stage.runs, ''))
   );
 }
 
-function item(mark: Sign, words: string, time: string, share?: number): HTMLElement {
+/** What the two runs hold; empty until that is known, so that nothing moves then. Never read aloud by itself. */
+function holding(memory: ExportMemory | null, trans: TranslationBundle): HTMLElement {
+  const { held, peak, most } = memory ?? { held: null, peak: null, most: null };
+  const words =
+    most === null
+      ? trans.__('in a process of its own: RAM %1 GiB, peak %2 GiB', gib(held), gib(peak))
+      : trans.__('in a process of its own: RAM %1 of at most %2 GiB, peak %3 GiB', gib(held), gib(most), gib(peak));
+  return h('span', { class: 'mlguard-Steps-memory mlguard-quiet', 'aria-live': 'off' }, memory === null ? '' : words);
+}
+
+function item(mark: Sign, words: string, time: string, holds: HTMLElement | null = null, share?: number): HTMLElement {
   return h(
     'li',
     { 'data-stage': mark },
     sign(mark),
     h('span', {}, words),
     h('span', { class: 'mlguard-number', 'aria-hidden': 'true' }, time),
-    share !== undefined && h('span', { class: 'mlguard-Steps-bar' }, h('span', { style: `width: ${(100 * share).toFixed(1)}%` }))
+    share !== undefined && h('span', { class: 'mlguard-Steps-bar' }, h('span', { style: `width: ${(100 * share).toFixed(1)}%` })),
+    holds
   );
 }

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from mlguard_nb import clock as clocks
 from mlguard_nb.devices import machine as machines
 from mlguard_nb.devices.readings import Unknown
+from mlguard_nb.telemetry.wire import ExportMemory, as_json
 from mlguard_nb.units import format_duration, format_gib
 
 if TYPE_CHECKING:
@@ -31,6 +32,9 @@ __all__ = ["Bounds", "lines_of"]
 _KEPT_ERRORS = 4000
 _PATIENCE_SECONDS = 5.0
 _BETWEEN_LOOKS = 0.25
+_BETWEEN_MEMORY = 1.0
+
+News = asyncio.Queue[dict[str, Any] | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +61,9 @@ class Bounds:
 async def lines_of(
     request: ExportRequest, root: Path, bounds: Bounds | None = None
 ) -> AsyncGenerator[dict[str, Any], None]:
-    """The converter's messages as they come; the last one holds "result" or "error". Closing this ends the process."""
+    """The converter's messages as they come, and between them what it holds while it compares; the last one has
+    "result" or "error". Closing this ends the process.
+    """
     bounds = bounds or Bounds()
     most = bounds.memory()
     with tempfile.TemporaryFile() as errors:
@@ -70,15 +76,14 @@ async def lines_of(
             stdout=subprocess.PIPE,
             stderr=errors,
         )
-        assert process.stdout is not None
-        guard = asyncio.create_task(_stop_at(process, *bounds.time(request), most))
+        news: News = asyncio.Queue()
+        reader = asyncio.create_task(_read(process, news))
+        guard = asyncio.create_task(_stop_at(process, *bounds.time(request), most, news if request.verify else None))
         ended = False
         try:
-            while line := await asyncio.to_thread(process.stdout.readline):
-                message = _message(line)
-                if message is not None:
-                    ended = ended or "result" in message or "error" in message
-                    yield _relative(message, root)
+            while (message := await news.get()) is not None:
+                ended = ended or "result" in message or "error" in message
+                yield _relative(message, root)
             status = await asyncio.to_thread(process.wait)
             if not ended:
                 errors.seek(0)
@@ -87,16 +92,43 @@ async def lines_of(
                 yield {"error": {"message": said}}
         finally:
             guard.cancel()
+            reader.cancel()
             await _end(process)
             await asyncio.to_thread(_remove_staged, request, process.pid)
 
 
-async def _stop_at(process: subprocess.Popen[bytes], seconds: float, setting: str, most: int | None) -> str | None:
-    """End `process` with its children once it breaks a bound, and say which; None when it ends by itself."""
+async def _read(process: subprocess.Popen[bytes], news: News) -> None:
+    """Put every message of `process` into `news`, and None after the last one."""
+    assert process.stdout is not None
+    try:
+        while line := await asyncio.to_thread(process.stdout.readline):
+            message = _message(line)
+            if message is not None:
+                news.put_nowait(message)
+    finally:
+        news.put_nowait(None)
+
+
+async def _stop_at(
+    process: subprocess.Popen[bytes],
+    seconds: float,
+    setting: str,
+    most: int | None,
+    news: News | None,
+) -> str | None:
+    """End `process` with its children once it breaks a bound, and say which; None when it ends by itself.
+
+    What it holds is put into `news`, once a second.
+    """
     watch = clocks.current()
     started = watch.now()
+    peak, told = 0, float("-inf")
     while process.poll() is None:
         held = await asyncio.to_thread(_held, process.pid)
+        peak = max(peak, held)
+        if news is not None and held and watch.now() - told >= _BETWEEN_MEMORY:
+            told = watch.now()
+            news.put_nowait({"memory": as_json(ExportMemory(held, peak, most))})
         if most is not None and held > most:
             await asyncio.to_thread(_kill, process)
             return (

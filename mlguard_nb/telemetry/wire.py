@@ -18,6 +18,7 @@ __all__ = [
     "CLIENT_MESSAGES",
     "SERVER_MESSAGES",
     "DirectiveRead",
+    "ExportMemory",
     "Finding",
     "GpuNow",
     "Held",
@@ -229,10 +230,20 @@ class Finding:
     remedies: tuple[Remedy, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class ExportMemory:
+    """What the export's own process holds with its children, held at most so far, and may hold (null: nobody knows)."""
+
+    held: float
+    peak: float
+    most: float | None
+
+
 SERVER_MESSAGES = (Hello, History, Sample, Holders, KernelAccount)
 CLIENT_MESSAGES = (Watch,)
 _PARTS = (
     Measured, RamNow, GpuNow, Held, KernelNow, OtherNow, DevicePoint, KernelPoint, Point, DirectiveRead, Finding,
+    ExportMemory,
 )  # fmt: skip
 _PLAIN: dict[Any, str] = {str: "string", int: "number", float: "number", bool: "boolean", type(None): "null"}
 

@@ -111,10 +111,13 @@ def test_an_export_goes_on_while_its_dialog_is_closed(lab: Lab, page: Page) -> N
         re.compile(r"package written\d+\.\d s$"), timeout=60_000
     )
     expect(dialog.locator("[data-stage=running]")).to_have_text(
-        re.compile(r"running the notebook(: \d of 2 cells done)?0:\d\d$"), timeout=60_000
+        re.compile(r"running the notebook(: \d of 2 cells done)?0:\d\d"), timeout=60_000
     )
     expect(dialog.locator("[data-stage=waiting]")).to_have_text(
         ["running the package", "comparing the final values", "moving the package into place"]
+    )
+    expect(dialog.locator("[data-stage=running] .mlguard-Steps-memory")).to_have_text(
+        re.compile(r"in a process of its own: RAM \d+\.\d of at most \d+\.\d GiB, peak \d+\.\d GiB")
     )
     assert " / " not in dialog.locator(".mlguard-Steps").inner_text()
     keep(page, "export-stages")

@@ -222,17 +222,29 @@ async def test_a_notebook_that_cannot_be_converted_says_where(jp_fetch: Any, jp_
     assert "result" in without
 
 
-async def ending(request: dict[str, Any], root: Path, bounds: Bounds) -> str:
-    """The error that the bounded converter ends with."""
-    messages = [message async for message in lines_of(read_request(request, root), root, bounds)]
-    return str(messages[-1]["error"]["message"])
+async def said_of(request: dict[str, Any], root: Path, bounds: Bounds) -> list[dict[str, Any]]:
+    """Everything that the bounded converter says."""
+    return [message async for message in lines_of(read_request(request, root), root, bounds)]
+
+
+async def test_an_export_that_compares_tells_what_it_holds(tmp_path: Path, machine: FakeDevices) -> None:
+    """Each second, with its children: now, at most so far, and what it may hold at most. One that does not, does not."""
+    write_notebook(tmp_path, "total = 3")
+    request = {"path": "work.ipynb", "output": "out", "verify": True}
+    told = [one["memory"] for one in await said_of(request, tmp_path, Bounds()) if "memory" in one]
+    assert all(0 < one["held"] <= one["peak"] and one["most"] == int(11 * GIB * 0.8) for one in told)
+    peaks = [one["peak"] for one in told]
+    assert peaks
+    assert peaks == sorted(peaks)
+    plain = await said_of({**request, "output": "plain", "verify": False}, tmp_path, Bounds())
+    assert not any("memory" in one for one in plain)
 
 
 async def test_an_export_that_takes_too_long_is_ended_with_its_kernels(tmp_path: Path) -> None:
     """A cell that never ends does not occupy the server for ever; the message names the setting."""
     write_notebook(tmp_path, "while True: pass")
     request = {"path": "work.ipynb", "output": "out", "verify": True}
-    said = await ending(request, tmp_path, Bounds(export_seconds=4))
+    said = (await said_of(request, tmp_path, Bounds(export_seconds=4)))[-1]["error"]["message"]
     assert said.startswith("the converter was stopped after 4s")
     assert "MlguardExport.export_seconds" in said
     assert not converters()
@@ -243,7 +255,7 @@ async def test_an_export_that_takes_too_much_memory_is_ended(tmp_path: Path, mac
     machine.ram_used = 14 * GIB
     write_notebook(tmp_path, "block = bytearray(300_000_000)\nwhile True: pass")
     request = {"path": "work.ipynb", "output": "out", "verify": True}
-    said = await ending(request, tmp_path, Bounds(memory_fraction=0.1))
+    said = (await said_of(request, tmp_path, Bounds(memory_fraction=0.1)))[-1]["error"]["message"]
     assert "0.2 GiB were the most" in said
     assert not converters()
     assert [path.name for path in tmp_path.iterdir()] == ["work.ipynb"], "killed, and nothing half-written remains"
