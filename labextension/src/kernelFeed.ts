@@ -23,6 +23,8 @@ export class KernelFeed implements IDisposable {
     private readonly front: NotebookInFront
   ) {
     model.changed.connect(this.follow, this);
+    // A page that is reloaded or shut tells the kernel itself: nobody else closes its comm.
+    window.addEventListener('pagehide', this.end);
   }
 
   get isDisposed(): boolean {
@@ -33,6 +35,7 @@ export class KernelFeed implements IDisposable {
     if (!this._isDisposed) {
       this._isDisposed = true;
       this.model.changed.disconnect(this.follow, this);
+      window.removeEventListener('pagehide', this.end);
       this.end();
     }
   }
@@ -81,7 +84,7 @@ export class KernelFeed implements IDisposable {
     }
   }
 
-  private end(): void {
+  private readonly end = (): void => {
     const [comm, id] = [this._comm, this._kernelId];
     this._comm = null;
     this._kernelId = undefined;
@@ -91,7 +94,7 @@ export class KernelFeed implements IDisposable {
     if (id !== undefined && comm !== null) {
       this.model.hearKernel(id, null);
     }
-  }
+  };
 
   private _comm: Kernel.IComm | null = null;
   private _kernelId: string | undefined;

@@ -21,6 +21,7 @@ __all__ = ["TARGET", "Accounts", "account", "offer", "withdraw"]
 
 TARGET = "mlguard.account"
 _PERIOD_SECONDS = 1.0
+_MOST_PAGES = 32
 _HERE = "_mlguard_accounts"
 
 
@@ -70,11 +71,14 @@ class Accounts:
 
         comm.on_close(lambda _message: self.closed(comm))
         with self._changing:
-            self._comms = (*self._comms, comm)
+            # A page that crashed never closes its comm: the oldest make way, and one that still listens asks again.
+            gone, self._comms = self._comms[: 1 - _MOST_PAGES], (*self._comms[1 - _MOST_PAGES :], comm)
             if self._sampler is None:
                 self._sampler = Sampler(period=_PERIOD_SECONDS)
                 self._sampler.subscribe(self.tell)
                 self._sampler.start()
+        for old in gone:
+            old.close()
 
     def closed(self, comm: Any) -> None:
         """The page has gone; the last one to go ends the sampling."""

@@ -222,6 +222,7 @@ def test_the_panel_is_walked_by_tab_in_the_order_that_it_is_read(gpu_lab: Lab, g
     panel = page.locator("#mlguard-panel")
     expect(panel.locator(".mlguard-Cells tbody tr")).to_have_count(1, timeout=30_000)
     expect(panel.get_by_role("button", name="Release the memory of keys.ipynb")).to_be_visible()
+    expect(panel.get_by_role("button", name="GPU 0", exact=True)).to_be_visible()
     panel.get_by_role("button", name="Settings and help").focus()
     words = stops(page, "#mlguard-panel")
     wanted = ["GPU 0", "Chart", "Table", "Export", "keys.ipynb", "Release the memory of keys.ipynb", "x = 1"]

@@ -126,12 +126,15 @@ sys.modules["torch"] = torch
 """
 
 
+LISTENING = "print(len(get_ipython()._mlguard_accounts._comms), 'page')"
+
+
 def test_where_process_ids_are_foreign_the_kernel_counts_itself(gpu_lab: Lab, gpus: Gpus, page: Page) -> None:
     """The driver names a process that nobody here can see: the reason, the next step, and the framework's own count."""
     from playwright.sync_api import expect
 
     gpus.are(16.3, processes={4_000_000: 14.0})
-    write_notebook(gpu_lab, "foreign.ipynb", (TORCH, "%load_ext mlguard_nb"))
+    write_notebook(gpu_lab, "foreign.ipynb", (TORCH, "%load_ext mlguard_nb", LISTENING))
     open_notebook(page, gpu_lab, "foreign.ipynb")
     page.locator(".mlguard-Status").click()
     panel = page.locator("#mlguard-panel")
@@ -144,4 +147,9 @@ def test_where_process_ids_are_foreign_the_kernel_counts_itself(gpu_lab: Lab, gp
     rest = panel.locator(".mlguard-Ledger tr", has_text="not attributed").first
     expect(rest, "the column adds up to the device").to_contain_text("4.3", timeout=60_000)
     keep(page, "panel-foreign-pids")
+    page.reload()
+    expect(row).to_contain_text("12.0", timeout=60_000)
+    page.evaluate("window.jupyterapp.shell.currentWidget.content.activeCellIndex = 2")
+    run(page, "notebook:run-cell")
+    expect(cell(page, 3).locator(".jp-OutputArea"), "the page that was there before has gone").to_have_text("1 page")
     gpus.are(16.3)

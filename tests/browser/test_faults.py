@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from mlguard_nb.notebook.bundle import bundle
 from tests.browser.conftest import GIB, Gpus, Lab, keep
-from tests.browser.test_lab import open_notebook, run, write_notebook
+from tests.browser.test_lab import cell, open_notebook, run, write_notebook
+from tests.notebook.states import STATES
 
 if TYPE_CHECKING:
     from playwright.sync_api import Locator, Page
@@ -206,3 +208,50 @@ def test_a_page_that_hears_nonsense_goes_on(lab: Lab, page: Page) -> None:
     run(page, "notebook:run-all-cells")
     expect(row).to_contain_text("running")
     assert errors == []
+
+
+MANY = """async ([bundle, times]) => {
+    const { shell } = window.jupyterapp;
+    const { outputs } = shell.currentWidget.content.widgets[0].model;
+    for (let time = 0; time < times; time++) {
+        shell.collapseRight();
+        outputs.clear();
+        await new Promise(resolve => setTimeout(resolve));
+        shell.activateById('mlguard-panel');
+        outputs.add({ output_type: 'display_data', data: bundle, metadata: {} });
+        await new Promise(resolve => setTimeout(resolve));
+    }
+}"""
+
+
+@pytest.mark.own_page
+def test_a_panel_and_a_view_that_come_and_go_a_thousand_times_leave_nothing(
+    gpu_lab: Lab, gpus: Gpus, page: Page
+) -> None:
+    """Of a running cell, whose view follows the feed: one socket all the time, and neither nodes nor listeners pile up."""
+    from playwright.sync_api import expect
+
+    gpus.are(16.3)
+    sockets: list[str] = []
+    page.on("websocket", lambda socket: sockets.append(socket.url))
+    panel = open_panel(page, gpu_lab, "often.ipynb")
+    expect(panel).to_contain_text("16.3 of 80.0 GiB")
+    protocol = page.context.new_cdp_session(page)
+    protocol.send("Performance.enable")
+
+    def held() -> tuple[int, int]:
+        protocol.send("HeapProfiler.collectGarbage")
+        counted = {one["name"]: one["value"] for one in protocol.send("Performance.getMetrics")["metrics"]}
+        return counted["Nodes"], counted["JSEventListeners"]
+
+    running = bundle(STATES["running 1"][0])
+    page.evaluate(MANY, [running, 50])  # by now everything that is made once is made
+    nodes, listeners = held()
+    page.evaluate(MANY, [running, 1000])
+    more_nodes, more_listeners = (now - before for now, before in zip(held(), (nodes, listeners), strict=True))
+    assert more_nodes < 1000, "a view has a hundred"
+    assert more_listeners < 500, "a view has one, and the panel more"
+    gpus.are(41.8)
+    expect(panel).to_contain_text("41.8 of 80.0 GiB")
+    expect(cell(page, 1).locator(".mlguard-View")).to_contain_text("41.8")
+    assert len([url for url in sockets if "/mlguard/stream" in url]) == 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -26,6 +27,7 @@ class Comm:
     def __init__(self) -> None:
         self.sent: list[dict[str, Any]] = []
         self.end: Callable[[Any], None] | None = None
+        self.is_closed = False
 
     def on_close(self, callback: Callable[[Any], None]) -> None:
         self.end = callback
@@ -34,7 +36,7 @@ class Comm:
         self.sent.append(data)
 
     def close(self) -> None:
-        pass
+        self.is_closed = True
 
 
 def test_the_driver_is_believed_where_it_names_this_process() -> None:
@@ -75,6 +77,26 @@ def test_it_samples_only_while_a_page_listens() -> None:
         assert accounts.is_running
         accounts.close()
     assert not accounts.is_running
+
+
+def test_a_thousand_pages_that_come_and_go_leave_nothing() -> None:
+    """No thread stays; of pages that never say that they go, the newest are told and the others let go."""
+    accounts, before = Accounts(), threading.active_count()
+    with one_gpu() as machine:
+        for _ in range(1000):
+            comm = Comm()
+            accounts.opened(comm, {})
+            assert comm.end is not None
+            comm.end({})
+        assert not accounts.is_running
+        crashed = [Comm() for _ in range(1000)]
+        for comm in crashed:
+            accounts.opened(comm, {})
+        accounts.tell(machine.read())
+        assert [comm.is_closed for comm in crashed] == [True] * 968 + [False] * 32
+        assert all(comm.sent for comm in crashed[-32:])
+        accounts.close()
+    assert threading.active_count() <= before
 
 
 def test_a_forked_child_tells_nothing() -> None:
