@@ -3,7 +3,8 @@
     python -m tests.public [--only TEXT] [--every N] [--jobs N] [--no-peers] [--no-run] [--json FILE] [FOLDER ...]
 
 Sdists come from the package index by name and version, into tests/corpus (ignored by git). FOLDER: notebooks of your
-own instead. Fails when one of ours crashed, does not parse, or has a finding.
+own instead. A run that was stopped goes on where it was, when it is given the same options and
+--json FILE. Fails when one of ours crashed, does not parse, or has a finding.
 """
 
 from __future__ import annotations
@@ -42,19 +43,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--every", type=int, default=1, metavar="N", help="only each Nth notebook, by path")
     parser.add_argument("--no-peers", action="store_true", help="measure us alone")
     parser.add_argument("--no-run", action="store_true", help="execute neither notebooks nor products")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="keep every row, one a line")
+    parser.add_argument(
+        "--json", type=Path, metavar="FILE", help="keep every row, one a line; what it holds is not measured again"
+    )
     given = parser.parse_args(arguments)
     missing = [] if given.folders else fetch(_tell)
     folders = given.folders or [CORPUS / name for name in SDISTS if name not in missing]
     paths = [path for path in notebooks(folders) if re.search(given.only, str(path))][:: given.every]
-    os.environ["SEABORN_DATA"] = str(write_datasets(CORPUS / "seaborn-data"))
+    if not given.no_run:
+        os.environ["SEABORN_DATA"] = str(write_datasets(CORPUS / "seaborn-data"))
     os.environ["PYTHONWARNINGS"] = "ignore"
     tools = [OURS] if given.no_peers else list(TOOLS)
     started = time.perf_counter()
-    rows: list[dict[str, Any]] = []
+    rows = _kept(given.json, paths, tools)
+    known = {row["notebook"] for row in rows}
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(given.jobs, mp_context=context) as pool:
-        waiting = {pool.submit(measure, path, tools, run=not given.no_run): path for path in paths}
+        waiting = {
+            pool.submit(measure, path, tools, run=not given.no_run): path for path in paths if str(path) not in known
+        }
         for done in as_completed(waiting):
             row = done.result()
             rows.append(row)
@@ -63,10 +70,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 with given.json.open("a", encoding="utf-8") as file:
                     file.write(json.dumps(row) + "\n")
     print(table(rows, tools))
-    print(f"\n{_conditions(rows, folders)} Measured in {(time.perf_counter() - started) / 60:.0f} min.")
+    print(f"\n{_conditions(rows, folders, tools)} Measured in {(time.perf_counter() - started) / 60:.0f} min.")
     ours = [row["tools"][OURS] for row in rows]
     broken = [row for row in ours if "crash" in row or not row.get("parses", True) or not row.get("ruff", True)]
     return int(bool(broken))
+
+
+def _kept(file: Path | None, paths: Sequence[Path], tools: Sequence[str]) -> list[dict[str, Any]]:
+    """The rows that `file` holds of these notebooks, with these tools; a last line that was cut off is dropped."""
+    if file is None or not file.is_file():
+        return []
+    whole, end, _ = file.read_text(encoding="utf-8").rpartition("\n")
+    file.write_text(whole + end, encoding="utf-8")
+    rows = [json.loads(line) for line in whole.splitlines()]
+    wanted = {str(path) for path in paths}
+    return [row for row in rows if row["notebook"] in wanted and set(tools) <= row["tools"].keys()]
 
 
 def _tell(text: str) -> None:
@@ -125,11 +143,10 @@ def _share(part: int, whole: int) -> str:
     return f"{part} of {whole} ({100 * part / whole:.0f} %)" if whole else "-"
 
 
-def _conditions(rows: Sequence[dict[str, Any]], folders: Sequence[Path]) -> str:
+def _conditions(rows: Sequence[dict[str, Any]], folders: Sequence[Path], tools: Sequence[str]) -> str:
     """The sentence below the table: what was measured, when, with what."""
     runnable = sum(row["runs"] == "" for row in rows)
-    peers = ("nbconvert", "jupytext", "soorgeon", "marimo", "mlguard-nb")
-    versions = ", ".join(f"{name} {version(name)}" for name in peers)
+    versions = ", ".join(f"{name} {version(name)}" for name in (tool.split()[0] for tool in tools))
     today = datetime.now(timezone.utc).date().isoformat()
     foreign = sum(map(_is_foreign, rows))
     return (

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.package.notebooks import write_notebook
-from tests.public.__main__ import table
+from tests.public.__main__ import main, table
 from tests.public.measuring import measure, runs_on_import
 from tests.public.sources import notebooks
 from tests.public.tools import OURS
@@ -65,3 +66,22 @@ def test_copies_of_a_notebook_count_once(tmp_path: Path) -> None:
         write_notebook(tmp_path / f"{name}.ipynb", "1")
     write_notebook(tmp_path / "c.ipynb", "2")
     assert [path.name for path in notebooks([tmp_path])] == ["a.ipynb", "c.ipynb"]
+
+
+def test_a_run_that_was_stopped_goes_on_where_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What the file of rows holds is not measured again, and a line that was cut off is."""
+    monkeypatch.setenv("PYTHONWARNINGS", "ignore")  # main sets it; the fixture takes it back
+    first, second = (write_notebook(tmp_path / f"{name}.ipynb", name) for name in ("1", "2"))
+    rows = tmp_path / "rows.jsonl"
+    kept = {"notebook": str(first), "runs": None, "lacks": [], "tools": {OURS: {"refused": "kept from before"}}}
+    rows.write_text(json.dumps(kept) + "\n" + json.dumps({"notebook": str(second)})[:-9], encoding="utf-8")
+
+    assert main([str(tmp_path), "--no-peers", "--no-run", "--json", str(rows)]) == 0
+
+    found = [json.loads(line) for line in rows.read_text(encoding="utf-8").splitlines()]
+    assert found[0] == kept
+    assert [row["notebook"] for row in found] == [str(first), str(second)]
+    assert found[1]["tools"][OURS]["parses"]
+    assert "1 of 2 (50 %)" in capsys.readouterr().out
