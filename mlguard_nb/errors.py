@@ -41,6 +41,7 @@ __all__ = [
     "Violation",
     "add_note",
     "in_words",
+    "on_one_line",
 ]
 
 
@@ -51,6 +52,11 @@ def in_words(error: BaseException) -> str:
     except Exception:
         text = ""
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def on_one_line(name: str) -> str:
+    """A file's name as it may be shown: line breaks, and what steers a terminal, written as Python escapes them."""
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in name)
 
 
 def add_note(error: BaseException, note: str) -> None:
@@ -258,7 +264,7 @@ class ConversionError(GuardError):
         return ConversionError(self.notebook, [one.spelt(words) for one in self.diagnostics])
 
     def __str__(self) -> str:
-        return "\n".join(f"{self.notebook}: {diagnostic}" for diagnostic in self.diagnostics)
+        return "\n".join(f"{on_one_line(self.notebook)}: {diagnostic}" for diagnostic in self.diagnostics)
 
 
 class MissingExtra(GuardError, ImportError):

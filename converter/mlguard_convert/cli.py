@@ -13,7 +13,7 @@ from typing import Any
 
 from mlguard_convert import messages
 from mlguard_convert.settings import ExportOptions, named_outputs
-from mlguard_nb.errors import ConversionError, GuardError, MissingExtra
+from mlguard_nb.errors import ConversionError, GuardError, MissingExtra, on_one_line
 from mlguard_nb.pipeline.arguments import ArgumentParser
 from mlguard_nb.version import __version__
 
@@ -200,5 +200,5 @@ def _doctor(given: argparse.Namespace) -> int:
 
 def _one_line(error: BaseException) -> str:
     if isinstance(error, OSError) and error.filename is not None and error.strerror:
-        return f"{error.filename}: {error.strerror}"
+        return f"{on_one_line(str(error.filename))}: {error.strerror}"
     return " ".join(str(error).split()) or type(error).__name__

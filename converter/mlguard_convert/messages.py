@@ -9,7 +9,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TextIO
 
 from mlguard_convert.templates.readme import cells_text
-from mlguard_nb.errors import ConversionError, Diagnostic, Remedy
+from mlguard_nb.errors import ConversionError, Diagnostic, Remedy, on_one_line
 from mlguard_nb.telemetry import wire
 
 if TYPE_CHECKING:
@@ -114,13 +114,14 @@ class TextTeller:
     def result(self, result: ExportResult) -> None:
         """Findings, steps when nothing was written, the folder, what was kept, and the comparison."""
         self._clear()
-        place = f"{result.notebook}: " if result.folder is None else ""
+        place = f"{on_one_line(result.notebook)}: " if result.folder is None else ""
         for one in result.diagnostics:
             self.errors.write(f"{one.severity:<8} {place}{one.spelt(ON_COMMAND_LINE)}\n")
         if result.folder is None:
             self.stream.write(_plan(result))
             return
-        self.stream.write(f"{result.notebook} -> {result.folder} ({len(result.files)} files)\n")
+        names = f"{on_one_line(result.notebook)} -> {on_one_line(str(result.folder))}"
+        self.stream.write(f"{names} ({len(result.files)} files)\n")
         for path in result.kept:
             self.stream.write(f"kept {path}, which was changed by hand; the new text is beside it as {path}.new\n")
         if result.verification is not None:
@@ -167,7 +168,8 @@ def _plan(result: ExportResult) -> str:
     cells, steps = result.cells, len(result.steps)
     becomes = "cell becomes" if cells == 1 else "cells become"
     lines = [
-        f"{result.notebook}: {cells} {becomes} {steps} {'step' if steps == 1 else 'steps'}; nothing was run or written"
+        f"{on_one_line(result.notebook)}: {cells} {becomes} {steps} {'step' if steps == 1 else 'steps'}; "
+        "nothing was run or written"
     ]
     for step in result.steps:
         reads, gives = ", ".join(step.reads) or "-", ", ".join(step.gives) or "-"

@@ -40,6 +40,20 @@ def test_a_plan_in_text_names_steps_and_findings() -> None:
     assert errors.getvalue().startswith("info     churn.ipynb: cell 6, line 2: cell 6 was run before cell 5")
 
 
+def test_the_name_of_a_file_is_one_line_and_steers_no_terminal() -> None:
+    """Line breaks, escape sequences and bytes that are no text are written as Python escapes them."""
+    name, shown = "Übung\n\x1b[31m\udcff.ipynb", "Übung\\n\\x1b[31m\\udcff.ipynb"
+    out, errors = io.StringIO(), io.StringIO()
+    teller = TextTeller(out, errors)
+    teller.refused(name, ConversionError(name, [FINDING]))
+    teller.result(result(notebook=name))  # type: ignore[arg-type]
+    teller.result(result(notebook=name, folder=Path("a\rb"), diagnostics=()))  # type: ignore[arg-type]
+    assert [line.partition(": ")[0] for line in errors.getvalue().splitlines()] == [shown, f"info     {shown}"]
+    lines = out.getvalue().splitlines()
+    assert lines[0] == f"{shown}: 8 cells become 1 step; nothing was run or written"
+    assert lines[-1] == f"{shown} -> a\\rb (0 files)"
+
+
 def test_a_comparison_in_text_goes_name_by_name() -> None:
     rows = (Row("auc", False, "close", "0.8, then 0.9", "0.8", "0.9"), Row("n", True, "value", "", "3", "3"))
     out = io.StringIO()
