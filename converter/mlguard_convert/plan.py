@@ -74,10 +74,13 @@ class Import:
 
 @dataclass(frozen=True, slots=True)
 class ImportBlock:
-    """A `try: import ... except ImportError: ...` that stays one; `names` are what it binds."""
+    """A `try: import ... except ImportError: ...` that stays one; `names` are what it binds, `values` those of them
+    that one of its paths assigns.
+    """
 
     names: tuple[str, ...]
     piece: Piece
+    values: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,8 +233,10 @@ class Change:
 class Plan:
     """Everything that the package's files are written from.
 
-    `results` are the names `run()` returns, in the order the notebook first binds them; `names` all names that it
-    uses, `shadowed` the builtins, and IPython's `display`, whose names it binds. `modules` are the top-level modules
+    `results` are the names `run()` returns, in the order the notebook first binds them; `cached` the functions whose
+    caches it empties before it starts, since at module level they outlive a run; `names` all names that it
+    uses, `shadowed` the builtins, and IPython's `display`, whose names it binds, `acting` those whose calls may do
+    anything, `fragile` those that may change by being looked at. `modules` are the top-level modules
     that are imported, without those copied to vendor/; `optional` the part of them whose absence the notebook handles;
     `requirements` what pip lines asked for; `data_files` the literal relative paths of files that exist beside it.
     `shared` are functions and constants that live in a module outside `package`, by name and module: those that
@@ -244,6 +249,7 @@ class Plan:
     notebook: Notebook
     steps: tuple[Step, ...]
     functions: tuple[Function, ...] = ()
+    cached: tuple[str, ...] = ()
     constants: tuple[Constant, ...] = ()
     params: tuple[Param, ...] = ()
     schemas: tuple[Schema, ...] = ()
@@ -254,6 +260,8 @@ class Plan:
     results: tuple[str, ...] = ()
     names: frozenset[str] = frozenset()
     shadowed: frozenset[str] = frozenset()
+    acting: frozenset[str] = frozenset()
+    fragile: frozenset[str] = frozenset()
     changes: tuple[Change, ...] = ()
     diagnostics: tuple[Diagnostic, ...] = ()
     modules: tuple[str, ...] = ()

@@ -48,10 +48,11 @@ def pipeline_module(plan: Plan, seen: Mapping[str, str] | None) -> str:
     )
     if plan.params:
         lines.append(f"    {given} = params or {params_class}()")
+    lines += [f"    {name}.cache_clear()" for name in plan.cached]
     lines.append(f"    with {introduced.name('working_directory', PIPELINE)}(base_dir):")
     lines += [f"        {line}" for line in _calls(plan, steps, given, introduced)] or ["        pass"]
     bound = {name for step in plan.steps for name in step.outputs}
-    bound |= {name for name, _ in plan.shared}
+    bound |= {name for name, _ in plan.shared} | {name for block in plan.blocks for name in block.names}
     values = [(name, name if name in bound else f"{holder}.{name}") for name in plan.results]
     if results:
         returned = f"Results({', '.join(f'{name}={value}' for name, value in values)})"
@@ -64,8 +65,8 @@ def pipeline_module(plan: Plan, seen: Mapping[str, str] | None) -> str:
     if not results:
         code = code.replace("-> dict:", "-> dict:  # one of the notebook's names is Results", 1)
     about = '"""The notebook from top to bottom."""'
-    classes = {one.name: "functions" for one in plan.functions if one.is_class}
-    return f"{about}\n\n{import_lines(plan, code, introduced, classes)}\n\n\n{code}"
+    named = {one.name: "functions" for one in plan.functions if one.is_class or one.name in plan.cached}
+    return f"{about}\n\n{import_lines(plan, code, introduced, named)}\n\n\n{code}"
 
 
 def _calls(plan: Plan, steps: str, given: str, introduced: Introduced) -> list[str]:

@@ -161,7 +161,15 @@ def _step(writer: Writer, step: Step) -> str:
         body = writer.body(piece, step.figures)
         if step.dead or "except" in piece.source:
             is_tried = piece.cell in step.tolerated
-            body = body.rewritten(DropDeadStores(step.dead, _unread_handlers(piece), is_tried=is_tried))
+            body = body.rewritten(
+                DropDeadStores(
+                    step.dead,
+                    _unread_handlers(piece),
+                    acting=writer.plan.acting,
+                    fragile=writer.plan.fragile,
+                    is_tried=is_tried,
+                )
+            )
         guarded = {name: writer.guards(policy) for cell, name, policy in step.guarded if cell == piece.cell}
         if guarded:
             body = body.rewritten(AddGuards(guarded))

@@ -42,6 +42,8 @@ def share(plans: Sequence[Plan], package: str) -> tuple[tuple[Plan, ...], Plan |
         vendor=(),
         names=frozenset().union(*(plan.names for plan in plans)),
         shadowed=frozenset().union(*(plan.shadowed for plan in plans)),
+        acting=frozenset().union(*(plan.acting for plan in plans)),
+        fragile=frozenset().union(*(plan.fragile for plan in plans)),
     )
     return thinner, home
 

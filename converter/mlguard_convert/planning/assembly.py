@@ -17,6 +17,7 @@ from mlguard_convert.planning.draft import Draft
 from mlguard_convert.planning.evaluated_texts import hand_over_names
 from mlguard_convert.planning.explaining import explain
 from mlguard_convert.planning.flow import build_steps, drop_displays
+from mlguard_convert.planning.fragile import acting_names, fragile_names
 from mlguard_convert.planning.guarding import function_policies
 from mlguard_convert.planning.handlers import rename_handlers
 from mlguard_convert.planning.history import bind_history
@@ -127,6 +128,7 @@ def _plan(draft: Draft, steps: list[Step], results: list[str], files: tuple[str,
         notebook=notebook,
         steps=tuple(steps),
         functions=tuple(draft.functions.values()),
+        cached=tuple(draft.cached),
         constants=tuple(draft.constants),
         params=tuple(draft.params),
         schemas=tuple(draft.schemas.values()),
@@ -137,6 +139,8 @@ def _plan(draft: Draft, steps: list[Step], results: list[str], files: tuple[str,
         results=tuple(results),
         names=frozenset(names),
         shadowed=draft.shadowed,
+        acting=acting_names(draft),
+        fragile=fragile_names(draft),
         changes=_merged(draft.changes),
         diagnostics=draft.findings.all(),
         modules=tuple(modules),

@@ -86,6 +86,7 @@ class Draft:
     constants: list[Constant] = field(default_factory=list)
     params: list[Param] = field(default_factory=list)
     functions: dict[str, Function] = field(default_factory=dict)
+    cached: list[str] = field(default_factory=list)
     schemas: dict[str, Schema] = field(default_factory=dict)
     vendor: dict[str, VendorFile] = field(default_factory=dict)
     mentioned: set[str] = field(default_factory=set)

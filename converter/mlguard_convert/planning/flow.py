@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from mlguard_convert.plan import Piece, Step
 from mlguard_convert.planning.draft import Draft, Unit
-from mlguard_convert.planning.fragile import fragile_names
+from mlguard_convert.planning.fragile import acting_names, fragile_names
 from mlguard_convert.planning.grouping import Group, group_cells
 from mlguard_convert.planning.guarded_cells import guarded_cells
 from mlguard_convert.planning.guarding import check_all_guarded, inner_policies, names_step, step_policy
@@ -33,16 +33,11 @@ class _After:
 
 def drop_displays(draft: Draft) -> None:
     """Pure expressions only showed a value: they go, unless displays are kept."""
-    acting = {
-        one.name
-        for one in draft.imports.values()
-        if one.module.partition(".")[0] not in ("numpy", "pandas", "math", "statistics", "IPython", "scipy", "polars")
-    }
-    shadowed = draft.shadowed | acting
+    acting = acting_names(draft)
     fragile = fragile_names(draft)
     where: dict[int, list[str]] = {}
     for unit in draft.of_fate("step"):
-        if not is_shown(unit.node, shadowed) or unit.cell.may_raise:
+        if not is_shown(unit.node, acting) or unit.cell.may_raise:
             continue
         whole = isinstance(unit.node, ast.Expr) and isinstance(unit.node.value, ast.Name)
         if fragile & (unit.facts.uses | unit.facts.late_reads) and not whole:
@@ -95,10 +90,11 @@ def build_steps(draft: Draft) -> tuple[list[Step], list[str]]:
         steps.append(step)
     check_all_guarded(draft, steps)
     chosen = draft.options.outputs
+    named = [*(one.name for one in draft.constants), *(name for one in draft.blocks for name in one.values)]
     constants = [
-        one.name
-        for one in draft.constants
-        if chosen == "all" or (one.name in chosen if isinstance(chosen, tuple) else not one.name.startswith("_"))
+        name
+        for name in named
+        if chosen == "all" or (name in chosen if isinstance(chosen, tuple) else not name.startswith("_"))
     ]
     return steps, [*constants, *alive]
 

@@ -1,4 +1,6 @@
-"""Names that change by being looked at: iterators, defaultdicts, objects of classes whose operators do something."""
+"""Names that an expression may not even look at, if it is to change nothing: iterators, defaultdicts, objects of
+classes whose operators do something; and names whose calls may do anything.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +9,7 @@ import ast
 from mlguard_convert.planning.draft import Draft
 from mlguard_convert.planning.purity import is_pure
 
-__all__ = ["fragile_names"]
+__all__ = ["acting_names", "fragile_names"]
 
 # What these calls give is used up by reading it, or grows by it.
 _MAKERS = frozenset({
@@ -21,7 +23,14 @@ _QUIET_METHODS = frozenset({
     "__init_subclass__", "__iter__", "__le__", "__len__", "__lt__", "__ne__", "__new__", "__post_init__", "__repr__",
     "__setattr__", "__setitem__", "__str__",
 })  # fmt: skip
+_QUIET_MODULES = frozenset({"IPython", "math", "numpy", "pandas", "polars", "scipy", "statistics"})
 _QUIET_DECORATORS = frozenset({"staticmethod", "classmethod", "abstractmethod", "overload", "override", "final"})
+
+
+def acting_names(draft: Draft) -> frozenset[str]:
+    """Names whose calls and methods are not known: builtins that the notebook binds itself, and what it imports."""
+    imported = {one.name for one in draft.imports.values() if one.module.partition(".")[0] not in _QUIET_MODULES}
+    return draft.shadowed | imported
 
 
 def fragile_names(draft: Draft) -> frozenset[str]:

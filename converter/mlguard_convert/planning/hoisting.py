@@ -203,7 +203,8 @@ def _try_block(draft: Draft, unit: Unit, hoistable: set[str], helpers: Helpers) 
         if any(helpers.has(one.module) for one in unit.facts.imports):
             return
         unit.fate = "block"
-        draft.blocks.append(ImportBlock(names, unit.piece))
+        values = unit.facts.assigned & unit.facts.definite
+        draft.blocks.append(ImportBlock(names, unit.piece, tuple(name for name in names if name in values)))
 
 
 def _imported(statements: list[ast.stmt]) -> list[ImportedName]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from mlguard_convert.plan import Function
 from mlguard_convert.planning.draft import BUILTINS, Draft, Unit
 from mlguard_convert.planning.purity import is_literal
-from mlguard_convert.planning.remembering import remembers
+from mlguard_convert.planning.remembering import is_cached, remembers
 from mlguard_nb.dataflow import free_names
 from mlguard_nb.dataflow.scopes import arguments, class_names, outside_expressions, target_names
 
@@ -64,6 +64,9 @@ def _lift(draft: Draft, name: str, candidate: _Candidate) -> None:
     unit.fate = "function"
     directive = unit.cell.directive
     policy = directive.policy if directive is not None and scope_is_defs(unit) else None
+    assert isinstance(unit.node, _Def)
+    if is_cached(draft, unit.node):
+        draft.cached.append(name)
     order = tuple(sorted(candidate.takes, key=lambda one: _first_read(unit.node, one)))
     draft.functions[name] = Function(
         name=name, piece=unit.piece, takes=order, policy=policy, is_class=isinstance(unit.node, ast.ClassDef)
@@ -121,7 +124,7 @@ def _may_move(draft: Draft, unit: Unit, fixed: frozenset[str]) -> bool:
         return False
     if any(name in reader.facts.uses and reader.position < unit.position for reader in draft.readers.get(name, ())):
         return False
-    if remembers(draft, node):
+    if remembers(draft, node) or (is_cached(draft, node) and scope_is_defs(unit)):
         return False
     if not all(_may_decorate(one, fixed) for one in node.decorator_list):
         return False

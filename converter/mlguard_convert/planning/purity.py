@@ -33,9 +33,14 @@ def is_pure(node: ast.AST, shadowed: frozenset[str] = frozenset()) -> bool:
     """Whether evaluating `node` changes nothing and draws no random number, as far as its text can tell.
 
     `shadowed` are names whose calls are not known: builtins that the notebook binds itself, modules that act.
+    Shifts of two objects are a task graph's way of saying which runs first.
     """
     if isinstance(node, ast.Lambda):
         return True
+    if isinstance(node, ast.BinOp) and isinstance(node.op, (ast.LShift, ast.RShift)):
+        return (is_literal(node.left) or is_literal(node.right)) and all(
+            is_pure(side, shadowed) for side in (node.left, node.right)
+        )
     if isinstance(node, ast.Call):
         if isinstance(node.func, ast.Name):
             known = node.func.id in _FUNCTIONS and node.func.id not in shadowed

@@ -10,15 +10,18 @@ from mlguard_convert.planning.looking import CHANGING, default_is_only_looked_at
 from mlguard_convert.planning.purity import is_literal
 from mlguard_nb.dataflow.scopes import target_names
 
-__all__ = ["remembers"]
+__all__ = ["is_cached", "remembers"]
 
+_CACHES = ("functools.cache", "functools.lru_cache")
 _Def = (ast.FunctionDef, ast.AsyncFunctionDef)
 
 
 def remembers(draft: Draft, node: ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) -> bool:
-    """Whether the definition has attributes of its own that somebody sets, lists that somebody fills, or a default
-    that a call may change.
+    """Whether the definition has attributes of its own that somebody sets, lists that somebody fills, a default that a
+    call may change, or a cache that its name does not reach.
     """
+    if any(_is_cache(draft, mark) for mark in node.decorator_list[1:]):
+        return True
     functions = [one for one in (node, *getattr(node, "body", ())) if isinstance(one, _Def)]
     if any(not default_is_only_looked_at(draft, one, *default) for one in functions for default in _defaults(one)):
         return True
@@ -29,6 +32,22 @@ def remembers(draft: Draft, node: ast.FunctionDef | ast.AsyncFunctionDef | ast.C
         return False
     filled = {name for item in node.body for name in _mutable_names(item)}
     return _sets(node, "cls") or any(_fills(unit.node, filled) for unit in (draft.units if filled else ()))
+
+
+def is_cached(draft: Draft, node: ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) -> bool:
+    """Whether what the name means is a cache of functools around the definition."""
+    return any(_is_cache(draft, mark) for mark in node.decorator_list[:1])
+
+
+def _is_cache(draft: Draft, mark: ast.expr) -> bool:
+    target = mark.func if isinstance(mark, ast.Call) else mark
+    head, dot, rest = ast.unparse(target).partition(".")
+    meant = (
+        one.module if one.attribute is None else f"{one.module}.{one.attribute}"
+        for one in draft.imports.values()
+        if one.name == head
+    )
+    return any(f"{name}{dot}{rest}" in _CACHES for name in meant)
 
 
 def _defaults(node: ast.FunctionDef | ast.AsyncFunctionDef) -> Iterator[tuple[str, ast.expr]]:

@@ -16,14 +16,24 @@ _TAKING = frozenset({"all", "any", "dict", "frozenset", "list", "max", "min", "n
 
 class DropDeadStores(cst.CSTTransformer):
     """`hits = 0` goes, `fig = plt.figure()` becomes `plt.figure()`, an import of a dead name goes, and `except E as e`
-    loses an e that nobody reads. Functions and classes inside are left alone. `is_tried`: an error in these statements
-    is caught, so a value stays that may raise one.
+    loses an e that nobody reads. Functions and classes inside are left alone. A value stays that calls an `acting`
+    name, or goes into a `fragile` one (`counts[key]` of a defaultdict). `is_tried`: an error in these statements is
+    caught, so a value stays that may raise one.
     """
 
-    def __init__(self, dead: Collection[str], unread: Collection[str] = (), *, is_tried: bool = False) -> None:
+    def __init__(
+        self,
+        dead: Collection[str],
+        unread: Collection[str] = (),
+        *,
+        acting: frozenset[str] = frozenset(),
+        fragile: frozenset[str] = frozenset(),
+        is_tried: bool = False,
+    ) -> None:
         super().__init__()
         self.dead = frozenset(dead)
         self.unread = frozenset(unread) | self.dead
+        self.acting, self.fragile = acting, fragile
         self._tries = int(is_tried)
 
     def visit_Try(self, node: cst.Try) -> None:
@@ -62,7 +72,7 @@ class DropDeadStores(cst.CSTTransformer):
         """One plain target; `a = b = f()` and unpacking stay."""
         if len(updated_node.targets) != 1 or not self._is_dead(updated_node.targets[0].target):
             return updated_node
-        return value_alone(updated_node.value, is_tried=self._tries > 0)
+        return self._value_alone(updated_node.value)
 
     def leave_AnnAssign(
         self, original_node: cst.AnnAssign, updated_node: cst.AnnAssign
@@ -70,7 +80,7 @@ class DropDeadStores(cst.CSTTransformer):
         """An annotated store is a store."""
         if updated_node.value is None or not self._is_dead(updated_node.target):
             return updated_node
-        return value_alone(updated_node.value, is_tried=self._tries > 0)
+        return self._value_alone(updated_node.value)
 
     def leave_Import(
         self, original_node: cst.Import, updated_node: cst.Import
@@ -115,18 +125,31 @@ class DropDeadStores(cst.CSTTransformer):
         name = updated_node.asname.name if updated_node.asname is not None else None
         return updated_node.with_changes(asname=None) if self._is_dead(name) else updated_node
 
+    def _value_alone(self, value: cst.BaseExpression) -> cst.Expr | cst.Pass:
+        return value_alone(value, acting=self.acting, fragile=self.fragile, is_tried=self._tries > 0)
+
     def _is_dead(self, target: cst.CSTNode | None) -> bool:
         return isinstance(target, cst.Name) and target.value in self.dead
 
 
-def value_alone(value: cst.BaseExpression, *, is_tried: bool) -> cst.Expr | cst.Pass:
+def value_alone(
+    value: cst.BaseExpression,
+    *,
+    acting: frozenset[str] = frozenset(),
+    fragile: frozenset[str] = frozenset(),
+    is_tried: bool,
+) -> cst.Expr | cst.Pass:
     """What is left of a store without its name: the call, or nothing where the value is pure.
 
     `is_tried`: somebody may catch what it raises (`float(text)`), so only a literal or a lambda goes.
     """
     node = ast.parse(f"({cst.Module([]).code_for_node(value)}\n)", mode="eval").body
     cannot_raise = is_literal(node) and not any(isinstance(one, ast.BinOp) for one in ast.walk(node))
-    goes = is_pure(node) and not _uses_up(node) and (not is_tried or cannot_raise or isinstance(node, ast.Lambda))
+    is_looked_into = not isinstance(node, ast.Name) and any(
+        isinstance(one, ast.Name) and one.id in fragile for one in ast.walk(node)
+    )
+    quiet = is_pure(node, acting) and not is_looked_into and not _uses_up(node)
+    goes = quiet and (not is_tried or cannot_raise or isinstance(node, ast.Lambda))
     return cst.Pass() if goes else cst.Expr(value)
 
 
