@@ -91,6 +91,8 @@ _DROPPED_LINES = frozenset(
         "sympyinit",
     ]
 )
+# What else than None these give, when a name is to have it, is about the session.
+_GIVING_LINES = frozenset(("alias", "dhist", "dirs", "history", "lsmagic", "precision", "profile", "who_ls"))
 _BODY_LINES = frozenset(("time", "prun", "lprun", "memit", "mprun"))
 _BODY_CELLS = frozenset(("time", "capture", "prun", "memit", "mprun"))
 _BLOCK_CELLS = frozenset(("timeit", "capture"))
@@ -138,12 +140,12 @@ def line_magic(name: str, rest: str, *, assigned: bool = False) -> Action:
         return Action(body or None, f"`%{name}` dropped: every step is timed")
     if name == "timeit" and assigned and "o" in "".join(_options(rest)):
         return _measured(rest, shown)
-    if name in ("timeit", "timeit_"):
-        return Action(None if _is_pure_text(rest) else _without_options(rest) or None, f"{shown} runs once, untimed")
+    if name == "timeit":
+        return Action(_timed_once(rest), f"{shown} runs once, untimed")
     if name == "pylab":
         return Action("None" if assigned else None, f"{shown} became the imports it stands for", before=_PYLAB)
     if name in ("env", "set_env"):
-        return _environment(rest, shown)
+        return _environment(rest, shown, assigned=assigned)
     if name == "cd":
         path = shlex.quote(re.sub(r"^-[qb]\s+", "", rest)).strip("'\"") or "~"
         if path == "-":
@@ -165,6 +167,10 @@ def line_magic(name: str, rest: str, *, assigned: bool = False) -> Action:
         return Action(refusal=f"%store {rest} reads variables from another session", next_step="Assign them in a cell.")
     if name == "reset":
         return Action(None, f"{shown} dropped", warning="%reset is dropped: the names stay")
+    if name == "pwd" and assigned:
+        return Action("os.getcwd()", f"{shown} kept", before=("import os",))
+    if name in _GIVING_LINES and assigned:
+        return Action(refusal=f"{shown} gives what only the session knows", next_step="Write it in Python.")
     if name in _DROPPED_LINES or name == "store" or name.startswith("load_ext"):
         return Action("None" if assigned else None, f"{shown} dropped")
     return Action(refusal=f"%{name} is not known", next_step="Write it in Python.")
@@ -271,11 +277,14 @@ def _script(rest: str, shown: str) -> Action:
     )
 
 
-def _environment(rest: str, shown: str) -> Action:
+def _environment(rest: str, shown: str, *, assigned: bool) -> Action:
     name, equals, value = rest.partition("=")
     if not equals:
         name, _, value = rest.partition(" ")
     if not name.strip() or not value.strip():
+        if assigned:
+            value = f"os.environ[{name.strip()!r}]" if name.strip() else "dict(os.environ)"
+            return Action(value, f"{shown} kept", before=("import os",))
         return Action(None, f"{shown} dropped: it only shows something")
     return Action(f"os.environ[{name.strip()!r}] = {shell_text(value.strip())}", f"{shown} kept", before=("import os",))
 
@@ -288,6 +297,20 @@ def _written(path: str, append: bool, body: str, shown: str) -> Action:
     else:
         source = f"{target}.write_text({body!r}, encoding='utf-8')\n"
     return Action(source, f"{shown} writes the file when the step runs", before=("import pathlib",))
+
+
+def _timed_once(rest: str) -> str | None:
+    """What `%timeit statement` does besides measuring: names that the statement binds are its own. None: nothing."""
+    text = _without_options(rest)
+    try:
+        body = ast.parse(text).body
+    except (SyntaxError, ValueError):
+        return text or None
+    if len(body) == 1 and isinstance(body[0], ast.Assign) and all(isinstance(one, ast.Name) for one in body[0].targets):
+        text = ast.unparse(body[0].value)
+    elif not all(isinstance(one, ast.Expr) for one in body):
+        return f"def timed_line():\n    {text}\ntimed_line()"
+    return None if not body or _is_pure_text(text) else text
 
 
 def _measured(rest: str, shown: str) -> Action:

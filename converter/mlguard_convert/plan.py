@@ -183,9 +183,9 @@ class Step:
     notebook variables that functions inside it bind; `deletes` leave the namespace for good; `fallback` is the
     notebook's function of a policy with fallback=; `shares` says that it depends on state outside its arguments;
     `guarded` are functions inside it with guards of their own, by cell and name; `inner` its cells with guards of
-    their own, where it has several cells (then it has no `policy`); `figures` the name plt.show() saves under, None
-    where it draws nothing; `state` marks the one step of a notebook that runs code as text: its names are globals of
-    a module.
+    their own, where it has several cells (then it has no `policy`); `figures` the name plt.show() saves under ("": the
+    step's own), None where it draws nothing; `state` marks the one step of a notebook that runs code as text: its
+    names are globals of a module.
     """
 
     name: str

@@ -67,7 +67,7 @@ class _Capture:
             return {"type": name, "kind": "cycle", "up": depth - self.open[id(value)]}
         if depth > _DEEPEST or self.nodes > _MOST_NODES:
             return {"type": name, "kind": "opaque", "why": "too large"}
-        simple = _by_kind(value, name)
+        simple = _by_kind(value, name, self.own)
         if simple is not None:
             return self.picture(value, simple, depth) if simple["kind"] == "figure" else simple
         self.open[id(value)] = depth
@@ -180,9 +180,12 @@ class _Capture:
         return {"items": items, "dtype_name": str(dtype), "shape": (len(items),)}
 
 
-def _by_kind(value: Any, name: str) -> Portable | None:
+def _by_kind(value: Any, name: str, own: tuple[str, ...]) -> Portable | None:
     if isinstance(value, types.ModuleType):
-        return {"type": name, "kind": "module", "name": value.__name__}
+        called = value.__name__
+        if any(called.startswith(f"{mine}.") for mine in own):  # a package has the notebook's helpers in vendor/
+            called = called.rpartition(".vendor.")[2]
+        return {"type": name, "kind": "module", "name": called}
     if isinstance(value, type):
         return {"type": name, "kind": "class", "name": value.__name__}
     library = type(value).__module__.partition(".")[0]

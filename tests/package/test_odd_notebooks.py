@@ -109,6 +109,21 @@ def test_figures_classes_and_random_names(tmp_path: Path) -> None:
     assert recorded["values"]["token"] == {"type": "str"}
 
 
+def test_figures_that_functions_draw_belong_to_their_cells(tmp_path: Path) -> None:
+    """Each cell begins with no figure, whoever draws: a function, a method, a helper's function, a pandas object."""
+    path = write_notebook(
+        tmp_path / "in" / "n.ipynb",
+        "import helper as h\nimport pandas as pd\nimport matplotlib.pyplot as plt\nages = pd.Series([1, 2])\n"
+        "def lines(x):\n    plt.plot(x)\n    return len(plt.gca().lines)\n"
+        "class Look:\n    def at(self, x):\n        return lines(x)",
+        "a = lines([1])", "b = lines([2])", "c = Look().at([3])", "d = Look().at([4])", "e = h.shown([1])",
+        "f = h.shown([2])", "g = len(ages.plot().lines)", "i = len(ages.plot().lines)",
+    )  # fmt: skip
+    helper = "import matplotlib.pyplot as plt\ndef shown(x):\n    plt.plot(x)\n    return len(plt.gca().lines)\n"
+    (path.parent / "helper.py").write_text(helper, encoding="utf-8")
+    assert values(exported(path)) == dict.fromkeys(("ages", *"abcdefgi"), True)
+
+
 def test_what_was_only_imported_is_no_value_of_the_notebook(tmp_path: Path) -> None:
     """An object that an import brought may be missing in the package, which imports what it uses."""
     path = write_notebook(

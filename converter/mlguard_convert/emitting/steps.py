@@ -238,7 +238,10 @@ def _cells(cells: tuple[int, ...]) -> str:
 
 
 def _preamble(writer: Writer, step: Step) -> Body:
-    lines = [f"{name}: {writer.introduced.name('Any', 'typing')}" for name in step.declared]
+    if step.state and "__file__" in step.declared:
+        lines = [f'{writer.introduced.builtin("globals")}().pop("__file__", None)  # a notebook has none']
+    else:
+        lines = [f"{name}: {writer.introduced.name('Any', 'typing')}" for name in step.declared]
     for name in step.unbound_inputs:
         unbound = writer.introduced.name("UNBOUND", PIPELINE)
         lines.append(f"if {name} is {unbound}:  # no cell before has bound it\n    del {name}")

@@ -7,7 +7,7 @@ import re
 
 from mlguard_convert.planning.draft import BUILTINS, Draft
 
-__all__ = ["check_names", "check_order", "check_secrets", "check_shell_object", "data_files", "is_drawing"]
+__all__ = ["check_names", "check_order", "check_secrets", "check_shell_object", "data_files"]
 
 _SECRET_TEXT = re.compile(
     r"AKIA[0-9A-Z]{16}|\bsk-[A-Za-z0-9_-]{20,}|\bgh[pousr]_[A-Za-z0-9]{30,}|\bgithub_pat_\w{30,}|\bxox[abprs]-[\w-]{10,}"
@@ -17,13 +17,6 @@ _SECRET_NAME = re.compile(
     r"(?:^|_)(?:password|passwd|pwd|secret|token|api_?key|access_?key|auth_?key|credentials?)(?:$|_)", re.IGNORECASE
 )
 _PLACEHOLDER = re.compile(r"your|xxx|\*\*\*|<|>|\.\.\.|change|example|dummy|none|test|todo|\s|^$", re.IGNORECASE)
-_DRAWN = frozenset({
-    "plot", "scatter", "hist", "bar", "barh", "boxplot", "imshow", "subplots", "figure", "pie", "contour", "contourf",
-    "matshow", "pcolormesh", "heatmap", "violinplot", "errorbar", "fill_between", "stem", "step", "title", "xlabel",
-    "ylabel", "legend", "show", "subplot", "axhline", "axvline", "semilogx", "semilogy", "loglog", "suptitle",
-    "tight_layout", "text", "annotate", "hist2d", "quiver", "xlim", "ylim", "xticks", "yticks", "grid", "colorbar",
-    "savefig", "axis", "gca", "gcf", "axes", "polar", "hexbin", "spy", "stackplot", "quadmesh",
-})  # fmt: skip
 
 
 def check_order(draft: Draft) -> None:
@@ -139,39 +132,3 @@ def data_files(draft: Draft) -> tuple[str, ...]:
             except (OSError, ValueError):
                 continue
     return tuple(found)
-
-
-def is_drawing(node: ast.stmt, plotting: frozenset[str]) -> bool:
-    """Whether a statement draws: calls pyplot or seaborn (`plotting` are the notebook's names for them), or asks a
-    frame or an axes to.
-    """
-    if not plotting:
-        return False
-    for one in ast.walk(node):
-        if isinstance(one, ast.Call) and isinstance(one.func, ast.Attribute):
-            root: ast.AST = one.func
-            while isinstance(root, (ast.Attribute, ast.Subscript, ast.Call)):
-                root = root.func if isinstance(root, ast.Call) else root.value
-            setting = one.func.attr.startswith(
-                ("set_", "use", "color_palette", "load_dataset", "reset", "rc", "get_dataset")
-            )
-            if (
-                isinstance(root, ast.Name)
-                and root.id in plotting
-                and not setting
-                and one.func.attr not in ("set", "close", "update")
-            ):
-                return True
-            if one.func.attr in _DRAWN and one.func.attr not in (
-                "step",
-                "text",
-                "title",
-                "show",
-                "figure",
-                "grid",
-                "axis",
-            ):
-                return True
-        elif isinstance(one, ast.Call) and isinstance(one.func, ast.Name) and one.func.id in plotting:
-            return True
-    return False

@@ -177,8 +177,11 @@ def _step(
         for name in one.reads & one.bound
         if (hasattr(builtins, name) or name == "display") and name not in inputs and name not in fixed
     )
-    if "__name__" in one.uses:
+    of_module = one.uses | one.late_reads
+    if "__name__" in of_module:
         restored.append("__name__")
+    if "__file__" in of_module - local and "__file__" not in inputs:  # a notebook has none
+        declared.add("__file__")
     order = [name for name in dict.fromkeys([*binding_order(group), *inputs]) if name in outputs]
     mutates = tuple(name for name in inputs if _changes_argument(group, name))
     cell = group.first.cell
@@ -199,7 +202,7 @@ def _step(
     used.add(wanted)
     if draft.is_dynamic:
         inputs = [param.name for param in draft.params if param.name in one.uses | one.late_reads | one.bound]
-        declared, restored = set(), ["__name__"] if "__name__" in one.uses | one.late_reads else []
+        declared, restored = declared & {"__file__"}, ["__name__"] if "__name__" in of_module else []
     step = Step(
         name=name,
         title=cell.cell.title,
@@ -218,7 +221,7 @@ def _step(
         deletes=tuple(sorted(gone & known)),
         mutates=mutates,
         tolerated=tuple(dict.fromkeys(unit.number for unit in group.units if unit.cell.may_raise)),
-        figures=(slug(draft.own_title(cell)) or None) if group.draws else None,
+        figures=slug(draft.own_title(cell)) if group.draws else None,
         is_async=one.is_async,
         state=draft.is_dynamic,
     )

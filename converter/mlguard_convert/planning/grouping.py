@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from mlguard_convert.planning.checks import is_drawing
 from mlguard_convert.planning.draft import Draft, Unit
+from mlguard_convert.planning.drawing import Drawing
 from mlguard_nb.dataflow import CellFacts, combine
 
-__all__ = ["Group", "group_cells", "plotting_names"]
+__all__ = ["Group", "group_cells"]
 
 _LONGEST = 40
 
@@ -37,7 +37,7 @@ class Group:
 
 def group_cells(draft: Draft, regions: list[int], facts: list[CellFacts]) -> list[Group]:
     """The steps-to-be, in run order; cells of which nothing is left are in none."""
-    plotting = plotting_names(draft)
+    drawing = Drawing(draft)
     units: list[list[Unit]] = [[] for _ in draft.cells]
     for unit in draft.of_fate("step"):
         units[unit.position].append(unit)
@@ -50,7 +50,7 @@ def group_cells(draft: Draft, regions: list[int], facts: list[CellFacts]) -> lis
             units=own,
             facts=facts[position],
             lines=sum((unit.node.end_lineno or 0) - unit.node.lineno + 1 for unit in own),
-            draws=any(is_drawing(unit.node, plotting) for unit in own),
+            draws=any(drawing.draws(unit.node) for unit in own),
             alone=cell.directive is not None or cell.may_raise,
             region=regions[position],
         )
@@ -74,15 +74,3 @@ def _join(before: Group, one: Group) -> None:
     before.draws |= one.draws
     before.alone |= one.alone
     before.region = one.region
-
-
-def plotting_names(draft: Draft) -> frozenset[str]:
-    """The notebook's names for pyplot, pylab, seaborn and what it imports from them."""
-    found = set()
-    for one in draft.imports.values():
-        full = f"{one.module}.{one.attribute}" if one.attribute else one.module
-        if full.startswith(("matplotlib.pyplot", "pylab", "matplotlib.pylab", "seaborn", "mpl_toolkits.mplot3d")):
-            found.add(one.name)
-    if not found and any(one.module.partition(".")[0] == "matplotlib" for one in draft.imports.values()):
-        found.add("matplotlib")
-    return frozenset(found)

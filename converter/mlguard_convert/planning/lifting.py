@@ -16,6 +16,7 @@ from mlguard_nb.dataflow.scopes import arguments, class_names, outside_expressio
 __all__ = ["lift_functions", "scope_is_defs"]
 
 _Def = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+_OF_MODULE = frozenset({"__file__", "__name__"})  # they mean something else in a module of the package
 _CLASS_CALLS = frozenset({"field", "Field", "Column", "ForeignKey", "property", "namedtuple", "auto", "TypeVar"})
 
 
@@ -110,7 +111,7 @@ def _needs(draft: Draft, unit: Unit) -> frozenset[str]:
     found = facts.reads | facts.late_reads
     if isinstance(node, ast.ClassDef):
         found |= class_names(node).names
-    return frozenset(found - {getattr(node, "name", "")}) - (BUILTINS - {"__name__"} - draft.binders.keys())
+    return frozenset(found - {getattr(node, "name", "")}) - (BUILTINS - _OF_MODULE - draft.binders.keys())
 
 
 def _may_move(draft: Draft, unit: Unit, fixed: frozenset[str]) -> bool:
@@ -120,7 +121,7 @@ def _may_move(draft: Draft, unit: Unit, fixed: frozenset[str]) -> bool:
     name = node.name
     if len(draft.binders[name]) != 1 or name in draft.deleted | draft.caught | draft.written or unit.cell.may_raise:
         return False
-    if unit.facts.written_globals or unit.facts.is_dynamic or name in BUILTINS or "__name__" in _needs(draft, unit):
+    if unit.facts.written_globals or unit.facts.is_dynamic or name in BUILTINS or _OF_MODULE & _needs(draft, unit):
         return False
     if any(name in reader.facts.uses and reader.position < unit.position for reader in draft.readers.get(name, ())):
         return False
