@@ -167,7 +167,7 @@ def verified(
         timeout=wanted.timeout,
         first=first,
         module=plan.package,
-    )
+    ).hiding(plan.secrets)
 
 
 def with_values(
@@ -186,7 +186,7 @@ def with_values(
         returned,
         notebook=package.notebook,
         own=("__main__", package.name.partition(".")[0]),
-        unstable=verification.unstable,
+        unstable={*verification.unstable, *verification.hidden},
     )
     return replace(again, recorded=recorded), findings
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -240,7 +240,7 @@ class Plan:
     that are imported, without those copied to vendor/; `optional` the part of them whose absence the notebook handles;
     `requirements` what pip lines asked for; `data_files` the literal relative paths of files that exist beside it.
     `shared` are functions and constants that live in a module outside `package`, by name and module: those that
-    several notebooks define alike.
+    several notebooks define alike. `secrets` are literals that look like credentials: nobody prints or records them.
     """
 
     package: str
@@ -273,6 +273,7 @@ class Plan:
     is_async: bool = False
     allow_shell: bool = False
     shared: tuple[tuple[str, str], ...] = ()
+    secrets: frozenset[str] = field(default=frozenset(), repr=False)
 
     @property
     def folder(self) -> Path:

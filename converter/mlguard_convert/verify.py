@@ -10,7 +10,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from time import monotonic
@@ -49,7 +49,7 @@ class Verification:
     the notebook's; `files` what the package read below the folder, `modules` the top-level modules it had loaded,
     `types` those of its steps' arguments as "step(name)" and outputs as "step.name". Seconds are of a whole run, the
     start of its process included; peaks are what the kernel, and the package's process, held at most, None where the
-    system does not say.
+    system does not say. `hidden` names hold a secret: no row tells their value.
     """
 
     rows: tuple[Row, ...] = ()
@@ -63,6 +63,7 @@ class Verification:
     files: tuple[str, ...] = ()
     modules: tuple[str, ...] = ()
     types: Mapping[str, str] = field(default_factory=dict, repr=False)
+    hidden: frozenset[str] = frozenset()
 
     @property
     def ok(self) -> bool:
@@ -78,6 +79,15 @@ class Verification:
         differ = f", {counts[1]} differ{'s' if counts[1] == 1 else ''}" if counts[1] else ""
         left = f", {counts[2]} {'is' if counts[2] == 1 else 'are'} not compared" if counts[2] else ""
         return f"{equal}{differ}{left}"
+
+    def hiding(self, secrets: Collection[str]) -> Verification:
+        """The same; of names whose value holds one of the `secrets` the rows tell the outcome and no value."""
+        names = frozenset(name for name, value in self.values.items() if secrets and _holds(value, secrets))
+        rows = [
+            Row(row.name, row.equal, row.how, "not shown: it holds a secret", "", "") if row.name in names else row
+            for row in self.rows
+        ]
+        return replace(self, rows=tuple(rows), hidden=names)
 
     def costs(self) -> str:
         """Time and memory of both runs in one line; "" where the package was not run."""
@@ -283,6 +293,15 @@ def _same(one: Portable, other: Portable | None) -> bool:
 
 def _apart(row: Row) -> Row:
     return Row(row.name, None, "unstable", "new in every run of the notebook itself", row.notebook, row.package)
+
+
+def _holds(value: Any, texts: Collection[str]) -> bool:
+    """Whether one of the texts stands somewhere in a value."""
+    if isinstance(value, str):
+        return any(text in value for text in texts)
+    if isinstance(value, Mapping):
+        return any(_holds(part, texts) for pair in value.items() for part in pair)
+    return isinstance(value, (list, tuple)) and any(_holds(part, texts) for part in value)
 
 
 def _shown(value: Portable) -> str:

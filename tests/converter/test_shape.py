@@ -279,6 +279,31 @@ def test_findings_name_cells_and_never_a_secret(tmp_path: Path) -> None:
     assert "nowhere is bound by no cell" in text
 
 
+SECRETS = {
+    "api_key = 'abcd1234efgh'": True,
+    "api_key: str = 'abcd1234efgh'": True,
+    "import os\nos.environ['DB_PASSWORD'] = 'abcd1234efgh'": True,
+    "%env DB_PASSWORD=abcd1234efgh": True,
+    "class Box: pass\nbox = Box()\nbox.auth_token = 'abcd1234efgh'": True,
+    "dict(password='abcd1234efgh')": True,
+    "def login(user, password='abcd1234efgh', *, retries=3): pass": True,
+    "x = ['sk-abcd1234abcd1234abcd1234']": True,
+    "x = 'postgres://me:abcd1234efgh@host/db'": True,
+    "password = 'your password'": False,
+    "token = 'abc'": False,
+    "tokenizer = 'abcd1234efgh'": False,
+    "def login(password, user='abcd1234efgh'): pass": False,
+}
+
+
+@pytest.mark.parametrize("source", SECRETS)
+def test_literals_that_look_like_secrets_are_told(source: str, tmp_path: Path) -> None:
+    """By what they look like, or by the name of what they are given to."""
+    plan = make_plan(read_notebook(make_notebook(tmp_path, source)))
+    assert ("secret" in [one.code for one in plan.diagnostics]) is SECRETS[source]
+    assert "abcd1234" not in "".join(map(str, plan.diagnostics))
+
+
 @pytest.mark.parametrize(
     "raw",
     [

@@ -103,6 +103,23 @@ def test_verify_compares_and_records(tally: Path, capsys: pytest.CaptureFixture[
 
 
 @pytest.mark.kernel
+def test_a_secret_is_compared_but_neither_shown_nor_recorded(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """Also where another value is made of it; its own assignment, of which a warning tells, is all that holds it."""
+    path = write_notebook(tmp_path / "n.ipynb", "password = 'hunter2hunter2'", "url = f'a:{password}@b'\nrows = [3]")
+    assert main(["export", str(path), "--verify", "--json", "--output", str(tmp_path / "out")]) == 0
+    captured = capfd.readouterr()
+    assert "hunter2" not in captured.out + captured.err
+    result = json.loads(captured.out.splitlines()[-1])["result"]
+    assert [(row["name"], row["equal"]) for row in result["verification"]["rows"]] == [
+        ("password", True), ("url", True), ("rows", True),
+    ]  # fmt: skip
+    holding = [file for file in (tmp_path / "out").rglob("*") if file.is_file() and "hunter2" in file.read_text()]
+    assert [file.name for file in holding] == ["steps.py"]
+    recorded = json.loads((tmp_path / "out" / "tests" / "recorded.json").read_text())
+    assert recorded["values"]["url"] == {"type": "str"}
+
+
+@pytest.mark.kernel
 def test_a_value_that_differs_is_status_1(tally: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The package runs where its data says something else: the name and both values are shown."""
     result = export(tally)

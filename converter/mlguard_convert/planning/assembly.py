@@ -151,6 +151,7 @@ def _plan(draft: Draft, steps: list[Step], results: list[str], files: tuple[str,
         order=tuple(cell.number for cell in draft.cells),
         is_async=any(step.is_async for step in steps),
         allow_shell=draft.options.allow_shell,
+        secrets=frozenset(draft.secrets),
     )
 
 

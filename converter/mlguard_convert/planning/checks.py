@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+from collections.abc import Iterator
 
 from mlguard_convert.planning.draft import BUILTINS, Draft
 
@@ -70,29 +71,37 @@ def check_shell_object(draft: Draft) -> None:
 
 
 def check_secrets(draft: Draft) -> None:
-    """Literals that look like credentials; their values are never repeated."""
+    """Literals that look like credentials; their values are never repeated, only remembered so that nobody does."""
     for cell in draft.cells:
         for node in ast.walk(cell.tree):
-            text = node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else None
-            named = False
-            if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant):
-                named = any(isinstance(one, ast.Name) and _SECRET_NAME.search(one.id) for one in node.targets)
-                text = node.value.value if named and isinstance(node.value.value, str) else None
-            elif isinstance(node, ast.keyword) and node.arg and _SECRET_NAME.search(node.arg):
-                named = isinstance(node.value, ast.Constant)
-                text = (
-                    node.value.value
-                    if isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
-                    else None
-                )
-            if text is None:
-                continue
-            if _SECRET_TEXT.search(text) or (named and len(text) >= 6 and not _PLACEHOLDER.search(text)):
-                line = getattr(node, "lineno", None)
+            named = [value for name, value in _named(node) if _SECRET_NAME.search(name)]
+            for value in [node, *named]:
+                text = value.value if isinstance(value, ast.Constant) and isinstance(value.value, str) else ""
+                is_told = value is not node and len(text) >= 6 and not _PLACEHOLDER.search(text)
+                if not is_told and not _SECRET_TEXT.search(text):
+                    continue
+                draft.secrets.add(text)
                 draft.findings.warning(
                     "secret", cell.number, "a literal looks like a secret, and it would be written into the package",
-                    "Read it from the environment: os.environ[...].", line=line,
+                    "Read it from the environment: os.environ[...].", line=getattr(value, "lineno", None),
                 )  # fmt: skip
+
+
+def _named(node: ast.AST) -> Iterator[tuple[str, ast.expr]]:
+    """What a variable, attribute, key, keyword argument or parameter of a name is given, where `node` gives it."""
+    if isinstance(node, (ast.Assign, ast.AnnAssign)) and node.value is not None:
+        for target in node.targets if isinstance(node, ast.Assign) else [node.target]:
+            if isinstance(target, ast.Subscript) and isinstance(target.slice, ast.Constant):
+                yield str(target.slice.value), node.value
+            else:
+                yield getattr(target, "id", getattr(target, "attr", "")), node.value
+    elif isinstance(node, ast.keyword):
+        yield node.arg or "", node.value
+    elif isinstance(node, ast.arguments):
+        plain = [*node.posonlyargs, *node.args]
+        given = [*zip(reversed(plain), reversed(node.defaults), strict=False)]
+        given += [(one, value) for one, value in zip(node.kwonlyargs, node.kw_defaults, strict=True) if value]
+        yield from ((one.arg, value) for one, value in given)
 
 
 def check_names(draft: Draft) -> None:

@@ -70,7 +70,7 @@ class Unit:
 class Draft:
     """Everything decided so far. Phases read what earlier ones left and add their own part.
 
-    `mentioned` are the names that model formulas read.
+    `mentioned` are the names that model formulas read, `secrets` literals that look like credentials.
     """
 
     notebook: Notebook
@@ -90,6 +90,7 @@ class Draft:
     schemas: dict[str, Schema] = field(default_factory=dict)
     vendor: dict[str, VendorFile] = field(default_factory=dict)
     mentioned: set[str] = field(default_factory=set)
+    secrets: set[str] = field(default_factory=set, repr=False)
     is_dynamic: bool = False
     package: str = "notebook"
 
