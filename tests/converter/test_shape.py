@@ -73,6 +73,23 @@ def test_steps_hold_what_they_should(name: str, tmp_path: Path) -> None:
         assert one not in text, text
 
 
+def test_kept_displays_are_printed(tmp_path: Path) -> None:
+    """Only what a cell shows last, and what would be dropped without the option; a semicolon shows nothing."""
+    cells = ("x = list('ab')\nlen(x)\nx", "x[0], x[1]", "x.append(3)", "x;", "help(len)", "(x\n + [4])", "'a'")
+    text = sources(tmp_path, *cells, keep_displays=True)["steps"]
+    found = [line.strip() for line in text.split("\n") if "print(" in line or "len" in line]
+    assert found == ["print(x)", "print((x[0], x[1]))", "help(len)", "(print(x", "print('a')"]
+    assert "    x.append(3)\n" in text
+    text = sources(tmp_path, "from IPython.display import display", "x = list('ab')\nx", keep_displays=True)["steps"]
+    assert "    print(x)\n" in text
+
+
+def test_a_display_of_the_notebook_s_own_keeps_displays_as_they_are(tmp_path: Path) -> None:
+    """Nobody knows what it does with a value."""
+    text = sources(tmp_path, "def display(x): return 3", "x = list('ab')\nx", keep_displays=True)["steps"]
+    assert "    x\n" in text
+
+
 def test_what_an_annotation_names_is_imported(tmp_path: Path) -> None:
     """The annotation of a variable is never evaluated in a function, but readers and type checkers look it up."""
     cells = (

@@ -13,10 +13,11 @@ from mlguard_convert.plan import Change, Plan, PlanOptions, Step
 from mlguard_convert.planning.binders import bind_known_names
 from mlguard_convert.planning.checks import check_names, check_order, check_secrets, check_shell_object, data_files
 from mlguard_convert.planning.constants import find_constants, find_params
+from mlguard_convert.planning.displays import drop_displays, print_displays
 from mlguard_convert.planning.draft import Draft
 from mlguard_convert.planning.evaluated_texts import hand_over_names
 from mlguard_convert.planning.explaining import explain
-from mlguard_convert.planning.flow import build_steps, drop_displays
+from mlguard_convert.planning.flow import build_steps
 from mlguard_convert.planning.fragile import acting_names, fragile_names
 from mlguard_convert.planning.guarding import function_policies
 from mlguard_convert.planning.handlers import rename_handlers
@@ -43,6 +44,7 @@ def assemble(notebook: Notebook, options: PlanOptions) -> Plan:
     leave_ipython(draft)
     hand_over_names(draft)
     bind_history(draft)
+    print_displays(draft)
     draft.package = _package(draft)
     for cell in cells:
         for text in cell.changes:

@@ -8,18 +8,16 @@ from dataclasses import dataclass, replace
 
 from mlguard_convert.plan import Piece, Step
 from mlguard_convert.planning.draft import Draft, Unit
-from mlguard_convert.planning.fragile import acting_names, fragile_names
 from mlguard_convert.planning.grouping import Group, group_cells
 from mlguard_convert.planning.guarded_cells import guarded_cells
 from mlguard_convert.planning.guarding import check_all_guarded, inner_policies, names_step, step_policy
 from mlguard_convert.planning.naming import free_name, slug, step_name
 from mlguard_convert.planning.ordering import binding_order, reading_order
 from mlguard_convert.planning.prose import docstring
-from mlguard_convert.planning.purity import is_shown
 from mlguard_convert.planning.regions import cell_facts_of, find_regions
 from mlguard_nb.dataflow import CellFacts
 
-__all__ = ["build_steps", "drop_displays"]
+__all__ = ["build_steps"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,34 +27,6 @@ class _After:
     live: frozenset[str]
     certain: frozenset[str]
     rebound: frozenset[str]
-
-
-def drop_displays(draft: Draft) -> None:
-    """Pure expressions only showed a value: they go, unless displays are kept."""
-    acting = acting_names(draft)
-    fragile = fragile_names(draft)
-    where: dict[int, list[str]] = {}
-    for unit in draft.of_fate("step"):
-        if not is_shown(unit.node, acting) or unit.cell.may_raise:
-            continue
-        whole = isinstance(unit.node, ast.Expr) and isinstance(unit.node.value, ast.Name)
-        if fragile & (unit.facts.uses | unit.facts.late_reads) and not whole:
-            continue
-        if draft.options.keep_displays and _is_last(unit) and not isinstance(unit.node, ast.Pass):
-            continue
-        unit.fate = "shown"
-        if isinstance(unit.node, ast.Expr) and not isinstance(unit.node.value, ast.Constant):
-            where.setdefault(unit.number, []).append(unit.text)
-    if where:
-        shown = list(
-            dict.fromkeys(text for texts in where.values() for text in texts if "\n" not in text and len(text) < 40)
-        )
-        some = ", ".join(f"`{text}`" for text in shown[:3]) + (", ..." if len(shown) > 3 else "")
-        draft.change(where, f"{some or 'expressions'} only showed a value: dropped")
-
-
-def _is_last(unit: Unit) -> bool:
-    return unit.place == len(unit.cell.tree.body) - 1
 
 
 def build_steps(draft: Draft) -> tuple[list[Step], list[str]]:
