@@ -32,7 +32,9 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """What became of the target: its folder, every file of the package, and those kept because of hand edits."""
+    """What became of the target: its folder, every file of the package, and those kept because of hand edits beside
+    which a new text lies.
+    """
 
     folder: Path
     files: tuple[str, ...]
@@ -147,7 +149,9 @@ def place(folder: Path, target: Path, origin: Mapping[str, str], *, force: bool 
 def _replace_files(
     folder: Path, target: Path, hashes: Mapping[str, str], before: Mapping[str, str], *, force: bool
 ) -> tuple[str, ...]:
-    """Move each staged file over its predecessor; the paths of those that were changed by hand and stay."""
+    """Move each staged file over its predecessor; the paths of those that were changed by hand and stay, with what is
+    new for them beside.
+    """
     kept: list[str] = []
     for path, written in hashes.items():
         old = target / path
@@ -155,10 +159,10 @@ def _replace_files(
         if old.is_file() and not force:
             found = _hash(old)
             if found not in (written, before.get(path)):
-                kept.append(path)
-                if before.get(path) == written:  # nothing new to offer: the edit is all that differs
-                    continue
-                (folder / path).replace(aside)
+                if before.get(path) != written:  # else there is nothing new to offer: the edit is all that differs
+                    (folder / path).replace(aside)
+                if aside.is_file():
+                    kept.append(path)
                 continue
         old.parent.mkdir(parents=True, exist_ok=True)
         (folder / path).replace(old)

@@ -110,12 +110,15 @@ def test_a_file_changed_by_hand_is_kept_and_the_new_one_lies_beside_it(tmp_path:
 
 
 def test_an_edit_is_left_in_peace_when_there_is_nothing_new(tmp_path: Path) -> None:
-    """The same export again offers no a.py.new: the edit is the only difference."""
+    """The same export again offers no a.py.new, and speaks of none: the edit is the only difference."""
     target = tmp_path / "tally"
     write(target, FILES)
     (target / "a.py").write_text("edited\n")
-    assert write(target, FILES).kept == ("a.py",)
+    assert write(target, FILES).kept == ()
     assert not (target / "a.py.new").exists()
+    assert (target / "a.py").read_text() == "edited\n"
+    assert write(target, {**FILES, "a.py": b"a = 2\n"}).kept == ("a.py",)
+    assert write(target, {**FILES, "a.py": b"a = 2\n"}).kept == ("a.py",), "it still lies there"
 
 
 def test_an_edit_that_was_taken_over_ends_the_matter(tmp_path: Path) -> None:
