@@ -2,6 +2,7 @@
 
 import type { JupyterFrontEnd } from '@jupyterlab/application';
 import { Clipboard } from '@jupyterlab/apputils';
+import { URLExt } from '@jupyterlab/coreutils';
 import type { NotebookPanel } from '@jupyterlab/notebook';
 import type { TranslationBundle } from '@jupyterlab/translation';
 import { Widget } from '@lumino/widgets';
@@ -27,16 +28,14 @@ export class Exporter {
       return;
     }
     this.drop();
-    if (panel.context.model.dirty) {
-      await panel.context.save();
-    }
+    const isSaved = await saved(panel);
     const cells = panel.content.widgets.filter(
       cell => cell.model.type === 'code'
     );
     const dialog = new ExportDialog(
       this.api,
       panel.context.path,
-      { codeCells: cells.length, seconds: this.lastSeconds },
+      { codeCells: cells.length, seconds: this.lastSeconds, isSaved },
       this.trans,
       {
         jump: (cell, line) => {
@@ -47,15 +46,22 @@ export class Exporter {
         leave: () => this.leave(panel, dialog),
         changed: () => this._said?.replaceChildren(this.waiting(dialog)),
         openFile: path => this.run('docmanager:open', { path }),
-        openFolder: path => {
-          this.run('filebrowser:go-to-path', { path, dontShowBrowser: false });
-          this.run('filebrowser:activate', {});
-        },
+        openFolder: path => this.openFolder(path),
         copy: text => Clipboard.copyToSystem(text),
         closed: () => this.drop()
       }
     );
     dialog.open();
+  }
+
+  /** In the file browser; Notebook 7 has that on a page of its own. */
+  private openFolder(path: string): void {
+    if (this.app.commands.hasCommand('filebrowser:go-to-path')) {
+      this.run('filebrowser:go-to-path', { path, dontShowBrowser: false });
+      this.run('filebrowser:activate', {});
+    } else {
+      window.open(URLExt.join(this.api.settings.baseUrl, 'tree', URLExt.encodeParts(path)));
+    }
   }
 
   /** How long the cells took that ran on this page, null where none did. */
@@ -124,4 +130,15 @@ export class Exporter {
 
   private _back: Widget | null = null;
   private _said: HTMLElement | null = null;
+}
+
+/** Whether the file holds what the page shows. Where it cannot be written JupyterLab says why, in a dialog of its own. */
+async function saved({ context }: NotebookPanel): Promise<boolean> {
+  if (!context.model.dirty || context.contentsModel?.writable === false) {
+    return !context.model.dirty;
+  }
+  return context.save().then(
+    () => true,
+    () => false
+  );
 }

@@ -36,10 +36,14 @@ export interface StageHeard extends Progress {
   readonly began: number;
 }
 
-/** What the page knows of the notebook: how many code cells it has, and how long they last took (null: not run here). */
+/**
+ * What the page knows of the notebook: how many code cells it has, how long they last took (null: not run here), and
+ * whether its file holds them as they are shown.
+ */
 export interface NotebookFacts {
   readonly codeCells: number;
   readonly seconds: number | null;
+  readonly isSaved: boolean;
 }
 
 /** What was filled in. */

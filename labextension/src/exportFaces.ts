@@ -106,6 +106,7 @@ function planFace(dialog: ExportDialog, plan: ExportPlan, trans: TranslationBund
         h('label', { for: 'mlguard-export-folder' }, trans.__('Folder')),
         h('input', { id: 'mlguard-export-folder', name: 'folder', type: 'text', value: form.folder, spellcheck: 'false' })
       ),
+      !dialog.notebook.isSaved && unsaved(trans),
       h(
         'div',
         {},
@@ -144,6 +145,16 @@ function planFace(dialog: ExportDialog, plan: ExportPlan, trans: TranslationBund
           h('span', { class: 'mlguard-quiet' }, trans.__('(the notebook took %1 last time)', duration(dialog.notebook.seconds)))
       )
     ]
+  );
+}
+
+/** The converter reads the file, not the page. */
+function unsaved(trans: TranslationBundle): HTMLElement {
+  return h(
+    'p',
+    { class: 'mlguard-Unsaved' },
+    sign('warning', trans.__('warning')),
+    trans.__('This notebook cannot be saved here, so its file is exported as it was saved last. Next: save a copy elsewhere, and export that.')
   );
 }
 

@@ -42,6 +42,6 @@ function keep({ context, model }: NotebookPanel, settings: Settings): void {
     model.deleteMetadata(METADATA);
   }
   if (context.contentsModel?.writable) {
-    void context.save();
+    context.save().catch(() => undefined); // JupyterLab says why, in a dialog of its own
   }
 }

@@ -181,3 +181,28 @@ def test_a_folder_or_disk_that_takes_nothing_is_said_and_left_as_it_was(make_lab
     accept.click()
     expect(dialog).to_contain_text("sizes.ipynb is exported")
     assert (lab.root / "room" / "for" / "sizes" / "pyproject.toml").is_file()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="NOT TESTED here: Linux alone binds root by permission bits")
+def test_a_notebook_that_cannot_be_saved_is_exported_as_it_was(make_lab: Any, page: Page) -> None:
+    """It has run, so the page would save it first: the plan says which text it is of, and what to do about it."""
+    from playwright.sync_api import expect
+
+    lab = make_lab(within_permissions=True)
+    write_notebook(lab, "theirs.ipynb", ("x = 1",))
+    (lab.root / "theirs.ipynb").chmod(0o444)
+    lab.root.chmod(0o555)
+    open_notebook(page, lab, "theirs.ipynb")
+    run(page, "notebook:run-all-cells")
+    page.wait_for_function("window.jupyterapp.shell.currentWidget.context.model.dirty")
+    run(page, "mlguard:export")
+    dialog = page.locator("dialog.mlguard-Dialog")
+    expect(dialog).to_contain_text("1 cell becomes")
+    expect(dialog).to_contain_text(
+        "cannot be saved here, so its file is exported as it was saved last. Next: save a copy"
+    )
+    keep(page, "export-plan-unsaved")
+    dialog.get_by_role("button", name="Export and compare").click()
+    expect(dialog).to_contain_text("is not writable for you.")
+    assert [path.name for path in lab.root.iterdir() if path.name != ".ipynb_checkpoints"] == ["theirs.ipynb"]
+    lab.root.chmod(0o755)

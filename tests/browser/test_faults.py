@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from mlguard_nb.notebook.bundle import bundle
+from mlguard_nb.notebook.bundle import MIME, bundle
 from tests.browser.conftest import GIB, Gpus, Lab, keep
 from tests.browser.test_lab import cell, open_notebook, run, write_notebook
 from tests.notebook.states import STATES
@@ -245,6 +245,7 @@ def test_a_panel_and_a_view_that_come_and_go_a_thousand_times_leave_nothing(
         return counted["Nodes"], counted["JSEventListeners"]
 
     running = bundle(STATES["running 1"][0])
+    running[MIME]["devices"][1]["key"] = "GPU-00000000-0000-0000-0000-000000000000"
     page.evaluate(MANY, [running, 50])  # by now everything that is made once is made
     nodes, listeners = held()
     page.evaluate(MANY, [running, 1000])

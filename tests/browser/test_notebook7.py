@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.browser.conftest import Gpus, keep
+from tests.browser.test_accessibility import RESULT, answer
 from tests.browser.test_lab import CELLS, cell, run, write_notebook
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
 
 
 def test_a_guarded_notebook_in_notebook_7(make_lab: Any, gpus: Gpus, nvml_library: Path, page: Page) -> None:
-    """The panel opens from the View menu's command, follows the running cell, and the plan of an export is shown.
+    """The panel opens from the View menu's command, follows the running cell, and an export is planned, written, opened.
 
     A cell that holds the interpreter is stopped from its view.
     """
@@ -56,5 +57,10 @@ def test_a_guarded_notebook_in_notebook_7(make_lab: Any, gpus: Gpus, nvml_librar
     dialog = page.locator("dialog.mlguard-Dialog")
     expect(dialog).to_contain_text("5 cells become", timeout=60_000)
     keep(page, "notebook7-export")
-    page.keyboard.press("Escape")
+    page.route("**/mlguard/export**", lambda route: route.fulfill(body=answer(RESULT)))
+    dialog.locator(".mlguard-accept").click()
+    keep(page, "notebook7-export-result")
+    with page.expect_popup() as tree:  # this page has no file browser
+        dialog.get_by_role("button", name="Open folder").click()
+    assert tree.value.url == f"{lab.base}/tree/exports/axe"
     expect(dialog).to_have_count(0)
