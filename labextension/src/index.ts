@@ -122,7 +122,9 @@ const panel: JupyterFrontEndPlugin<void> = {
     statusBar?.registerStatusItem(`${ID}:status`, {
       item: status,
       align: 'right',
-      rank: 100
+      rank: 100,
+      isActive: () => status.isWanted,
+      activeStateChanged: status.wantedChanged
     });
     const announcer = new Announcer(model, front, trans);
     widget.disposed.connect(() => announcer.dispose());

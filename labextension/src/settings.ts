@@ -49,7 +49,7 @@ function take(
     cellSeconds: number(read('notifyCellSeconds')) ?? 60,
     thresholds: read('notifyThresholds') !== false
   };
-  status.setHidden(read('statusItem') === false);
+  status.isWanted = read('statusItem') !== false;
   widget.tell();
   model.notify();
 }

@@ -1,6 +1,7 @@
 /** The status bar item: used of limit, a sign when it matters, the last minute as a line. */
 
 import type { TranslationBundle } from '@jupyterlab/translation';
+import { ISignal, Signal } from '@lumino/signaling';
 import { Widget } from '@lumino/widgets';
 import { sparkline } from './bar';
 import { h, patch, type Child } from './dom';
@@ -23,6 +24,20 @@ export class StatusItem extends Widget {
     this.addClass('mlguard-Status');
     this.node.addEventListener('click', this);
     model.changed.connect(this.later, this);
+  }
+
+  /** Whether a reader wants the item; the status bar shows and hides it itself. */
+  get isWanted(): boolean {
+    return this._isWanted;
+  }
+
+  set isWanted(isWanted: boolean) {
+    this._isWanted = isWanted;
+    this._wantedChanged.emit();
+  }
+
+  get wantedChanged(): ISignal<this, void> {
+    return this._wantedChanged;
   }
 
   handleEvent(): void {
@@ -167,6 +182,8 @@ export class StatusItem extends Widget {
 
   private _timer = 0;
   private _isDrawn = false;
+  private _isWanted = true;
+  private readonly _wantedChanged = new Signal<this, void>(this);
 }
 
 function usedText(device: Device): string {

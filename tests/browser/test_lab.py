@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import TYPE_CHECKING
 
 import nbformat
 import pytest
 
-from tests.browser.conftest import Lab, keep
+from tests.browser.conftest import Gpus, Lab, keep
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page, WebSocket
@@ -165,7 +166,10 @@ def test_a_cell_that_holds_the_interpreter_is_stopped_from_its_view(lab: Lab, pa
 
 
 def test_the_form_writes_line_one_and_nothing_else(lab: Lab, page: Page) -> None:
-    """What the parser refuses cannot be written; Escape gives the focus back; the rest of the cell stays as it is."""
+    """What the parser refuses cannot be written; Escape gives the focus back; the rest of the cell stays as it is.
+
+    One step back is the cell as it was; "Remove guard" takes the line away.
+    """
     from playwright.sync_api import expect
 
     write_notebook(lab, "form.ipynb", ("%%guard retry=3  # often enough\nx = 1\ny = 2",))
@@ -188,6 +192,62 @@ def test_the_form_writes_line_one_and_nothing_else(lab: Lab, page: Page) -> None
     source = "window.jupyterapp.shell.currentWidget.content.widgets[0].model.sharedModel.getSource()"
     assert page.evaluate(source) == "%%guard retry=3 mem=0.7\nx = 1\ny = 2"
     expect(badge).to_contain_text("3 attempts · RAM stop 70 %")
+    page.evaluate("window.jupyterapp.shell.currentWidget.content.widgets[0].model.sharedModel.undo()")
+    assert page.evaluate(source) == "%%guard retry=3  # often enough\nx = 1\ny = 2"
+    expect(badge).to_have_text("3 attempts")
+    badge.click()
+    form.get_by_role("button", name="Remove guard").click()
+    assert page.evaluate(source) == "x = 1\ny = 2"
+    expect(badge).to_have_count(0)
+
+
+@pytest.mark.own_page
+def test_every_setting_is_followed(gpu_lab: Lab, gpus: Gpus, page: Page) -> None:
+    """As stored before the page was opened, and as changed while it is."""
+    from playwright.sync_api import expect
+
+    gpus.are(16.3)
+    gpu_lab.settings(
+        interval=2, historyMinutes=5, historyView="table", warning=0.15, critical=0.3, statusItem=False,
+        showOthers=False, defaultLine="retry=5 mem=0.6",
+    )  # fmt: skip
+    write_notebook(gpu_lab, "set.ipynb", ("%%guard\nx = 1",))
+    open_notebook(page, gpu_lab, "set.ipynb")
+    expect(page.locator(".mlguard-Status")).to_be_hidden()
+    run(page, "mlguard:show-panel")
+    panel = page.locator("#mlguard-panel")
+    expect(panel).to_contain_text("Last 5 minutes")
+    expect(panel.get_by_role("button", name="Table")).to_have_attribute("aria-pressed", "true")
+    expect(panel).to_contain_text("every 2 s")
+    expect(panel.locator(".mlguard-Device").first).to_contain_text("20 %")
+    expect(panel.locator(".mlguard-Ledger").last).to_contain_text("set.ipynb")
+    expect(panel).not_to_contain_text("everybody else")
+    cell(page, 1).locator(".mlguard-Badge").click()
+    form = page.locator("dialog.mlguard-Form")
+    expect(form.locator(".mlguard-Form-line")).to_have_text("%%guard retry=5 mem=0.6")
+    expect(form.get_by_label("Attempts")).to_have_value("5")
+    page.keyboard.press("Escape")
+    panel.get_by_role("button", name="Chart").click()
+    kept = "lab/api/settings/mlguard-nb:plugin"
+    page.wait_for_function(
+        "async path => (await (await fetch(path)).json()).settings.historyView === 'chart'",
+        arg=f"{gpu_lab.base}/{kept}?token={gpu_lab.token}",
+    )
+    gpu_lab.settings()
+
+
+def test_names_in_the_panel_lead_to_notebooks_and_cells(lab: Lab, page: Page) -> None:
+    """A name in the ledger opens that notebook, a cell's name selects the cell."""
+    for name in ("first.ipynb", "second.ipynb"):
+        write_notebook(lab, name, ("a = 1", "b = 2", "c = 3"))
+        open_notebook(page, lab, name)
+    page.locator(".mlguard-Status").click()
+    panel = page.locator("#mlguard-panel")
+    panel.locator(".mlguard-Ledger").get_by_role("button", name="first.ipynb", exact=True).click()
+    page.wait_for_function(IS_READY, arg="first.ipynb")
+    run(page, "notebook:run-all-cells")
+    panel.locator(".mlguard-Cells").get_by_role("button", name="b = 2").click()
+    page.wait_for_function("window.jupyterapp.shell.currentWidget.content.activeCellIndex === 1")
 
 
 def test_the_readings_can_be_saved(lab: Lab, page: Page) -> None:
@@ -205,6 +265,10 @@ def test_the_readings_can_be_saved(lab: Lab, page: Page) -> None:
     assert time.endswith("Z")
     assert int(used) > 2**20
     assert utilisation == ""
+    with page.expect_download() as download:
+        run(page, "mlguard:save-json")
+    assert download.value.suggested_filename == "ram-readings.json"
+    assert json.loads(download.value.path().read_text())
 
 
 @pytest.mark.own_page
