@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 __all__ = ["ExportRefused", "ExportRequest", "read_request"]
+
+
+_SHOWN = 100  # characters of a text that is no path
 
 
 class ExportRefused(Exception):
@@ -46,7 +50,7 @@ def read_request(body: Any, root: Path) -> ExportRequest:
         raise ExportRefused("the request is not a JSON object")
     check = body.get("check") is True
     notebook = _inside(body.get("path"), root, "the notebook")
-    if notebook.suffix != ".ipynb" or not notebook.is_file():
+    if notebook.suffix != ".ipynb" or not os.path.isfile(notebook):  # Path.is_file raises where a name is too long
         raise ExportRefused(f"there is no notebook {body.get('path')}; save it first")
     name = body.get("name") or None
     if name is not None and not (isinstance(name, str) and name.isidentifier()):
@@ -69,7 +73,10 @@ def _inside(text: Any, root: Path, what: str) -> Path:
     if not isinstance(text, str) or not text.strip() or "\0" in text:
         raise ExportRefused(f"{what} is missing")
     root = root.resolve()
-    path = (root / text.strip().lstrip("/")).resolve()  # follows links, so none leads out
+    try:
+        path = (root / text.strip().lstrip("/")).resolve()  # follows links, so none leads out
+    except (OSError, ValueError):  # half a character, or longer than any path
+        raise ExportRefused(f"{what} cannot be one: {text[:_SHOWN]!r} is no path") from None
     if path != root and root not in path.parents:
         raise ExportRefused(f"{what} must lie inside the folder that this server shows, {text!r} does not")
     return path

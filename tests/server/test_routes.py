@@ -180,12 +180,15 @@ def write_notebook(folder: Path, *cells: str) -> None:
         {"path": "work.ipynb", "output": "out", "name": "not-a-name"},
         {"path": "work.ipynb", "output": "link/out"},
         {"path": "missing.ipynb", "check": True},
+        {"path": f"{'x' * 5000}.ipynb", "check": True},
+        {"path": "\ud800.ipynb", "check": True},
+        {"path": "work.ipynb", "output": "\ud800"},
     ],
 )
 async def test_nothing_outside_the_folder_is_read_or_written(
     jp_fetch: Any, jp_root_dir: Path, tmp_path: Path, request_: dict[str, Any]
 ) -> None:
-    """Neither by .., nor by an absolute path, nor through a link."""
+    """Neither by .., nor by an absolute path, nor through a link; what is no path at all is refused too."""
     write_notebook(jp_root_dir, "x = 1")
     (tmp_path / "outside.ipynb").write_text("{}")
     (tmp_path / "elsewhere").mkdir()
@@ -277,6 +280,9 @@ async def test_a_folder_that_cannot_be_written_says_so(jp_fetch: Any, jp_root_di
     assert last["error"]["findings"][0]["message"] == "taken is a file", "as the page names it"
     assert str(jp_root_dir) not in json.dumps(last)
     assert (jp_root_dir / "taken").read_text() == "a file"
+    last = (await export(jp_fetch, path="work.ipynb", output="long" * 100))[-1]
+    assert last["error"]["message"].endswith("File name too long")
+    assert sorted(path.name for path in jp_root_dir.iterdir()) == ["taken", "work.ipynb"]
 
 
 def converters() -> list[psutil.Process]:
