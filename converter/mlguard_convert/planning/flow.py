@@ -13,7 +13,7 @@ from mlguard_convert.planning.guarded_cells import guarded_cells
 from mlguard_convert.planning.guarding import check_all_guarded, inner_policies, names_step, step_policy
 from mlguard_convert.planning.naming import free_name, slug, step_name
 from mlguard_convert.planning.ordering import binding_order, reading_order
-from mlguard_convert.planning.prose import docstring
+from mlguard_convert.planning.prose import comment_block, docstring
 from mlguard_convert.planning.regions import cell_facts_of, find_regions
 from mlguard_nb.dataflow import CellFacts
 
@@ -173,12 +173,13 @@ def _step(
     if draft.is_dynamic:
         inputs = [param.name for param in draft.params if param.name in one.uses | one.late_reads | one.bound]
         declared, restored = declared & {"__file__"}, ["__name__"] if "__name__" in of_module else []
+    comment, pieces = _commented(draft, group)
     step = Step(
         name=name,
         title=cell.cell.title,
-        doc=docstring(draft.own_title(cell) or name.replace("_", " ").capitalize(), cell.cell.prose),
+        doc=docstring(draft.own_title(cell) or name.replace("_", " ").capitalize(), cell.cell.prose, comment),
         cells=group.cells,
-        pieces=_pieces(group),
+        pieces=pieces,
         inputs=tuple(inputs),
         outputs=tuple(order),
         unbound_inputs=tuple(name for name in inputs if name in unsure),
@@ -238,6 +239,17 @@ def _dead(group: Group, names: frozenset[str] | set[str], one: CellFacts) -> tup
             elif isinstance(node, (ast.Tuple, ast.List)) and isinstance(node.ctx, ast.Store):
                 targets |= {part.id for part in ast.walk(node) if isinstance(part, ast.Name)}
     return found, found & targets
+
+
+def _commented(draft: Draft, group: Group) -> tuple[str, tuple[Piece, ...]]:
+    """The comment at the top of the first cell under a heading, for the docstring, and the pieces without it."""
+    pieces = _pieces(group)
+    first, at = group.first, group.first.position
+    is_opening = at == 0 or draft.cells[at - 1].cell.section != first.cell.cell.section
+    if not is_opening or first.place or not draft.own_title(first.cell):
+        return "", pieces
+    comment, source = comment_block(pieces[0].source)
+    return comment, (replace(pieces[0], source=source), *pieces[1:])
 
 
 def _pieces(group: Group) -> tuple[Piece, ...]:

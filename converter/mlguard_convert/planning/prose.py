@@ -2,21 +2,44 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import textwrap
 import unicodedata
 
-__all__ = ["docstring", "is_hidden", "plain_text", "printable", "sentence"]
+__all__ = ["comment_block", "docstring", "is_hidden", "plain_text", "printable", "sentence"]
 
 _WIDTH = 108
 _MOST_LINES = 12
 _TURNING = ("LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI")
 
 
-def docstring(title: str, prose: str) -> str:
-    """The docstring of a step: its title, and the text of the notebook above it."""
-    text = plain_text(prose)
+def docstring(title: str, prose: str, comment: str = "") -> str:
+    """The docstring of a step: its title, the text of the notebook above it, and the comment that opens its cell."""
+    text = "\n\n".join(part for part in (plain_text(prose), comment) if part)
     return f"{sentence(title)}\n\n{text}\n" if text else sentence(title)
+
+
+def comment_block(source: str) -> tuple[str, str]:
+    """The text of the comment that opens a cell, and the cell with empty lines in its place.
+
+    A block has several lines, or an empty line below it: a single line belongs to the statement that it stands on.
+    What is code commented out, or speaks to a tool (`#@title`, `# noqa`), is left alone: then the text is "".
+    """
+    lines = source.split("\n")
+    first = next((at for at, line in enumerate(lines) if line.strip()), 0)
+    end = next((at for at in range(first, len(lines)) if not lines[at].startswith("#")), len(lines))
+    block = [line.lstrip("#") for line in lines[first:end]]
+    is_block = len(block) > 1 or (block and end < len(lines) and not lines[end].strip())
+    text = textwrap.dedent(printable("\n".join(block))).strip()
+    if not is_block or not text or re.search(r"^\s*[@!%:|]|\bnoqa\b|\btype:|\bfmt:|-\*-", text, re.MULTILINE):
+        return "", source
+    try:
+        ast.parse(text)
+    except (SyntaxError, ValueError):
+        wrapped = [part for line in text.split("\n") for part in textwrap.wrap(line, _WIDTH) or [""]]
+        return "\n".join(wrapped), "\n".join([*[""] * end, *lines[end:]])
+    return "", source
 
 
 def sentence(title: str) -> str:
