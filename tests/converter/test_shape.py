@@ -293,6 +293,17 @@ def test_a_shell_line_that_stays_off_is_a_finding(tmp_path: Path) -> None:
     assert make_plan(read_notebook(path), PlanOptions(allow_shell=True)).diagnostics == ()
 
 
+def test_a_class_that_stays_inside_a_step_is_told(tmp_path: Path) -> None:
+    """Its objects cannot be pickled; what it reads of the notebook is why. One that moves is nobody's business."""
+    cells = ("class Free:\n    pass", "rate = len('ab')\nclass Tied:\n    def f(self): return rate\nt = Tied().f()")
+    plan = make_plan(read_notebook(make_notebook(tmp_path, *cells)))
+    (found,) = [one for one in plan.diagnostics if one.code == "class"]
+    assert (found.cell, found.line, found.severity) == (2, 2, "info")
+    assert (
+        found.message == "the class Tied stays inside its step, because it reads rate, so its objects cannot be pickled"
+    )
+
+
 def test_findings_name_cells_and_never_a_secret(tmp_path: Path) -> None:
     """Secrets are warned of without their value; a name that nobody binds is named."""
     plan = make_plan(read_notebook(make_notebook(tmp_path, "api_key = 'abcd1234efgh'", "x = [nowhere, api_key]")))

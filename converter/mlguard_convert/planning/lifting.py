@@ -58,6 +58,21 @@ def lift_functions(draft: Draft) -> None:
                 changed = True
     for name, candidate in found.items():
         _lift(draft, name, candidate)
+    _tell_of_classes(draft, variables - found.keys() - fixed)
+
+
+def _tell_of_classes(draft: Draft, variables: set[str]) -> None:
+    """A class that stays inside its step is no class of a module: its objects cannot be pickled."""
+    for unit in draft.of_fate("step"):
+        if not isinstance(unit.node, ast.ClassDef):
+            continue
+        read = sorted(_needs(draft, unit) & variables)
+        why = f", because it reads {', '.join(read)}" if read else ""
+        draft.findings.info(
+            "class", unit.number,
+            f"the class {unit.node.name} stays inside its step{why}, so its objects cannot be pickled",
+            "Give it what it reads as arguments." if read else "", unit.node.lineno,
+        )  # fmt: skip
 
 
 def _lift(draft: Draft, name: str, candidate: _Candidate) -> None:
