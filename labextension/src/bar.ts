@@ -116,20 +116,25 @@ export function sparkline(
   );
 }
 
-/** A path through the readings; a missing one is a gap, never a zero. */
+/** A path through the readings; a missing one is a gap, never a zero. What lies between two of its own height is left out. */
 export function linePath(
   readings: readonly Reading[],
   x: (at: number) => number,
   y: (value: number) => number
 ): string {
+  const heights = readings.map(([, value]) => (value === null ? null : y(value).toFixed(1)));
   let pen = 'M';
   return readings
-    .map(([at, value]) => {
-      if (value === null) {
+    .map(([at], index) => {
+      const height = heights[index] ?? null;
+      if (height === null) {
         pen = 'M';
         return '';
       }
-      const step = `${pen}${x(at).toFixed(1)} ${y(value).toFixed(1)}`;
+      if (height === heights[index - 1] && height === heights[index + 1]) {
+        return '';
+      }
+      const step = `${pen}${x(at).toFixed(1)} ${height}`;
       pen = 'L';
       return step;
     })

@@ -18,29 +18,36 @@ export interface DeviceContext {
   readonly running: CellRow | null;
 }
 
+/** Everything that can be seen of each device, by its key: only what a busy one shows is made again. */
+export function deviceEditions(context: DeviceContext): ReadonlyMap<string, string> {
+  return new Map(context.model.devices.map(device => [device.key, deviceEdition(device, context)]));
+}
+
 /** Everything above the chart. */
-export function deviceBlocks(context: DeviceContext): Child[] {
-  const { model, trans } = context;
+export function deviceBlocks(context: DeviceContext, editions: ReadonlyMap<string, string>): Child[] {
+  const { model, trans, edition } = context;
   const devices = model.devices;
   const gpus = devices.filter(device => device.gpu !== null);
   const ram = devices.find(device => device.key === RAM);
   const reason = model.sample?.gpus_reason ?? null;
+  const kept = (device: Device): HTMLElement =>
+    memo('div', device.key, editions.get(device.key) ?? '', () => block(device, context));
   return [
-    ...(gpus.length > 1
-      ? gpuTable(gpus, context)
-      : gpus.map(device => block(device, context))),
-    ram ? block(ram, context) : null,
+    ...(gpus.length > 1 ? gpuTable(gpus, context, editions) : gpus.map(kept)),
+    ram ? kept(ram) : null,
     reason !== null &&
-      h(
-        'p',
-        { class: 'mlguard-Device mlguard-quiet mlguard-small' },
-        trans.__('GPU: %1.', reason.replace(/\.$/, '')),
-        ' ',
-        trans.__('More: '),
-        h('code', {}, 'mlguard-nb doctor'),
-        '.'
+      memo('p', 'reason', reason, () =>
+        h(
+          'p',
+          { class: 'mlguard-Device mlguard-quiet mlguard-small' },
+          trans.__('GPU: %1.', reason.replace(/\.$/, '')),
+          ' ',
+          trans.__('More: '),
+          h('code', {}, 'mlguard-nb doctor'),
+          '.'
+        )
       ),
-    memo('div', 'forecast', context.edition, () => forecastLine(context))
+    memo('div', 'forecast', edition, () => forecastLine(context))
   ];
 }
 
@@ -50,7 +57,7 @@ function block(device: Device, context: DeviceContext): HTMLElement {
   const level = model.level(device);
   return h(
     'div',
-    { class: 'mlguard-Device', 'data-key': device.key },
+    { class: 'mlguard-Device' },
     h(
       'div',
       { class: 'mlguard-Device-line' },
@@ -150,8 +157,12 @@ function ramFact({ model, trans }: DeviceContext): HTMLElement {
 }
 
 /** Several GPUs are one tab stop: arrows choose the row, the chart follows. */
-function gpuTable(gpus: readonly Device[], context: DeviceContext): Child[] {
-  const { trans } = context;
+function gpuTable(
+  gpus: readonly Device[],
+  context: DeviceContext,
+  editions: ReadonlyMap<string, string>
+): Child[] {
+  const { trans, edition } = context;
   const heads: [string, string][] = [
     ['', trans.__('GPU')],
     ['is-level', ''],
@@ -164,48 +175,41 @@ function gpuTable(gpus: readonly Device[], context: DeviceContext): Child[] {
     ['only-wide', '60 s']
   ];
   return [
-    h('p', { class: 'mlguard-Lead mlguard-quiet mlguard-small' }, kinds(gpus, context)),
+    memo('p', 'kinds', edition, () =>
+      h('p', { class: 'mlguard-Lead mlguard-quiet mlguard-small' }, kinds(gpus, context))
+    ),
     h(
       'table',
-      { class: 'mlguard-Devices' },
-      h('caption', { class: 'mlguard-hidden' }, trans.__('GPUs')),
-      h(
-        'thead',
-        {},
-        h(
-          'tr',
-          {},
-          ...heads.map(([name, word]) =>
-            h('th', { scope: 'col', class: name || null }, word)
-          )
-        )
+      { class: 'mlguard-Devices', 'data-key': 'gpus' },
+      memo('caption', 'gpus-name', '', () => h('caption', { class: 'mlguard-hidden' }, trans.__('GPUs'))),
+      memo('thead', 'gpus-head', '', () =>
+        h('thead', {}, h('tr', {}, ...heads.map(([name, word]) => h('th', { scope: 'col', class: name || null }, word))))
       ),
       h(
         'tbody',
-        {},
-        ...gpus.map(device =>
-          memo('tr', device.key, rowEdition(device, context), () => gpuRow(device, context))
-        )
+        { 'data-key': 'gpus-body' },
+        ...gpus.map(device => memo('tr', device.key, editions.get(device.key) ?? '', () => gpuRow(device, context)))
       )
     )
   ];
 }
 
-/** Everything that a row shows, so that only the rows of busy devices are made again. */
-function rowEdition(device: Device, context: DeviceContext): string {
+function deviceEdition(device: Device, context: DeviceContext): string {
   const { model, chosen, isWide, edition, running } = context;
-  const { used, limit, gpu, label } = device;
+  const { used, limit, gpu, label, lost } = device;
   const { own, notebooks, processes } = model.parts(device.key);
   const shown = [used, limit, gpu?.utilisation, gpu?.temperature, gpu?.power];
   return JSON.stringify([
     label,
+    [gpu?.name, lost?.used, lost?.wall, gpu === null && model.sample?.ram.source],
     device.key === chosen,
     model.level(device),
+    percent(shareOf(device)),
     model.thresholds,
     stopOf(running, device.key),
     [own, notebooks, processes].map(gib),
     [gib(used.value), gib(limit.value), percent(gpu?.utilisation.value ?? null)],
-    [whole(gpu?.temperature.value ?? null), whole(gpu?.power.value ?? null)],
+    [gpu?.temperature, gpu?.power, gpu?.power_limit].map(measured => whole(measured?.value ?? null)),
     shown.map(measured => measured?.reason),
     isWide && edition
   ]);

@@ -61,12 +61,14 @@ export function memo(
   edition: string,
   build: () => Element
 ): HTMLElement {
-  const standIn = h(tag, { 'data-key': key, 'data-edition': edition });
+  const standIn = h(tag, { 'data-key': key });
   builds.set(standIn, build);
+  editions.set(standIn, edition);
   return standIn;
 }
 
 const builds = new WeakMap<Node, () => Element>();
+const editions = new WeakMap<Node, string>();
 
 /** What `node` stands for, with nothing in it left to build. */
 function built(node: Node): Node {
@@ -87,9 +89,8 @@ function unfolded(node: Node): Node {
     return node;
   }
   const element = build();
-  for (const name of node.getAttributeNames()) {
-    element.setAttribute(name, node.getAttribute(name) ?? '');
-  }
+  element.setAttribute('data-key', node.getAttribute('data-key') ?? '');
+  editions.set(element, editions.get(node) ?? '');
   return element;
 }
 
@@ -127,11 +128,14 @@ function update(old: Node, standIn: Node): void {
     }
     return;
   }
-  const edition = standIn.getAttribute('data-edition');
-  if (edition !== null && edition === old.getAttribute('data-edition')) {
+  const edition = editions.get(standIn);
+  if (edition !== undefined && edition === editions.get(old)) {
     return;
   }
   const node = unfolded(standIn) as Element;
+  if (edition !== undefined) {
+    editions.set(old, edition);
+  }
   for (const name of old.getAttributeNames()) {
     if (!node.hasAttribute(name)) {
       old.removeAttribute(name);

@@ -18,7 +18,7 @@ export interface Slope {
 
 type Point = readonly [at: number, used: number];
 
-const STEADY_SECONDS = 20;
+export const STEADY_SECONDS = 20;
 const STEADY_FIT = 0.9;
 const LONGEST_SECONDS = 3600;
 const LEAST_READINGS = 8;

@@ -11,6 +11,9 @@ import { age, clockTime, duration, gib } from './words';
 
 const SHOWN_FROM = 0.05 * 2 ** 30;
 
+/** A number as it is shown, and why there is none. */
+type Amount = readonly [shown: string, reason: string | null];
+
 /** What a row of the ledger is about. */
 interface Row {
   readonly fill: 'own' | 'notebooks' | 'processes';
@@ -18,43 +21,55 @@ interface Row {
   readonly path: string | null;
   readonly state: string;
   readonly kernelId: string | null;
-  readonly held: Pick<KernelNow, 'ram' | 'gpus'>;
+  readonly held: readonly Amount[];
+}
+
+/** Everything that can be seen of the ledger. */
+export interface Ledger {
+  readonly columns: readonly string[];
+  readonly groups: readonly (readonly [title: string, rows: readonly Row[]])[];
+  readonly used: readonly Amount[];
 }
 
 /**
  * Each column adds up to the device above it; what nobody can be named for is a row of its own. `fresh` is a kernel as the
- * page knows it, which may be newer than what the server saw at `wall`.
+ * page knows it, which may be newer than what the server saw at `wall`. Null: nobody has looked yet.
  */
 export function ledger(
   model: LiveModel,
   trans: TranslationBundle,
   showOthers: boolean,
   fresh: (kernel: KernelNow, wall: number) => KernelNow
-): HTMLElement {
-  const columns = ledgerColumns(model, trans);
+): Ledger | null {
   const { holders } = model;
   if (holders === null) {
-    return h(
-      'p',
-      { class: 'mlguard-Lead mlguard-quiet' },
-      trans.__('Nobody has looked yet.')
-    );
+    return null;
   }
+  const columns = ledgerColumns(model, trans);
   const kernels = holders.kernels.map(row => fresh(row, holders.wall));
   const mine = kernels.filter(row => row.kernel_id === model.kernelId);
   const others = kernels.filter(row => !mine.includes(row));
-  const groups: [string, Row[]][] = [
-    [trans.__('This notebook'), mine.map(row => kernelRow(row, 'own', trans))],
-    [
-      trans.__('Other notebooks'),
-      others.map(row => kernelRow(row, 'notebooks', trans))
+  return {
+    columns: columns.map(column => column.label),
+    groups: [
+      [trans.__('This notebook'), mine.map(row => kernelRow(row, 'own', columns, trans))],
+      [trans.__('Other notebooks'), others.map(row => kernelRow(row, 'notebooks', columns, trans))],
+      [trans.__('Other processes'), showOthers ? otherRows(balanced(holders, model), columns, trans) : []]
     ],
-    [
-      trans.__('Other processes'),
-      showOthers ? otherRows(balanced(holders, model), columns, trans) : []
-    ]
-  ];
-  const width = columns.length + 1;
+    used: columns.map(column => amount(column.used(model)))
+  };
+}
+
+function amount({ value, reason }: Measured): Amount {
+  return [gib(value), reason];
+}
+
+/** The ledger as a table. */
+export function ledgerTable(shown: Ledger | null, trans: TranslationBundle): HTMLElement {
+  if (shown === null) {
+    return h('p', { class: 'mlguard-Lead mlguard-quiet' }, trans.__('Nobody has looked yet.'));
+  }
+  const { columns, groups, used } = shown;
   return h(
     'table',
     { class: 'mlguard-Ledger' },
@@ -63,12 +78,7 @@ export function ledger(
     h(
       'thead',
       {},
-      h(
-        'tr',
-        {},
-        h('th', { scope: 'col' }, 'GiB'),
-        ...columns.map(column => h('th', { scope: 'col' }, column.label))
-      )
+      h('tr', {}, h('th', { scope: 'col' }, 'GiB'), ...columns.map(label => h('th', { scope: 'col' }, label)))
     ),
     ...groups.flatMap(([title, rows]) =>
       rows.length
@@ -79,27 +89,19 @@ export function ledger(
               h(
                 'tr',
                 { class: 'is-group' },
-                h('th', { scope: 'rowgroup', colspan: width }, title)
+                h('th', { scope: 'rowgroup', colspan: columns.length + 1 }, title)
               ),
-              ...rows.map(row => ledgerRow(row, columns, trans))
+              ...rows.map(row => ledgerRow(row, trans))
             )
           ]
         : []
     ),
-    h(
-      'tfoot',
-      {},
-      h(
-        'tr',
-        {},
-        h('th', { scope: 'row' }, trans.__('in use')),
-        ...columns.map(column => {
-          const used = column.used(model);
-          return h('td', {}, value(gib(used.value), used.reason, trans));
-        })
-      )
-    )
+    h('tfoot', {}, h('tr', {}, h('th', { scope: 'row' }, trans.__('in use')), ...cells(used, trans)))
   );
+}
+
+function cells(amounts: readonly Amount[], trans: TranslationBundle): HTMLElement[] {
+  return amounts.map(([shown, reason]) => h('td', {}, value(shown, reason, trans)));
 }
 
 /** One column: RAM, the only GPU, or all GPUs together. */
@@ -150,6 +152,7 @@ function total(parts: readonly Measured[]): Measured {
 function kernelRow(
   kernel: KernelNow,
   fill: 'own' | 'notebooks',
+  columns: readonly Column[],
   trans: TranslationBundle
 ): Row {
   const name = (kernel.path ?? kernel.name).split('/').pop() ?? kernel.name;
@@ -159,7 +162,7 @@ function kernelRow(
     path: kernel.path,
     state: state(kernel, trans),
     kernelId: kernel.kernel_id,
-    held: kernel
+    held: columns.map(column => amount(column.held(kernel)))
   };
 }
 
@@ -224,15 +227,11 @@ function otherRows(
       path: null,
       state: '',
       kernelId: null,
-      held: row
+      held: columns.map(column => amount(column.held(row)))
     }));
 }
 
-function ledgerRow(
-  row: Row,
-  columns: readonly Column[],
-  trans: TranslationBundle
-): HTMLElement {
+function ledgerRow(row: Row, trans: TranslationBundle): HTMLElement {
   const name: Child =
     row.path === null
       ? h('span', { class: 'mlguard-cut', title: row.name }, row.name)
@@ -275,10 +274,7 @@ function ledgerRow(
           )
       )
     ),
-    ...columns.map(column => {
-      const held = column.held(row.held);
-      return h('td', {}, value(gib(held.value), held.reason, trans));
-    })
+    ...cells(row.held, trans)
   );
 }
 

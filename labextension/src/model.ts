@@ -16,7 +16,7 @@ import type {
   Sample,
   ServerMessage
 } from './messages';
-import { timeTo, type Forecast, type Reading } from './forecast';
+import { STEADY_SECONDS, timeTo, type Forecast, type Reading } from './forecast';
 import type { Level } from './signs';
 import type { Connection, Stream } from './stream';
 
@@ -185,12 +185,7 @@ export class LiveModel implements IDisposable {
 
   /** Everybody's use of a device over time. */
   readings(key: string, seconds: number): readonly Reading[] {
-    return this.recent(seconds).map(point => [
-      point.wall,
-      key === RAM
-        ? point.ram
-        : (point.gpus.find(gpu => gpu.uuid === key)?.used ?? null)
-    ]);
+    return this.recent(seconds).map(point => [point.wall, usedAt(point, key)]);
   }
 
   /** What this notebook's kernel held over time; null where nobody looked. */
@@ -233,6 +228,9 @@ export class LiveModel implements IDisposable {
 
   /** When a device is as full as `end` (null: its limit), null where it does not rise steadily. */
   forecast(key: string, end: number | null = null): Forecast | null {
+    if (!this.hasRisen(key)) {
+      return null; // most devices, most of the time: nothing has to be fitted
+    }
     const limit = end ?? this.device(key)?.limit.value ?? null;
     return this.isStale ? null : timeTo(limit, this.readings(key, 30));
   }
@@ -299,6 +297,18 @@ export class LiveModel implements IDisposable {
       remember(points, account.sample, [{ kernel_id: kernelId, ram: account.ram, gpus: account.gpus }]);
     }
     this.notify();
+  }
+
+  /** Whether more of a device is in use than when the time began that a forecast is made from. */
+  private hasRisen(key: string): boolean {
+    const points = this.points;
+    const last = points[points.length - 1];
+    let from = points.length - 1;
+    while (from > 0 && (points[from - 1]?.wall ?? -Infinity) >= (last?.wall ?? 0) - STEADY_SECONDS) {
+      from -= 1;
+    }
+    const first = points[from];
+    return last !== undefined && first !== undefined && (usedAt(last, key) ?? 0) > (usedAt(first, key) ?? 0);
   }
 
   /** The row of this notebook's kernel as the server sees it. */
@@ -371,6 +381,11 @@ interface Told {
   readonly account: KernelAccount;
   readonly points: Point[];
   readonly heardAt: number;
+}
+
+/** Everybody's use of a device at `point`. */
+function usedAt(point: Point, key: string): number | null {
+  return key === RAM ? point.ram : (point.gpus.find(gpu => gpu.uuid === key)?.used ?? null);
 }
 
 type Holding = Pick<KernelNow, 'kernel_id' | 'ram' | 'gpus'>;

@@ -6,10 +6,10 @@ import type { TranslationBundle } from '@jupyterlab/translation';
 import { Message } from '@lumino/messaging';
 import { Widget } from '@lumino/widgets';
 import { chart, ChartContent, chartTable } from './chart';
-import { deviceBlocks } from './devices';
+import { deviceBlocks, deviceEditions, type DeviceContext } from './devices';
 import { h, memo, patch, type Child } from './dom';
 import { CellRow, mainDevice, NotebookInFront, stopOf } from './front';
-import { cellTable, ledger } from './ledger';
+import { cellTable, ledger, ledgerTable, type Ledger } from './ledger';
 import { LiveModel, sharesMemory } from './model';
 import { notices } from './notices';
 import { sign } from './signs';
@@ -48,7 +48,10 @@ export class GuardPanel extends Widget {
     parts.model.changed.connect(this.soon, this);
     parts.front.changed.connect(this.tell, this);
     parts.front.changed.connect(this.renew, this);
-    this._resize = new ResizeObserver(() => this.renew());
+    this._resize = new ResizeObserver(() => {
+      this._width = this.node.clientWidth; // here the page is laid out; when something is drawn, asking would lay it out
+      this.renew();
+    });
     this._resize.observe(this.node);
   }
 
@@ -106,6 +109,7 @@ export class GuardPanel extends Widget {
 
   protected override onAfterShow(message: Message): void {
     super.onAfterShow(message);
+    this._width = this.node.clientWidth;
     this.tell();
     this.update();
   }
@@ -117,14 +121,13 @@ export class GuardPanel extends Widget {
 
   protected override onAfterAttach(message: Message): void {
     super.onAfterAttach(message);
+    this._width = this.node.clientWidth;
     this.tell();
     this.update();
   }
 
   protected override onUpdateRequest(): void {
-    if (this.isVisible) {
-      window.requestAnimationFrame(() => this.draw());
-    }
+    this.draw();
   }
 
   /** Something else than the readings has changed: every part is drawn anew. */
@@ -137,7 +140,7 @@ export class GuardPanel extends Widget {
   private get edition(): string {
     const { model } = this.parts;
     const second = Math.floor(Date.now() / 1000);
-    return [second, this._changes, model.connection, model.isStale].join(' ');
+    return [second, this._changes, model.connection, model.isStale, model.sample === null].join(' ');
   }
 
   /** A chart moves by whole pixels: of ten minutes in a narrow panel, one every two seconds. */
@@ -147,74 +150,91 @@ export class GuardPanel extends Widget {
     return [step, this._changes, device.key, width, stop, device.lost?.wall, model.points.length === 0].join(' ');
   }
 
-  /** At most four times a second, and not while hidden. */
+  /** With what is heard now, but at most four times a second, and not while hidden. */
   private soon(): void {
-    if (!this.isVisible || document.hidden || this._timer) {
+    if (!this.isVisible || document.hidden || this._isDue) {
       return;
     }
-    this._timer = window.setTimeout(() => {
-      this._timer = 0;
-      this.update();
-    }, DRAW_MILLISECONDS);
+    this._isDue = true;
+    const wait = this._drawnAt + DRAW_MILLISECONDS - performance.now();
+    if (wait <= 0) {
+      queueMicrotask(() => this.draw());
+    } else {
+      this._timer = window.setTimeout(() => this.draw(), wait);
+    }
   }
 
+  /** Where nothing that can be seen has changed nothing is touched: the browser then has no frame to make. */
   private draw(): void {
-    if (this.isDisposed) {
+    this._isDue = false;
+    if (this.isDisposed || !this.isVisible) {
       return;
     }
+    this._drawnAt = performance.now();
     const { model, trans, front } = this.parts;
     const edition = this.edition;
-    if (edition !== this._drawn) {
+    if (edition !== this._edition) {
+      this._edition = edition;
       this._rows = front.rows;
+      this._ledger = ledger(model, trans, this.choices.showOthers, (kernel, wall) => front.fresh(kernel, wall));
     }
-    this.toggleClass('is-stale', model.isStale);
-    patch(this.node, [
-      h(
-        'div',
-        { class: 'mlguard-Panel-header' },
-        h('span', {}, trans.__('GPU and memory')),
-        h(
-          'button',
-          {
-            type: 'button',
-            class: 'mlguard-push',
-            'data-do': 'menu',
-            'aria-label': trans.__('Settings and help'),
-            'aria-haspopup': 'menu'
-          },
-          sign('more')
-        )
-      ),
-      h('div', { class: 'mlguard-Panel-message', 'data-key': 'message' }, ...notices(model, trans)),
-      ...(model.sample === null ? [] : this.live()),
-      ...this.cells(),
-      h('div', { class: 'mlguard-Foot', 'data-key': 'foot' }, h('span', {}, this.foot()))
-    ]);
-    this._drawn = edition;
-  }
-
-  private live(): Node[] {
-    const { model, trans } = this.parts;
-    const rows = this._rows;
-    const context = {
+    const context: DeviceContext = {
       model,
       trans,
       chosen: this.chosen,
-      isWide: this.node.clientWidth >= WIDE_PIXELS,
-      edition: this.edition,
-      running: rows.find(row => row.isRunning) ?? null
+      isWide: this._width >= WIDE_PIXELS,
+      edition,
+      running: this._rows.find(row => row.isRunning) ?? null
     };
-    const device = model.device(this.chosen);
+    const editions = deviceEditions(context);
+    const drawn = [edition, ...editions.values()].join('\n');
+    if (drawn === this._drawn) {
+      return;
+    }
+    this._drawn = drawn;
+    this.toggleClass('is-stale', model.isStale);
+    patch(this.node, [
+      memo('div', 'header', '', () => this.header()),
+      memo('div', 'message', edition, () => h('div', { class: 'mlguard-Panel-message' }, ...notices(model, trans))),
+      ...(model.sample === null ? [] : this.live(context, editions)),
+      ...this.cells(),
+      memo('div', 'foot', this.foot(), () => h('div', { class: 'mlguard-Foot' }, h('span', {}, this.foot())))
+    ]);
+  }
+
+  private header(): HTMLElement {
+    const { trans } = this.parts;
+    return h(
+      'div',
+      { class: 'mlguard-Panel-header' },
+      h('span', {}, trans.__('GPU and memory')),
+      h(
+        'button',
+        {
+          type: 'button',
+          class: 'mlguard-push',
+          'data-do': 'menu',
+          'aria-label': trans.__('Settings and help'),
+          'aria-haspopup': 'menu'
+        },
+        sign('more')
+      )
+    );
+  }
+
+  private live(context: DeviceContext, editions: ReadonlyMap<string, string>): Node[] {
+    const { model, trans } = this.parts;
+    const device = model.device(context.chosen);
     const content: ChartContent | null = device && {
       device,
       seconds: this.choices.historyMinutes * 60,
-      width: Math.max(180, this.node.clientWidth - 18),
+      width: Math.max(180, this._width - 18),
       stop: stopOf(context.running, device.key),
-      cells: rows
+      cells: this._rows
     };
     return [
-      h('div', { class: 'mlguard-DeviceList', 'data-key': 'devices' }, ...deviceBlocks(context)),
-      ...this.section('history', this.historyTitle(), this.historyButtons(), () =>
+      h('div', { class: 'mlguard-DeviceList', 'data-key': 'devices' }, ...deviceBlocks(context, editions)),
+      ...this.section('history', this.historyTitle(), () => this.historyButtons(), () =>
         content === null
           ? []
           : this.choices.historyView === 'table'
@@ -222,9 +242,7 @@ export class GuardPanel extends Widget {
             : [this.key(content), chart(content, model, trans)],
         content === null ? '' : this.chartEdition(content)
       ),
-      ...this.section('ledger', trans.__('Who holds it'), [], () => [
-        ledger(model, trans, this.choices.showOthers, (kernel, wall) => this.parts.front.fresh(kernel, wall))
-      ])
+      ...this.section('ledger', trans.__('Who holds it'), () => [], () => [ledgerTable(this._ledger, trans)], JSON.stringify(this._ledger))
     ];
   }
 
@@ -234,47 +252,45 @@ export class GuardPanel extends Widget {
     if (front.panel === null) {
       return [];
     }
-    const empty = h(
-      'p',
-      { class: 'mlguard-Lead mlguard-quiet' },
-      trans.__('No cell has run here yet.')
+    return this.section('cells', trans.__('Cells of %1', front.name), () => [], () =>
+      rows.length
+        ? [
+            model.sample === null && this.lead('mlguard-small', trans.__('From the outputs stored in the notebook.')),
+            cellTable(rows, model.devices, trans)
+          ]
+        : [this.lead('', trans.__('No cell has run here yet.'))]
     );
-    const stored =
-      model.sample === null && rows.length > 0
-        ? h(
-            'p',
-            { class: 'mlguard-Lead mlguard-quiet mlguard-small' },
-            trans.__('From the outputs stored in the notebook.')
-          )
-        : null;
-    return this.section('cells', trans.__('Cells of %1', front.name), [], () =>
-      rows.length ? [stored, cellTable(rows, model.devices, trans)] : [empty]
-    );
+  }
+
+  private lead(name: string, sentence: string): HTMLElement {
+    return h('p', { class: `mlguard-Lead mlguard-quiet ${name}`.trim() }, sentence);
   }
 
   private section(
     key: string,
     title: string,
-    buttons: Child[],
+    buttons: () => Child[],
     body: () => Child[],
-    edition = this.edition
+    edition = this._edition
   ): Node[] {
     const isOpen = !this._closed.has(key);
     return [
-      h(
-        'div',
-        { class: 'mlguard-Heading', 'data-key': `${key}-heading` },
+      memo('div', `${key}-heading`, `${title} ${this._changes}`, () =>
         h(
-          'h3',
-          {},
+          'div',
+          { class: 'mlguard-Heading' },
           h(
-            'button',
-            { type: 'button', 'aria-expanded': String(isOpen), 'data-do': 'fold', 'data-with': key, title },
-            sign(isOpen ? 'open' : 'closed'),
-            h('span', { class: 'mlguard-cut' }, title)
-          )
-        ),
-        ...buttons
+            'h3',
+            {},
+            h(
+              'button',
+              { type: 'button', 'aria-expanded': String(isOpen), 'data-do': 'fold', 'data-with': key, title },
+              sign(isOpen ? 'open' : 'closed'),
+              h('span', { class: 'mlguard-cut' }, title)
+            )
+          ),
+          ...buttons()
+        )
       ),
       memo('div', key, `${edition} ${String(isOpen)}`, () =>
         h('div', { class: 'mlguard-Section' }, ...(isOpen ? body() : []))
@@ -414,10 +430,15 @@ export class GuardPanel extends Widget {
     interval: null
   };
   private _changes = 0;
+  private _width = 0;
+  private _drawnAt = -Infinity;
+  private _edition = '';
   private _drawn = '';
   private _rows: readonly CellRow[] = [];
+  private _ledger: Ledger | null = null;
   private _chosen: string | null = null;
   private _timer = 0;
+  private _isDue = false;
   private readonly _closed = new Set<string>();
   private readonly _resize: ResizeObserver;
 }

@@ -10,7 +10,6 @@ import { sign } from './signs';
 import type { Forecast } from './forecast';
 import { age, DASH, doubt, gib, percent, rounded, shortGib } from './words';
 
-const DRAW_MILLISECONDS = 900;
 const SOON_SECONDS = 600; // a later end is said in the panel alone
 
 export class StatusItem extends Widget {
@@ -46,7 +45,6 @@ export class StatusItem extends Widget {
 
   override dispose(): void {
     if (!this.isDisposed) {
-      window.clearTimeout(this._timer);
       this.node.removeEventListener('click', this);
       super.dispose();
     }
@@ -56,12 +54,12 @@ export class StatusItem extends Widget {
     this.draw();
   }
 
+  /** Once a second, with the first that is heard in it: the panel draws then too, and the browser makes one frame. */
   private later(): void {
-    if (!this._timer && !document.hidden) {
-      this._timer = window.setTimeout(() => {
-        this._timer = 0;
-        this.draw();
-      }, this._isDrawn ? DRAW_MILLISECONDS : 0);
+    const second = Math.floor(Date.now() / 1000);
+    if (!document.hidden && !(this._isDrawn && second === this._second)) {
+      this._second = second;
+      queueMicrotask(() => this.draw());
     }
   }
 
@@ -71,7 +69,10 @@ export class StatusItem extends Widget {
     }
     const { model, trans } = this;
     this._isDrawn = model.sample !== null;
-    this.node.title = this.reason() ?? this.forecasts() ?? trans.__('Open the GPU and memory panel');
+    const title = this.reason() ?? this.forecasts() ?? trans.__('Open the GPU and memory panel');
+    if (title !== this.node.title) {
+      this.node.title = title;
+    }
     if (model.sample === null) {
       const text =
         model.connection === 'missing'
@@ -180,7 +181,7 @@ export class StatusItem extends Widget {
       : null;
   }
 
-  private _timer = 0;
+  private _second = 0;
   private _isDrawn = false;
   private _isWanted = true;
   private readonly _wantedChanged = new Signal<this, void>(this);
