@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -19,8 +20,11 @@ pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
 LIMIT = 16 * GIB
 
 
-def feed(page: Page, use: list[float | None]) -> None:
-    """From now on the page hears that RAM of 16 GiB was used so (in GiB, a value a second), ending now."""
+def feed(page: Page, use: list[float | None], *, hears_holders: Callable[[], bool] = lambda: True) -> None:
+    """From now on the page hears that RAM of 16 GiB was used so (in GiB, a value a second), ending now.
+
+    Who holds what it hears as it is, while `hears_holders`.
+    """
 
     def intercept(route: Any) -> None:
         server = route.connect_to_server()
@@ -41,7 +45,7 @@ def feed(page: Page, use: list[float | None]) -> None:
                 message = {**message, "ram": {**ram, "source": "container"}, "gpus": []}
                 route.send(json.dumps({"kind": "history", "points": points}))
                 route.send(json.dumps(message))
-            elif message["kind"] != "history":
+            elif message["kind"] != "history" and (message["kind"] != "holders" or hears_holders()):
                 route.send(text)
 
         server.on_message(from_server)
