@@ -88,7 +88,12 @@ export class Announcer implements IDisposable {
       const sentence = this.trans.__('%1 is at %2 of its limit', label, percent(share));
       this.say(sentence);
       if (this.choices.thresholds) {
-        Notification.emit(sentence, level === 'critical' ? 'error' : 'warning', { autoClose: 10_000 });
+        const before = this._notified.get(key);
+        if (before !== undefined) {
+          Notification.dismiss(before); // what it says is no longer so
+        }
+        const kind = level === 'critical' ? 'error' : 'warning';
+        this._notified.set(key, Notification.emit(sentence, kind, { autoClose: 10_000 }));
       }
       return;
     }
@@ -126,5 +131,6 @@ export class Announcer implements IDisposable {
   private _wasStale = false;
   private readonly _region: HTMLElement;
   private readonly _spoken = new Map<string, Level>();
+  private readonly _notified = new Map<string, string>();
   private readonly _lost = new Map<string, boolean>();
 }
