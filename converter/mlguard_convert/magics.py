@@ -188,7 +188,8 @@ def cell_magic(name: str, rest: str, body: str, block: str | None = None) -> Act
     """
     shown = f"`%%{name}{' ' + rest.strip() if rest.strip() else ''}`"
     if name == "capture" and block is not None and (held := _captured(rest)):
-        return Action(f"with {held}:\n{block}", f"{shown} kept: what the cell prints goes into the name")
+        futures, block = _futures_apart(block)
+        return Action(f"{futures}with {held}:\n{block}", f"{shown} kept: what the cell prints goes into the name")
     if name in _BODY_CELLS:
         why = "output is printed" if name == "capture" else "every step is timed"
         return Action(body, f"{shown} dropped: {why}")
@@ -198,7 +199,8 @@ def cell_magic(name: str, rest: str, body: str, block: str | None = None) -> Act
         if block is None:
             return Action(body, f"{shown} runs once, untimed")
         setup = f"    {_without_options(rest)}\n" if _without_options(rest) else ""
-        return Action(f"def timed_cell():\n{setup}{block}\n\ntimed_cell()\n", f"{shown} runs once, untimed")
+        futures, block = _futures_apart(block)
+        return Action(f"{futures}def timed_cell():\n{setup}{block}\n\ntimed_cell()\n", f"{shown} runs once, untimed")
     if name in ("writefile", "file"):
         words = rest.split()
         if not words:
@@ -326,6 +328,19 @@ def _measured(rest: str, shown: str) -> Action:
     return Action(f"{MEASURED}(lambda: {ast.unparse(statement.value)}{given})", f"{shown} measures here too")
 
 
+def _futures_apart(block: str) -> tuple[str, str]:
+    """The `from __future__` lines at the top of an indented block, which may stand in no block, and the block."""
+    futures = ""
+    lines = block.split("\n")
+    for at, line in enumerate(lines):
+        if line.lstrip().startswith("from __future__ "):
+            futures += f"{line.strip()}\n"
+            lines[at] = "    pass"
+        elif line.strip() and not line.lstrip().startswith("#"):
+            break
+    return futures, "\n".join(lines)
+
+
 def _options(text: str) -> list[str]:
     """The options of %timeit before its statement: `-n 10`, `-o`."""
     return re.findall(r"-[a-zA-Z]+\s*\d*\s*", text.strip()[: len(text.strip()) - len(_without_options(text))])
@@ -333,7 +348,7 @@ def _options(text: str) -> list[str]:
 
 def _without_options(text: str) -> str:
     """The statement after the options of %time and %timeit (`-n 10 -r3 -o`)."""
-    return re.sub(r"^(?:-[a-zA-Z]+\s*(?:\d+\s+)?)+", "", text.strip()).strip()
+    return re.sub(r"^(?:-[a-zA-Z]+\s*(?:\d+(?:\s+|$))?)+", "", text.strip()).strip()
 
 
 def _is_pure_text(text: str) -> bool:

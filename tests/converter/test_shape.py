@@ -61,6 +61,8 @@ STEPS: dict[str, tuple[tuple[Any, ...], list[str], list[str]]] = {
     "timings are measured": (("x = [1]\nt = %timeit -o -n 2 -r 3 len(x)\nbest = t.best\n%cd -q data",), ["t = measured(lambda: len(x), loops=2, repeat=3)", "os.chdir('data')"], []),
     "a timed line keeps its names to itself": (("y = int('1')\n%timeit -n1 y = print(y)\n%timeit y = 4\n%timeit g = y; h = g\nz = [y]",), ["    print(y)\n", "timed_line("], ["y = print", "y = 4", "g = y"]),
     "what a magic gives is what it is in a package": (("a = %pwd\nb = %env HOME\nc = %env\nd = %matplotlib inline\n%pwd\n%env HOME",), ["a = os.getcwd()", "b = os.environ['HOME']", "c = dict(os.environ)"], ["pwd"]),
+    "a captured cell from the future": (("%%capture out\n# old\nfrom __future__ import annotations\nprint(1)", "%%timeit\nfrom __future__ import annotations"), ["from __future__ import annotations\n\n", "with captured_output", "        print(1)"], ["    from __future__"]),
+    "imports that may register something stay": (("import hvplot.pandas, os, yaml\nimport rioxarray\nimport nowhere as nw\nfrom nowhere import it", "x = [1]"), ["import hvplot.pandas  # noqa: F401", "import rioxarray  # noqa: F401"], ["import os", "yaml", "nowhere"]),
     "a profiled text gets its names": (("import cProfile\ndef f(n): return n\nn = int('3')\ncProfile.run('f(n)', sort='time')\ncProfile.run('x = f(2)', 'stats')",), ["runctx('f(n)', {\"f\": f, \"n\": n}, {}, sort='time')", "        x = f(2)\n    _profile.dump_stats('stats')"], [".run("]),
     "a timed text gets its names": (("import timeit\ndef f(n): return n\nn = int('3')\nt = timeit.timeit('f(n)', setup='from __main__ import f, n', number=2)",), ["timeit.timeit('f(n)', setup='pass', number=2, globals={\"f\": f, \"n\": n})"], ["__main__"]),
     "a magic of one's own is a function": (("from IPython.core.magic import register_line_magic\n@register_line_magic\ndef hi(line):\n    return line\nx = [hi('a')]",), ["return [hi('a')]"], ["register"]),
@@ -108,6 +110,11 @@ def test_what_an_annotation_names_is_imported(tmp_path: Path) -> None:
     assert "from decimal import Decimal\n" in text
     assert "from typing import Any\n" in text
     assert "y: Any\n" in text
+
+
+def test_the_options_of_a_timed_cell_are_no_statement(tmp_path: Path) -> None:
+    made = sources(tmp_path, "xs = list('ab')", "%%timeit -n 3 -r7\nxs.sort()")["functions"]
+    assert ast.unparse(ast.parse(made).body[-1]) == "def timed_cell(*, xs):\n    xs.sort()"
 
 
 def test_functions_take_the_variables_they_read(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import sys
 from dataclasses import replace
 from importlib.machinery import PathFinder
 
@@ -17,6 +18,14 @@ __all__ = ["hoist_imports"]
 
 # Imports that change something by being imported: kept even when nobody reads the name.
 _EFFECTS = ("mpl_toolkits", "sklearn.experimental", "scienceplots", "cmocean", "colorcet", "readline", "antigravity")
+# Libraries whose import changes nothing that other code sees. Of any other an `import a` or `import a.b` that nobody
+# reads may register something: `import hvplot.pandas` gives every frame an accessor.
+_QUIET = frozenset({
+    "IPython", "PIL", "altair", "bs4", "catboost", "cv2", "gensim", "httpx", "imageio", "ipywidgets", "joblib", "keras",
+    "lightgbm", "matplotlib", "mlguard_nb", "networkx", "nltk", "numba", "numpy", "pandas", "plotly", "polars",
+    "pydantic", "pytest", "requests", "scipy", "seaborn", "shap", "skimage", "sklearn", "spacy", "sqlalchemy",
+    "statsmodels", "sympy", "tensorflow", "torch", "torchvision", "tqdm", "transformers", "xarray", "xgboost", "yaml",
+})  # fmt: skip
 _SEEDS = frozenset({"seed", "manual_seed", "set_seed", "set_random_seed", "seed_everything"})
 
 
@@ -120,8 +129,6 @@ def _must_stay(draft: Draft, unit: Unit, helpers: Helpers) -> bool:
 
 
 def _is_known(module: str) -> bool:
-    import sys
-
     top = module.partition(".")[0]
     if top in sys.stdlib_module_names:
         return True
@@ -136,7 +143,7 @@ def _hoist(draft: Draft, unit: Unit, helpers: Helpers) -> None:
     for one in unit.facts.imports:
         module, attribute = helpers.rewritten(one.module, one.attribute, one.name, unit.number)
         key = (one.name, module, attribute)
-        effect = module.startswith(_EFFECTS) and not module.startswith("mpl_toolkits.basemap")
+        effect = _may_act(one)
         if key not in draft.imports:
             draft.imports[key] = Import(one.name, module, attribute, unit.number, effect)
         top = one.module.partition(".")[0]
@@ -145,6 +152,14 @@ def _hoist(draft: Draft, unit: Unit, helpers: Helpers) -> None:
                 "module-not-found", unit.number, f"the module {top} is neither installed here nor beside the notebook",
                 "The package imports it all the same.",
             )  # fmt: skip
+
+
+def _may_act(one: ImportedName) -> bool:
+    """Whether the import may be there for what it does, so that it stays when nobody reads its name."""
+    if one.module.startswith(_EFFECTS):
+        return not one.module.startswith("mpl_toolkits.basemap")
+    top = one.module.partition(".")[0]
+    return one.attribute is None and one.name == top and top not in _QUIET | set(sys.stdlib_module_names)
 
 
 def _resolve_star(draft: Draft, unit: Unit, helpers: Helpers) -> None:
