@@ -56,6 +56,7 @@ class Driver:
         self._owner = 0
         self._failed: tuple[float, Unknown] | None = None
         self._identities: dict[int, tuple[str, str]] = {}
+        self._named: set[int] = set()
         self._described: tuple[tuple[Gpu, Any], ...] = ()
         self._described_at = float("-inf")
 
@@ -72,7 +73,7 @@ class Driver:
     def _in_session(self, ask: Callable[[], T]) -> T | Unknown:
         if self._owner != os.getpid():  # a forked child inherits neither the session nor a lock held in its parent
             self._owner, self._lock, self._nvml, self._failed = os.getpid(), threading.Lock(), None, None
-            self._described_at = float("-inf")
+            self._forget()
         if not self._lock.acquire(timeout=self._patience_seconds):
             return _BUSY
         try:
@@ -110,10 +111,15 @@ class Driver:
 
     def _end(self, reason: Unknown) -> None:
         nvml, self._nvml = self._nvml, None
-        self._described_at = float("-inf")
+        self._forget()
         self._failed = clock.current().now(), reason
         with contextlib.suppress(nvml.NVMLError):  # the driver is gone already: nothing is left to shut down
             nvml.nvmlShutdown()
+
+    def _forget(self) -> None:
+        """Handles are those of one session, and in the next one another card may have this one's number."""
+        self._described, self._described_at = (), float("-inf")
+        self._named.clear()
 
     # Questions, each by itself.
 
@@ -212,11 +218,16 @@ class Driver:
                     raise
 
     def _identity(self, handle: Any, index: int) -> tuple[str, str]:
+        """UUID and name, which a card keeps; where it does not say them now, as it said them last."""
+        if index in self._named:
+            return self._identities[index]
         uuid = self._ask("a UUID", lambda: _text(self._nvml.nvmlDeviceGetUUID(handle)))
         name = self._ask("a name", lambda: _text(self._nvml.nvmlDeviceGetName(handle)))
         last_uuid, last_name = self._identities.get(index, (f"GPU-{index}-unknown", f"GPU {index}"))
         identity = last_uuid if isinstance(uuid, Unknown) else uuid, last_name if isinstance(name, Unknown) else name
         self._identities[index] = identity
+        if not isinstance(uuid, Unknown) and not isinstance(name, Unknown):
+            self._named.add(index)
         return identity
 
     def _memory(self, handle: Any) -> tuple[int | Unknown, int | Unknown, int | Unknown]:

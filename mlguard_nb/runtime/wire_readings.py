@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from mlguard_nb.devices.readings import Gpu, Ram, Reading, Unknown
 from mlguard_nb.telemetry.wire import DevicePoint, GpuNow, Holders, KernelPoint, Measured, Point, RamNow, Sample
 
 __all__ = ["measured", "point", "sample"]
 
 
+@lru_cache(maxsize=256)
 def measured(value: float | Unknown) -> Measured:
-    """The number, or null and why."""
+    """The number, or null and why. Sizes and limits, reasons and most temperatures are the same from look to look."""
     return Measured(None, value.reason) if isinstance(value, Unknown) else Measured(value)
 
 

@@ -74,7 +74,10 @@ print(lost.uuid, "lost" in lost.used_bytes.reason, "lost" in lost.power_watts.re
 
 
 def test_memory_and_utilisation_are_read_at_each_look_and_the_rest_once_a_second(driver: Any) -> None:
-    """Four looks a second at eight cards would be three hundred questions, and the driver averages power over a second."""
+    """Four looks a second at eight cards would be three hundred questions, and the driver averages power over a second.
+
+    A card's name is asked for once.
+    """
     program = """
 from mlguard_nb import clock
 from mlguard_nb.devices.nvml import Driver
@@ -83,15 +86,19 @@ clock.SYSTEM = now = FakeClock()
 driver = Driver()
 def tell():
     gpu = driver.gpus()[0]
-    print(gpu.used_bytes, gpu.utilisation, gpu.temperature_celsius, gpu.power_watts)
+    print(gpu.used_bytes, gpu.utilisation, gpu.temperature_celsius, gpu.power_watts, gpu.name)
 tell()
-change(state.read_text().replace("20000000000 37 55 210000", "30000000000 99 77 500000"))
+change(state.read_text().replace("20000000000 37 55 210000", "30000000000 99 77 500000").replace("H100", "other"))
 tell()
 now.sleep(1.0)
 tell()
 """
     told = driver.run(TWO, program).splitlines()
-    assert told == ["20000000000 0.37 55.0 210.0", "30000000000 0.99 55.0 210.0", "30000000000 0.99 77.0 500.0"]
+    assert told == [
+        "20000000000 0.37 55.0 210.0 NVIDIA H100",
+        "30000000000 0.99 55.0 210.0 NVIDIA H100",
+        "30000000000 0.99 77.0 500.0 NVIDIA H100",
+    ]
 
 
 def test_a_driver_that_comes_back_is_found_without_a_restart(driver: Any) -> None:
