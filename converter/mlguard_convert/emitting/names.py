@@ -8,7 +8,7 @@ import sys
 from collections.abc import Collection, Iterable
 
 from mlguard_convert.plan import Import, Plan
-from mlguard_convert.planning.formulas import formula_names
+from mlguard_convert.planning.formulas import formula_names, may_mention
 from mlguard_convert.rewriting.statements import code_of, kept
 from mlguard_nb.dataflow import combine, statement_facts
 
@@ -71,7 +71,8 @@ def names_read(code: str, known: Collection[str] = ()) -> frozenset[str]:
     facts = combine(statement_facts(statement) for statement in tree.body)
     annotations = [node.annotation for node in ast.walk(tree) if isinstance(node, ast.AnnAssign)]
     named = {one.id for node in annotations for one in ast.walk(node) if isinstance(one, ast.Name)}
-    return facts.uses | facts.late_reads | named | formula_names(tree, known)
+    mentioned = formula_names(tree, known) if may_mention(code) else set[str]()
+    return facts.uses | facts.late_reads | named | mentioned
 
 
 def import_lines(

@@ -24,7 +24,7 @@ from mlguard_convert.rewriting.definitions import AddGuards, TakeVariables
 from mlguard_convert.rewriting.namespaces import DropAnnotations, GlobalToNonlocal, ModuleNamespace, RestoreBuiltins
 from mlguard_convert.rewriting.notebook_calls import NameHelper, PrintDisplays, RunShell, SaveFigures
 from mlguard_convert.rewriting.statements import Body, code_of, function_of, joined, kept, lines_of
-from mlguard_convert.rewriting.unread_locals import DropUnreadLocals
+from mlguard_convert.rewriting.unread_locals import DropUnreadLocals, has_unread_locals
 from mlguard_nb.policy.render import DECORATOR_OF, decorators
 from mlguard_nb.policy.values import GuardPolicy, NameRef
 
@@ -65,7 +65,7 @@ class Writer:
         takes = {name: self.takes[name] for name in words & self.takes.keys()}
         if takes:
             passes.append(PassVariables(takes))
-        if "def " in text:
+        if "def " in text and has_unread_locals(text):
             passes += [DropUnreadLocals(), DropUnreadLocals()]  # what only a dropped store read is unread then
         return kept(piece).rewritten(*passes)
 

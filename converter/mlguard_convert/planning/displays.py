@@ -17,7 +17,7 @@ _PRINTING = frozenset({"display", "help", "print"})
 
 def print_displays(draft: Draft) -> None:
     """Under --keep-displays a cell whose last expression only shows a value hands it to display()."""
-    if not draft.options.keep_displays or _has_its_own(draft):
+    if not draft.options.keep_displays or "display" in draft.shadowed:
         return
     told = []
     for position, cell in enumerate(draft.cells):
@@ -37,14 +37,6 @@ def print_displays(draft: Draft) -> None:
         draft.change(told, "what the cell shows is printed")
         draft.fill()
         draft.forget_tables()
-
-
-def _has_its_own(draft: Draft) -> bool:
-    """Whether the notebook calls something else than IPython's function `display`."""
-    imported = {
-        id(unit) for unit in draft.units for one in unit.facts.imports if one.module.startswith("IPython")
-    }  # fmt: skip
-    return any(id(unit) not in imported for unit in draft.binders.get("display", ()))
 
 
 def drop_displays(draft: Draft) -> None:

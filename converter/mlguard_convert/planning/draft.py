@@ -24,16 +24,13 @@ from mlguard_convert.plan import (
     Schema,
     VendorFile,
 )
-from mlguard_convert.planning.formulas import formula_names
+from mlguard_convert.planning.formulas import formula_names, may_mention
 from mlguard_convert.reader import Notebook
 from mlguard_nb.dataflow import CellFacts, ImportedName, statement_facts
 
 __all__ = ["BUILTINS", "Draft", "Fate", "Unit"]
 
 BUILTINS = frozenset(dir(builtins)) | {"__file__", "__name__", "__doc__", "__builtins__"}
-
-# Without one of these a cell holds no text that a library evaluates.
-_TEXT_WORDS = ("~", "dmatri", "@", ".eval", ".new(")
 
 # What becomes of a statement: part of a step, or moved somewhere else, or gone.
 Fate = Literal["step", "import", "block", "function", "constant", "param", "shown", "gone"]
@@ -107,7 +104,7 @@ class Draft:
         """Names that model formulas mention count as read, where the text stands and where a name for it is used."""
         known = {name for unit in self.units for name in unit.facts.bound}
         texts: dict[str, set[str]] = {}
-        telling = [any(word in cell.source for word in _TEXT_WORDS) for cell in self.cells]
+        telling = [may_mention(cell.source) for cell in self.cells]
         for unit in self.units:
             if not texts and not telling[unit.position]:
                 continue

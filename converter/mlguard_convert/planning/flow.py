@@ -22,7 +22,7 @@ __all__ = ["build_steps"]
 
 @dataclass(frozen=True, slots=True)
 class _After:
-    """What is known behind a group: live names, those certainly read, those bound again."""
+    """Of a group's names those that live behind it, are certainly read there, are bound again there."""
 
     live: frozenset[str]
     certain: frozenset[str]
@@ -74,16 +74,18 @@ def _does_anything(group: Group) -> bool:
 
 
 def _afters(groups: list[Group], finals: frozenset[str]) -> list[_After]:
-    live = finals
-    certain: frozenset[str] = frozenset()
-    rebound: frozenset[str] = frozenset()
+    """For each group what is known behind it of the names that it touches."""
+    live, certain, rebound = set(finals), set[str](), set[str]()
     found: list[_After] = []
     for group in reversed(groups):
-        found.append(_After(live, certain, rebound))
         one = group.facts
-        live = (live - one.definite) | one.reads | one.late_reads
-        certain = (certain - one.bound) | one.certain
-        rebound = rebound | one.bound
+        own = one.bound | one.deleted | one.maybe_deleted | one.mutated
+        found.append(_After(own & live, own & certain, own & rebound))
+        live -= one.definite
+        live |= one.reads | one.late_reads
+        certain -= one.bound
+        certain |= one.certain
+        rebound |= one.bound
     found.reverse()
     return found
 
@@ -98,9 +100,14 @@ def _finals(draft: Draft, groups: list[Group], known: set[str], fixed: frozenset
         one = group.facts
         kinds = {*one.functions, *one.classes, *(imported.name for imported in one.imports)}
         sure = one.definite | (one.assigned if group.first.cell.may_raise else frozenset())
-        assigned = ((assigned - sure) | one.assigned) - (kinds - one.assigned)
-        here = here.difference(*(unit.facts.deleted for unit in group.units)) | sure
-        bound = (bound - one.deleted) | one.bound - (kinds - one.assigned)
+        kinds -= one.assigned
+        assigned -= sure
+        assigned |= one.assigned
+        assigned -= kinds
+        here.difference_update(*(unit.facts.deleted for unit in group.units))
+        here |= sure
+        bound -= one.deleted
+        bound |= one.bound - kinds
     bound -= fixed
     if isinstance(chosen, tuple):
         return {name for name in bound if name in chosen}

@@ -10,7 +10,7 @@ from collections.abc import Collection
 
 from mlguard_nb.dataflow.scopes import names_with_at
 
-__all__ = ["code_names", "formula_names"]
+__all__ = ["code_names", "formula_names", "may_mention"]
 
 _FORMULA = re.compile(r"(?:^|[\w\s)\]'\"])~\s*[\w(\[-]")
 _NAME = re.compile(r"(?<![\w.'\"])[^\W\d]\w*")
@@ -18,6 +18,13 @@ _DESIGNS = frozenset({"dmatrix", "dmatrices", "from_formula", "bs", "model_matri
 # pandas and numexpr evaluate a text; IPython's background jobs run one.
 _EVALUATORS = frozenset({"eval", "evaluate", "new"})
 _LONGEST = 2000
+# Without one of these a source holds no text that a library evaluates.
+_TELLING = ("~", "@", *sorted(_DESIGNS), *(f".{name}" for name in sorted(_EVALUATORS)))
+
+
+def may_mention(source: str) -> bool:
+    """Whether `formula_names` can find anything in the tree of `source`."""
+    return any(word in source for word in _TELLING)
 
 
 def formula_names(node: ast.AST, known: Collection[str]) -> set[str]:

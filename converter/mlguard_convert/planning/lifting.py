@@ -126,7 +126,8 @@ def _needs(draft: Draft, unit: Unit) -> frozenset[str]:
     found = facts.reads | facts.late_reads
     if isinstance(node, ast.ClassDef):
         found |= class_names(node).names
-    return frozenset(found - {getattr(node, "name", "")}) - (BUILTINS - _OF_MODULE - draft.binders.keys())
+    found -= {getattr(node, "name", "")}
+    return frozenset(name for name in found if name in draft.binders or name not in BUILTINS or name in _OF_MODULE)
 
 
 def _may_move(draft: Draft, unit: Unit, fixed: frozenset[str]) -> bool:

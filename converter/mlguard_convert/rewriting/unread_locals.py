@@ -9,7 +9,7 @@ import libcst as cst
 
 from mlguard_convert.rewriting.dead_stores import value_alone
 
-__all__ = ["DropUnreadLocals"]
+__all__ = ["DropUnreadLocals", "has_unread_locals"]
 
 _REFLECTION = frozenset({"locals", "vars", "dir", "eval", "exec"})
 
@@ -83,8 +83,16 @@ def _without_pass(left: cst.Expr | cst.Pass) -> cst.Expr | cst.RemovalSentinel:
 
 def _unread_locals(node: cst.FunctionDef) -> frozenset[str]:
     """Names that the function binds itself and that neither it nor a function in it reads."""
-    function = ast.parse(cst.Module([node.with_changes(leading_lines=(), decorators=())]).code).body[0]
-    assert isinstance(function, (ast.FunctionDef, ast.AsyncFunctionDef))
+    return _unread(ast.parse(cst.Module([node.with_changes(leading_lines=(), decorators=())]).code).body[0])
+
+
+def has_unread_locals(source: str) -> bool:
+    """Whether a function in `source` has one."""
+    functions = (one for one in ast.walk(ast.parse(source)) if isinstance(one, (ast.FunctionDef, ast.AsyncFunctionDef)))
+    return any(map(_unread, functions))
+
+
+def _unread(function: ast.stmt) -> frozenset[str]:
     stored: set[str] = set()
     read: set[str] = set()
     for one in ast.walk(function):
