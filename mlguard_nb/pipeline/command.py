@@ -96,8 +96,8 @@ def _run(package: str, run: Callable[..., Any], params: Any, given: argparse.Nam
     with output:
         try:
             results = _execute(package, run, params, base_dir, save, given)
-            if save is not None:
-                _save(results, save, package, output)
+            if save is not None:  # with the parameters, which functions may take as well: `serve` fills them in
+                _save({**dict(params or ()), **results}, save, package, output)
         except KeyboardInterrupt:
             output.failed("interrupted")
             return INTERRUPTED

@@ -101,6 +101,7 @@ def test_parameters_become_options(tmp_path: Path, capsys: pytest.CaptureFixture
         "n_trees": 7, "rate": 0.5, "source": "12", "fast": True, "layers": [3], "note": "x",
     }  # fmt: skip
     assert results["folder"] == str(tmp_path)
+    assert (results["n_trees"], results["note"]) == (7, "x"), "serve may need a parameter of the run"
     captured = capsys.readouterr()
     assert captured.out == ""
     assert "make" in captured.err
