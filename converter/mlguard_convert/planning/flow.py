@@ -165,18 +165,7 @@ def _step(
     directive = cell.directive
     if directive is not None and directive.policy.cache is not None and len(group.cells) == 1:
         order += [name for name in mutates if name not in order and name not in gone]  # a hit brings the change back
-    wanted = step_name(
-        draft.own_title(cell),
-        order,
-        [unit.node for unit in group.units],
-        plots=group.draws,
-        used=used,
-        cell=cell.number,
-    )
-    if directive is not None and directive.policy.name and names_step(group):
-        wanted = slug(directive.policy.name) or wanted
-    name = free_name(wanted, draft.reserved, used)
-    used.add(wanted)
+    name = _named(draft, group, order, used)
     if draft.is_dynamic:
         inputs = [param.name for param in draft.params if param.name in one.uses | one.late_reads | one.bound]
         declared, restored = declared & {"__file__"}, ["__name__"] if "__name__" in of_module else []
@@ -246,6 +235,18 @@ def _dead(group: Group, names: frozenset[str] | set[str], one: CellFacts) -> tup
             elif isinstance(node, (ast.Tuple, ast.List)) and isinstance(node.ctx, ast.Store):
                 targets |= {part.id for part in ast.walk(node) if isinstance(part, ast.Name)}
     return found, found & targets
+
+
+def _named(draft: Draft, group: Group, outputs: list[str], used: set[str]) -> str:
+    """The step's name: of its guard line, its heading, or what it does. `used` takes what was wanted."""
+    cell = group.first.cell
+    nodes = [unit.node for unit in group.units]
+    wanted = step_name(draft.own_title(cell), outputs, nodes, plots=group.draws, used=used, cell=cell.number)
+    if cell.directive is not None and cell.directive.policy.name and names_step(group):
+        wanted = slug(cell.directive.policy.name) or wanted
+    name = free_name(wanted, draft.reserved, used)
+    used.add(wanted)
+    return name
 
 
 def _commented(draft: Draft, group: Group) -> tuple[str, tuple[Piece, ...]]:
