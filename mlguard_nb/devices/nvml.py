@@ -56,7 +56,6 @@ class Driver:
         self._owner = 0
         self._failed: tuple[float, Unknown] | None = None
         self._identities: dict[int, tuple[str, str]] = {}
-        self._named: set[int] = set()
         self._described: tuple[tuple[Gpu, Any], ...] = ()
         self._described_at = float("-inf")
 
@@ -119,7 +118,6 @@ class Driver:
     def _forget(self) -> None:
         """Handles are those of one session, and in the next one another card may have this one's number."""
         self._described, self._described_at = (), float("-inf")
-        self._named.clear()
 
     # Questions, each by itself.
 
@@ -219,15 +217,11 @@ class Driver:
 
     def _identity(self, handle: Any, index: int) -> tuple[str, str]:
         """UUID and name, which a card keeps; where it does not say them now, as it said them last."""
-        if index in self._named:
-            return self._identities[index]
         uuid = self._ask("a UUID", lambda: _text(self._nvml.nvmlDeviceGetUUID(handle)))
         name = self._ask("a name", lambda: _text(self._nvml.nvmlDeviceGetName(handle)))
         last_uuid, last_name = self._identities.get(index, (f"GPU-{index}-unknown", f"GPU {index}"))
         identity = last_uuid if isinstance(uuid, Unknown) else uuid, last_name if isinstance(name, Unknown) else name
         self._identities[index] = identity
-        if not isinstance(uuid, Unknown) and not isinstance(name, Unknown):
-            self._named.add(index)
         return identity
 
     def _memory(self, handle: Any) -> tuple[int | Unknown, int | Unknown, int | Unknown]:

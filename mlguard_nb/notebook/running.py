@@ -6,6 +6,7 @@ The generated loop asks `more()` before each attempt and runs the cell's lines i
 from __future__ import annotations
 
 import asyncio
+import threading
 from contextlib import ExitStack
 from types import CodeType, FrameType, TracebackType
 from typing import TYPE_CHECKING, Any
@@ -59,11 +60,25 @@ class CellRun(RunState):
         self._degrade = False
         self._replacement: BaseException | None = None
         self._cancellation = Cancellation()
+        self._thread = threading.get_ident()
         self.parts = session.parts_of(self)
 
     def is_inside(self, frame: FrameType | None) -> bool:
         """Whether the cell's own lines are being run by `frame` or what it called."""
         return self.code is not None and not self.ended and is_on_stack(frame, self.code, __name__)
+
+    def is_torn(self, frame: FrameType) -> bool:
+        """Whether nobody is going to end it, as `frame` knows once a cell is over.
+
+        An interrupt can come between two calls of the loop, where nothing of ours would hear of it.
+        """
+        is_ours = self._begun and not self.ended and self._thread == threading.get_ident()
+        return (
+            is_ours
+            and not self._cancellation.is_possible  # it is suspended in an await
+            and self.code is not None
+            and not is_on_stack(frame, self.code, "")
+        )
 
     def cancel(self, error: BaseException) -> bool:
         """End the attempt of an async cell with `error`; False for a cell that is no task."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import linecache
+import sys
 from collections import deque
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
@@ -196,7 +197,10 @@ class Session:
         return watchdog
 
     def after_cell(self, result: Any) -> None:
-        """The traceback of a cell has been shown: free what it keeps alive if memory was the trouble."""
+        """The traceback of a cell has been shown: end what it left open, free what it holds if memory was short."""
+        for run in self.running:
+            if run.is_torn(sys._getframe()):
+                run.end("interrupted")
         error = getattr(result, "error_in_exec", None)
         if error is None:
             return

@@ -114,6 +114,19 @@ def test_an_interrupt_ends_a_back_off_at_once(kernel: Kernel) -> None:
     assert "attempt 2 of 3" in answer.traceback and "ConnectionError: down" in answer.traceback
 
 
+def test_an_interrupt_between_two_calls_of_the_loop_ends_the_run(kernel: Kernel) -> None:
+    """There nothing of ours is on the stack; the view must not go on for ever. A guarded cell around it does go on."""
+    torn = "def torn(token):\n    del marker.attempt\n    raise KeyboardInterrupt\nmarker.attempt = torn"
+    kernel.run(f"import builtins\nmarker = builtins.__mlguard__\n{torn}")
+    answer = kernel.run("%%guard mem=0.95\nnever = 1")
+    inside = f"{torn}\nget_ipython().run_cell('%%guard\\nnever = 1')\nafter = 2"
+    outer = kernel.run(f"%%guard name=outer\n{inside}")
+
+    assert answer.error == "KeyboardInterrupt" and answer.view["outcome"] == "interrupted"
+    assert [data[MIME]["outcome"] for data in outer.shown if MIME in data] == ["ok", "interrupted"]
+    assert kernel.run("'never' in globals(), after").result == "(False, 2)"
+
+
 def test_an_awaiting_cell_can_be_interrupted(kernel: Kernel) -> None:
     """`await asyncio.sleep(30)` hears an interrupt although the loop has nothing else to do."""
     answer = kernel.run("%%guard\nprint('going', flush=True)\nawait asyncio.sleep(30)", interrupt_when="going")
