@@ -37,6 +37,7 @@ DOCS = Path(__file__).resolve().parents[2] / "docs/monitoring"
 @pytest.fixture(autouse=True)
 def alone(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(bus, "_subscribers", ())
+    sinks.detach()  # a test of another file may have monitored something
     yield
     sinks.detach()
 
