@@ -4,10 +4,13 @@ import type { Kernel } from '@jupyterlab/services';
 import { IDisposable } from '@lumino/disposable';
 import { knownMessage } from './api';
 import type { NotebookInFront } from './front';
-import type { KernelAccount } from './messages';
+import type { Ask, KernelAccount } from './messages';
 import type { LiveModel } from './model';
 
 const TARGET = 'mlguard.account';
+
+/** Where a tab keeps the id of its comm: what a page sends while it is being reloaded may never leave the browser. */
+const KEPT = 'mlguard-nb:account';
 const AGAIN_SECONDS = 10;
 
 /** An account of a hundred GPUs is half as long; nothing longer is drawn, whoever sends it. */
@@ -80,7 +83,8 @@ export class KernelFeed implements IDisposable {
       // The main shell takes it then, as soon as it is idle.
     }
     if (this._comm === comm && !comm.isDisposed) {
-      comm.open();
+      const ask: Ask = { kind: 'ask', instead_of: exchange(comm.commId) };
+      comm.open({ ...ask });
     }
   }
 
@@ -100,6 +104,17 @@ export class KernelFeed implements IDisposable {
   private _kernelId: string | undefined;
   private _again = 0;
   private _isDisposed = false;
+}
+
+/** Keep `id` as the comm of this tab; returns the one before it, null where there was none or the browser keeps nothing. */
+function exchange(id: string): string | null {
+  try {
+    const before = window.sessionStorage.getItem(KEPT);
+    window.sessionStorage.setItem(KEPT, id);
+    return before;
+  } catch {
+    return null;
+  }
 }
 
 /** The account in `data`, null where there is none that this page can read. */

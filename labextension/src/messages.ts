@@ -154,9 +154,15 @@ export interface Watch {
   readonly history: number | null;
 }
 
+/** From a page to a kernel, with the comm it opens for accounts: the comm its tab had before it was reloaded. */
+export interface Ask {
+  readonly kind: 'ask';
+  readonly instead_of: string | null;
+}
+
 export type ServerMessage = Hello | History | Sample | Holders | KernelAccount;
 
-export type ClientMessage = Watch;
+export type ClientMessage = Watch | Ask;
 
 /** The type of every field: what comes from a server is compared with it before it is believed. */
 export const SHAPES: Readonly<Record<string, Readonly<Record<string, string>>>> = {

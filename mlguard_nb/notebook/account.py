@@ -65,14 +65,16 @@ class Accounts:
         """Whether anybody listens."""
         return self._sampler is not None
 
-    def opened(self, comm: Any, _message: Any) -> None:
-        """A page asks: it is told each second from now on."""
+    def opened(self, comm: Any, message: Any) -> None:
+        """A page asks: it is told each second from now on, and no longer over the comm it had before a reload."""
         from mlguard_nb.devices.sampler import Sampler
 
         comm.on_close(lambda _message: self.closed(comm))
+        before = _instead_of(message)
         with self._changing:
             # A page that crashed never closes its comm: the oldest make way, and one that still listens asks again.
-            gone, self._comms = self._comms[: 1 - _MOST_PAGES], (*self._comms[1 - _MOST_PAGES :], comm)
+            gone = tuple(old for old in self._comms if old.comm_id == before) or self._comms[: 1 - _MOST_PAGES]
+            self._comms = (*(old for old in self._comms if old not in gone), comm)
             if self._sampler is None:
                 self._sampler = Sampler(period=_PERIOD_SECONDS)
                 self._sampler.subscribe(self.tell)
@@ -104,6 +106,13 @@ class Accounts:
         for comm in self._comms:
             comm.close()
             self.closed(comm)
+
+
+def _instead_of(message: Any) -> str | None:
+    """The comm that the page had before, as an `Ask` says; None of any other message."""
+    data = message.get("content", {}).get("data")
+    before = data.get("instead_of") if isinstance(data, dict) and data.get("kind") == "ask" else None
+    return before if isinstance(before, str) else None
 
 
 def offer(ip: Any) -> None:

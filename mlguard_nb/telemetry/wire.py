@@ -17,6 +17,7 @@ from mlguard_nb.errors import Remedy
 __all__ = [
     "CLIENT_MESSAGES",
     "SERVER_MESSAGES",
+    "Ask",
     "DirectiveRead",
     "ExportMemory",
     "Finding",
@@ -203,6 +204,14 @@ class Watch:
 
 
 @dataclass(frozen=True, slots=True)
+class Ask:
+    """From a page to a kernel, with the comm it opens for accounts: the comm its tab had before it was reloaded."""
+
+    kind: Literal["ask"]
+    instead_of: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class DirectiveRead:
     """A %%guard line as the parser read it: badge phrases and policy, or the error and where in the line it is."""
 
@@ -240,7 +249,7 @@ class ExportMemory:
 
 
 SERVER_MESSAGES = (Hello, History, Sample, Holders, KernelAccount)
-CLIENT_MESSAGES = (Watch,)
+CLIENT_MESSAGES = (Watch, Ask)
 _PARTS = (
     Measured, RamNow, GpuNow, Held, KernelNow, OtherNow, DevicePoint, KernelPoint, Point, DirectiveRead, Finding,
     ExportMemory,

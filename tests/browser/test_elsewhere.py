@@ -127,6 +127,8 @@ sys.modules["torch"] = torch
 
 
 LISTENING = "print(len(get_ipython()._mlguard_accounts._comms), 'page')"
+# What a page sends while it is being reloaded often never leaves the browser: here it never does.
+WITHOUT_GOODBYE = "addEventListener('pagehide', event => event.stopImmediatePropagation(), true)"
 
 
 def test_where_process_ids_are_foreign_the_kernel_counts_itself(gpu_lab: Lab, gpus: Gpus, page: Page) -> None:
@@ -147,6 +149,7 @@ def test_where_process_ids_are_foreign_the_kernel_counts_itself(gpu_lab: Lab, gp
     rest = panel.locator(".mlguard-Ledger tr", has_text="not attributed").first
     expect(rest, "the column adds up to the device").to_contain_text("4.3", timeout=60_000)
     keep(page, "panel-foreign-pids")
+    page.evaluate(WITHOUT_GOODBYE)
     page.reload()
     expect(row).to_contain_text("12.0", timeout=60_000)
     page.evaluate("window.jupyterapp.shell.currentWidget.content.activeCellIndex = 2")

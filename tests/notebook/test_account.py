@@ -7,9 +7,11 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+import pytest
+
 from mlguard_nb.devices.readings import Gpu, GpuProcess
 from mlguard_nb.notebook.account import Accounts, account
-from mlguard_nb.telemetry.wire import as_json
+from mlguard_nb.telemetry.wire import Ask, as_json
 from mlguard_nb.testing import FakeDevices
 
 GIB = 2**30
@@ -24,7 +26,8 @@ def one_gpu(**more: Any) -> FakeDevices:
 class Comm:
     """A comm as ipykernel hands it over."""
 
-    def __init__(self) -> None:
+    def __init__(self, comm_id: str = "") -> None:
+        self.comm_id = comm_id
         self.sent: list[dict[str, Any]] = []
         self.end: Callable[[Any], None] | None = None
         self.is_closed = False
@@ -77,6 +80,33 @@ def test_it_samples_only_while_a_page_listens() -> None:
         assert accounts.is_running
         accounts.close()
     assert not accounts.is_running
+
+
+def test_a_page_that_was_reloaded_is_told_once() -> None:
+    """Its goodbye may never have left the browser; the page that comes next names the comm it stands for."""
+    accounts = Accounts()
+    other, before, after = Comm("other"), Comm("before"), Comm("after")
+    with one_gpu() as machine:
+        accounts.opened(other, {})
+        accounts.opened(before, {"content": {"data": as_json(Ask("ask", None))}})
+        accounts.opened(after, {"content": {"data": as_json(Ask("ask", "before"))}})
+        assert [before.is_closed, other.is_closed] == [True, False]
+        accounts.tell(machine.read())
+        assert [len(comm.sent) for comm in (other, before, after)] == [1, 0, 1]
+        accounts.close()
+
+
+@pytest.mark.parametrize(
+    "data", [None, [], "ask", {"kind": "ask"}, {"kind": "ask", "instead_of": 7}, {"instead_of": ""}]
+)
+def test_a_page_that_asks_in_another_way_is_told_too(data: object) -> None:
+    accounts, quiet, comm = Accounts(), Comm(), Comm("7")
+    with one_gpu() as machine:
+        accounts.opened(quiet, {})
+        accounts.opened(comm, {"content": {"data": data}})
+        accounts.tell(machine.read())
+        accounts.close()
+    assert len(quiet.sent) == len(comm.sent) == 1
 
 
 def test_a_thousand_pages_that_come_and_go_leave_nothing() -> None:
