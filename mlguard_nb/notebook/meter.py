@@ -27,18 +27,20 @@ _KEPT = 1200  # readings of one run: two minutes at 10 Hz, then every second one
 class _Track:
     """The readings of one device during one run, as (seconds since it began, bytes or None)."""
 
-    __slots__ = ("history", "peak_own", "peak_used", "start_own", "start_used")
+    __slots__ = ("history", "own", "peak_own", "peak_used", "start_own", "start_used")
 
     def __init__(self) -> None:
         self.history: list[tuple[float, int | None]] = []
         self.start_used: int | None = None
         self.start_own: int | None = None
+        self.own: int | None = None  # as of the last reading
         self.peak_used: int | None = None
         self.peak_own: int | None = None
 
     def add(self, at: float, used: int | None, own: int | None) -> None:
         if not self.history:
             self.start_used, self.start_own = used, own
+        self.own = own
         self.history.append((at, used))
         if len(self.history) > _KEPT:
             del self.history[1::2]
@@ -127,7 +129,7 @@ class Meter:
     def _ram(self, ram: Ram, over: str | None) -> DeviceFacts:
         track = self._track("ram")
         exact = self._ended and self._exact
-        own = peaks.own_bytes()
+        own = track.own if track.history and not self._ended else peaks.own_bytes()
         own_peak = _most(self._peak_own if exact else track.peak_own, own) if self._ended else None
         used_peak = _most(track.peak_used, known(ram.used_bytes))
         if own_peak is not None and used_peak is not None and track.start_own is not None:

@@ -118,16 +118,21 @@ def _device_row(facts: RunFacts, device: DeviceFacts) -> str:
         return _row(f"{label} {empty} {_cell(112, '–', 'right')} {_cell(8)}{_quiet(unread(device))}", ellipsis=False)
     peak = " at the peak" if facts.phase in _ENDED and not device.is_over else ""
     bar = _image(drawing.bar(used, own, device.limit, device.stop), 128, 18, f"{device.label} bar{peak}")
-    number = f"{_strong(gib(used))} of {gib(device.limit)} GiB"
-    style, words = device_note(facts, device)
-    note = _strong(words) if style == "strong" else escape(words)
-    noted = "text-align:left" if style == "strong" else "text-align:left;opacity:.75"
     here = "" if own is None else f"{gib(own)} here"
+    note = device_note(facts, device)
+    return _read_row(label, bar, gib(used), gib(device.limit), note, here, _line(facts, device))
+
+
+@lru_cache(maxsize=64)
+def _read_row(label: str, bar: str, used: str, limit: str, note: Span, here: str, line: str) -> str:
+    number = f"{_strong(used)} of {limit} GiB"
+    style, words = note
+    told = _strong(words) if style == "strong" else escape(words)
+    noted = "text-align:left" if style == "strong" else "text-align:left;opacity:.75"
     return _row(
         f'{label} {bar} <span style="width:112px;display:inline-block;text-align:right">{number}</span> {_cell(4)}'
-        f'<span style="width:192px;display:inline-block;{noted}">{note}</span> '
-        f'<span style="width:60px;display:inline-block;text-align:right;opacity:.75">{here}</span> {_cell(8)}'
-        f"{_line(facts, device)}",
+        f'<span style="width:192px;display:inline-block;{noted}">{told}</span> '
+        f'<span style="width:60px;display:inline-block;text-align:right;opacity:.75">{here}</span> {_cell(8)}{line}',
         ellipsis=False,
     )
 

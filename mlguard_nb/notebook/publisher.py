@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 __all__ = ["Publisher", "ShellPublisher"]
 
+_FLUSH_SECONDS = 10.0  # as long as a kernel's own streams wait
 Listener = Callable[[dict[str, Any]], None]
 
 
@@ -79,8 +80,17 @@ class ShellPublisher:
             display_pub.__dict__.pop("_flush_streams", None)
 
     def flush(self) -> None:
-        """A kernel's stream waits for the thread that sends: it has sent by then what it was given before."""
-        sys.stdout.flush()
+        """Wait for the thread that sends: it has sent by then what it was given before.
+
+        What was printed is not asked for, as a stream's own flush does: that would be twice the waking.
+        """
+        thread = getattr(getattr(self._shell, "kernel", None), "iopub_thread", None)
+        if thread is None:
+            return
+        is_sending = threading.Lock()
+        is_sending.acquire()
+        thread.schedule(is_sending.release)
+        is_sending.acquire(timeout=_FLUSH_SECONDS)
 
     def listen(self, listener: Listener | None) -> None:
         """One listener at a time; None ends it."""

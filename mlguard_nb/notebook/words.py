@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import lru_cache
 
 from mlguard_nb.notebook.facts import DeviceFacts, RunFacts
 from mlguard_nb.notebook.forecast import seconds_to_stop
@@ -55,7 +56,12 @@ def running_clock(seconds: float) -> str:
 
 def moment(wall: float, *, seconds: bool = True) -> str:
     """A wall time as the reader's clock shows it: "14:07:33", without seconds "14:07"."""
-    return time.strftime("%H:%M:%S" if seconds else "%H:%M", time.localtime(wall))
+    return _clock(int(wall), "%H:%M:%S" if seconds else "%H:%M")
+
+
+@lru_cache(maxsize=16)  # the system's library looks at the file of the time zone each time
+def _clock(wall: int, form: str) -> str:
+    return time.strftime(form, time.localtime(wall))
 
 
 def about(seconds: float) -> str:

@@ -111,7 +111,7 @@ def test_a_page_that_asks_in_another_way_is_told_too(data: object) -> None:
 
 def test_a_thousand_pages_that_come_and_go_leave_nothing() -> None:
     """No thread stays; of pages that never say that they go, the newest are told and the others let go."""
-    accounts, before = Accounts(), threading.active_count()
+    accounts, before = Accounts(), threading.enumerate()
     with one_gpu() as machine:
         for _ in range(1000):
             comm = Comm()
@@ -126,7 +126,10 @@ def test_a_thousand_pages_that_come_and_go_leave_nothing() -> None:
         assert [comm.is_closed for comm in crashed] == [True] * 968 + [False] * 32
         assert all(comm.sent for comm in crashed[-32:])
         accounts.close()
-    assert threading.active_count() <= before
+    born = [thread for thread in threading.enumerate() if thread not in before]
+    for thread in born:
+        thread.join(60)
+    assert [thread.name for thread in born if thread.is_alive()] == []
 
 
 def test_a_forked_child_tells_nothing() -> None:
