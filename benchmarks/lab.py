@@ -228,6 +228,7 @@ def _open(browser: Any, server: Server, panel: bool) -> Any:
         page.click(".mlguard-Status")
         page.wait_for_selector("#mlguard-panel .mlguard-Chart")
     page.wait_for_timeout(5000)  # what JupyterLab itself does after its start
+    page.wait_for_selector(".Toastify__toast", state="detached")  # that a GPU is nearly full is told once, and fades
     return page
 
 

@@ -141,6 +141,9 @@ def serve(name: str, folder: Path, variables: dict[str, str]) -> Iterator[Server
     extensions.mkdir(parents=True)
     if name == "mlguard-nb":
         (extensions / name).symlink_to(ROOT / "mlguard_nb" / "labextension")
+    no_news = home / "config/lab/user-settings/@jupyterlab/apputils-extension/notification.jupyterlab-settings"
+    no_news.parent.mkdir(parents=True)
+    no_news.write_text(json.dumps({"fetchNews": "false", "checkForUpdates": False}))  # else it asks, and never stops
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = int(probe.getsockname()[1])
