@@ -67,6 +67,7 @@ def package_of(
         example_result=_example_result(plan, seen),
         served=tuple(one.name for one in plan.functions if not one.is_class and not one.name.startswith("_")),
         serves_results=any(one.takes for one in plan.functions if not one.is_class),
+        secrets={param.variable: param.is_withheld for param in plan.params if param.variable},
         data=data,
         too_large=too_large,
         is_async=plan.is_async,
@@ -128,12 +129,13 @@ def notes(plan: Plan) -> tuple[str, ...]:
 
 
 def _example_option(plan: Plan) -> str:
-    """The first option that takes a number, with its default; else the first one."""
+    """The first option that takes a number, with its default; else the first one. None that is a secret."""
     names = [param.name for param in plan.params]
-    for param in plan.params:
+    shown = [param for param in plan.params if not param.is_secret]
+    for param in shown:
         if re.fullmatch(r"-?\d[\d.]*", param.default):
             return f"{flag_of(param.name, names)} {param.default}"
-    return f"{flag_of(names[0], names)} VALUE" if names else ""
+    return f"{flag_of(shown[0].name, names)} VALUE" if shown else ""
 
 
 def _example_result(plan: Plan, seen: Verification | None) -> str:

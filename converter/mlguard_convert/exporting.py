@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -11,7 +12,7 @@ from mlguard_convert import assembling, tidying
 from mlguard_convert.notebook_run import NotebookRun
 from mlguard_convert.package import Package, StepRow, command_of
 from mlguard_convert.package_writer import check_target, package_files, place, staged
-from mlguard_convert.plan import Plan, PlanOptions, make_plan
+from mlguard_convert.plan import Param, Plan, PlanOptions, make_plan
 from mlguard_convert.reader import read_notebook
 from mlguard_convert.settings import ExportOptions
 from mlguard_convert.verify import Verification, observe, verify
@@ -167,7 +168,13 @@ def verified(
         timeout=wanted.timeout,
         first=first,
         module=plan.package,
+        secrets={param.variable: _secret(param) for param in plan.params if param.variable},
     ).hiding(plan.secrets)
+
+
+def _secret(param: Param) -> str | None:
+    """The notebook's value of a secret that the package does not hold; None leaves it its own default."""
+    return str(ast.literal_eval(param.default)) if param.is_withheld else None
 
 
 def with_values(

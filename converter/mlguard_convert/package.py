@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,12 +14,17 @@ if TYPE_CHECKING:
     from mlguard_convert.plan import Change
     from mlguard_convert.workloads import Workload
 
-__all__ = ["Package", "StepRow", "command_of"]
+__all__ = ["Package", "StepRow", "command_of", "variable_of"]
 
 
 def command_of(package: str) -> str:
     """The command that runs the package: `churn`, or `reports-churn` for one notebook of several."""
     return package.replace("_", "-").replace(".", "-")
+
+
+def variable_of(package: str, name: str) -> str:
+    """The environment variable of the package's secret `name`: CHURN_API_KEY; of letters, digits and underscores."""
+    return re.sub(r"[^A-Z0-9_]", "_", f"{package}_{name}".upper())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +46,8 @@ class Package:
     the path that the notebook reads them under, and where they are; `too_large` names those that stay behind.
     `extras` are distributions that it uses where they are installed. `recorded` is the text of the recorded values,
     None when the notebook was not run. `example_option` and `example_result` are what the README shows; `served` are
-    the functions that it answers calls of, `serves_results` says whether they need what a run saved. `lint_ignored`
+    the functions that it answers calls of, `serves_results` says whether they need what a run saved. `secrets` maps
+    the environment variables that secrets come from to whether a run needs them. `lint_ignored`
     maps files to the rules of ruff that the notebook's code in them breaks, and what ruff calls these; `untyped` are
     the libraries that tell a type checker nothing.
     `kubernetes` is what it asks of a cluster, None where no manifest is wanted; `requests` are the steps that ask Ray
@@ -64,6 +71,7 @@ class Package:
     example_result: str = ""
     served: tuple[str, ...] = ()
     serves_results: bool = False
+    secrets: Mapping[str, bool] = field(default_factory=dict)
     data: tuple[tuple[str, Path], ...] = ()
     too_large: tuple[str, ...] = ()
     recorded: str | None = None

@@ -93,13 +93,20 @@ class Constant:
 
 @dataclass(frozen=True, slots=True)
 class Param:
-    """One parameter of a run: the source of its default, its type where that is plain, and its comment."""
+    """One parameter of a run: the source of its default, its type where that is plain, and its comment.
+
+    A secret is neither shown nor saved. A text comes from the environment `variable` ("": something else, which stays
+    in the package); one that `is_withheld` has no default in the package.
+    """
 
     name: str
-    default: str
+    default: str = field(repr=False)
     annotation: str
     description: str
     cell: int
+    is_secret: bool = False
+    variable: str = ""
+    is_withheld: bool = False
 
 
 @dataclass(frozen=True, slots=True)

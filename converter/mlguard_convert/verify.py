@@ -20,13 +20,14 @@ from mlguard_convert.notebook_run import NotebookRun, run_notebook
 from mlguard_nb.pipeline.comparing import compare, shortened
 from mlguard_nb.pipeline.portable import Portable
 
-__all__ = ["Row", "Verification", "compare_names", "observe", "verify"]
+__all__ = ["STAND_IN", "Row", "Verification", "compare_names", "observe", "verify"]
 
 Progress = Callable[[str, int, int], None]
 _KINDS = ("module", "function", "class")
 _LARGEST_COPY = 300 * 2**20
 _MOST_FILES = 5_000
 _STARTING_SECONDS = 60
+STAND_IN = "a stand-in"  # what the package's own tests give it, too, for a secret that is not there
 _LEFT_OUT = (".git", ".venv", "venv", "node_modules", ".ipynb_checkpoints", "__pycache__", ".mypy_cache")
 
 
@@ -49,7 +50,7 @@ class Verification:
     the notebook's; `files` what the package read below the folder, `modules` the top-level modules it had loaded,
     `types` those of its steps' arguments as "step(name)" and outputs as "step.name". Seconds are of a whole run, the
     start of its process included; peaks are what the kernel, and the package's process, held at most, None where the
-    system does not say. `hidden` names hold a secret: no row tells their value.
+    system does not say. `hidden` names hold a secret, or are made of one: nobody tells their value.
     """
 
     rows: tuple[Row, ...] = ()
@@ -81,10 +82,12 @@ class Verification:
         return f"{equal}{differ}{left}"
 
     def hiding(self, secrets: Collection[str]) -> Verification:
-        """The same; of names whose value holds one of the `secrets` the rows tell the outcome and no value."""
-        names = frozenset(name for name, value in self.values.items() if secrets and _holds(value, secrets))
+        """The same; of hidden names, and of those whose value holds one of the `secrets`, the rows tell the outcome
+        and no value.
+        """
+        names = self.hidden.union(name for name, value in self.values.items() if secrets and _holds(value, secrets))
         rows = [
-            Row(row.name, row.equal, row.how, "not shown: it holds a secret", "", "") if row.name in names else row
+            Row(row.name, row.equal, row.how, "not shown: it is made of a secret", "", "") if row.name in names else row
             for row in self.rows
         ]
         return replace(self, rows=tuple(rows), hidden=names)
@@ -109,6 +112,7 @@ def verify(
     timeout: float | None = None,
     first: NotebookRun | None = None,
     module: str | None = None,
+    secrets: Mapping[str, str | None] | None = None,
 ) -> Verification:
     """Run the notebook in a fresh kernel of this interpreter and the package's `run()` in another process; compare.
 
@@ -118,7 +122,8 @@ def verify(
     that is too large, or a notebook that leaves it by `../`, is used in place. `timeout` is of one cell in seconds;
     the package as a whole gets so much beyond three times what the notebook took. None: neither has a limit.
     `first` is a run that `observe` has made before. `module` is the importable name of the package (None: the only
-    one below src/).
+    one below src/). `secrets` are the environment variables of the package's secrets with the notebook's values; those
+    that are None are taken out. Then it runs once more with a stand-in for each: what differs is made of a secret.
     """
     path, package = Path(notebook).absolute(), Path(package_folder).absolute()
     source = Path(base_dir).absolute() if base_dir is not None else path.parent
@@ -136,7 +141,8 @@ def verify(
         tell("running the package", 0, 1)
         started = monotonic()
         limit = None if timeout is None else timeout + 3 * first.seconds + _STARTING_SECONDS
-        found = _run_package(package, fresh(), Path(scratch), python, module, limit)
+        run = partial(_run_package, package, Path(scratch), python, module, limit)
+        found = run(fresh(), secrets or {})
         seconds = monotonic() - started
         if isinstance(found, str):
             return Verification(
@@ -153,6 +159,8 @@ def verify(
             second = notebook_once("running the notebook a second time")
             unstable = {name for name, value in first.values.items() if not _same(value, second.values.get(name))}
             rows = [_apart(row) if row.name in unstable and row.equal is False else row for row in rows]
+        stand_ins = {name: value and STAND_IN for name, value in (secrets or {}).items()}
+        hidden = _differing(found, run(fresh(), stand_ins)) if any(stand_ins.values()) else frozenset[str]()
     return Verification(
         tuple(sorted(rows, key=lambda row: {False: 0, None: 1, True: 2}[row.equal])),
         tuple(sorted(unstable)),
@@ -164,6 +172,7 @@ def verify(
         files=tuple(found["files"]),
         modules=tuple(found["modules"]),
         types=found["types"],
+        hidden=hidden,
     )
 
 
@@ -217,9 +226,15 @@ def _can_copy(source: Path, notebook: Path) -> bool:
 
 
 def _run_package(
-    package: Path, work: Path, scratch: Path, python: str | None, module: str | None, limit: float | None
+    package: Path,
+    scratch: Path,
+    python: str | None,
+    module: str | None,
+    limit: float | None,
+    work: Path,
+    variables: Mapping[str, str | None],
 ) -> dict[str, Any] | str:
-    """What the package's steps ended with, or one line that says why it did not run within `limit` seconds."""
+    """What the package's steps ended with in `work`, or one line that says why it did not run in `limit` seconds."""
     sources = package / "src"
     names = [module] if module else [one.name for one in sources.iterdir() if (one / "__init__.py").is_file()]
     if not names:
@@ -227,8 +242,9 @@ def _run_package(
     out, elsewhere = scratch / "package.pickle", scratch / "elsewhere"
     elsewhere.mkdir(exist_ok=True)
     paths = [str(sources), *([os.environ["PYTHONPATH"]] if os.environ.get("PYTHONPATH") and python is None else [])]
+    given = {**os.environ, **variables}
     environment = {
-        **os.environ,
+        **{name: value for name, value in given.items() if value is not None},
         "PYTHONPATH": os.pathsep.join(paths),
         "PYTHONHASHSEED": "0",
         "MPLBACKEND": "agg",
@@ -289,6 +305,14 @@ def _cost(seconds: float, peak: int | None) -> str:
 
 def _same(one: Portable, other: Portable | None) -> bool:
     return other is not None and compare(one, other).equal
+
+
+def _differing(found: Mapping[str, Any], other: Mapping[str, Any] | str) -> frozenset[str]:
+    """The names of a run of the package that have another value in another run; none where that failed."""
+    if isinstance(other, str):
+        return frozenset()
+    parts = [(found[part], other[part]) for part in ("results", "locals")]
+    return frozenset(name for one, two in parts for name, value in one.items() if not _same(value, two.get(name)))
 
 
 def _apart(row: Row) -> Row:

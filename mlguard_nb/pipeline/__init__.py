@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from mlguard_nb.pipeline.directory import RunInProgress, working_directory
     from mlguard_nb.pipeline.displays import captured_output, display
     from mlguard_nb.pipeline.engines import EngineFailed, engine
+    from mlguard_nb.pipeline.environment import FromEnvironment
     from mlguard_nb.pipeline.figures import save_figures
     from mlguard_nb.pipeline.namespaces import fresh_namespace
     from mlguard_nb.pipeline.progress import Remark, StepFinished, StepStarted, watch
@@ -26,6 +27,7 @@ __all__ = [
     "UNBOUND",
     "Comparison",
     "EngineFailed",
+    "FromEnvironment",
     "Remark",
     "RunInProgress",
     "Step",
@@ -54,6 +56,7 @@ _HOMES = {
     "directory": ("RunInProgress", "working_directory"),
     "displays": ("captured_output", "display"),
     "engines": ("EngineFailed", "engine"),
+    "environment": ("FromEnvironment",),
     "figures": ("save_figures",),
     "namespaces": ("fresh_namespace",),
     "progress": ("Remark", "StepFinished", "StepStarted", "watch"),

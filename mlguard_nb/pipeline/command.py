@@ -49,7 +49,7 @@ def command_line(run: Callable[..., Any], params_model: type[Any] | None = None,
             parser.print_help()
             return DONE
         if given.verb == "serve":
-            return _serve(package, given)
+            return _serve(package, params_model, given)
         try:
             params = None if params_model is None else options.params_from(params_model, given)
         except PolicyError as error:
@@ -96,8 +96,8 @@ def _run(package: str, run: Callable[..., Any], params: Any, given: argparse.Nam
     with output:
         try:
             results = _execute(package, run, params, base_dir, save, given)
-            if save is not None:  # with the parameters, which functions may take as well: `serve` fills them in
-                _save({**dict(params or ()), **results}, save, package, output)
+            if save is not None:
+                _save(results, dict(params or ()), save, package, output)
         except KeyboardInterrupt:
             output.failed("interrupted")
             return INTERRUPTED
@@ -178,18 +178,26 @@ def _measured(package: str) -> Iterator[None]:
         bus.emit(RunEnded(function=package, outcome=outcome, duration_seconds=seconds))
 
 
-def _save(results: Mapping[str, Any], folder: Path, package: str, output: Output) -> None:
+def _save(results: Mapping[str, Any], params: Mapping[str, Any], folder: Path, package: str, output: Output) -> None:
+    """Write the results and the parameters, which functions may take as well: `serve` fills them in. Of a secret
+    parameter nothing is written, and no plain data that it stands in.
+    """
+    from mlguard_nb.pipeline.environment import holds_secret, secret_texts
     from mlguard_nb.pipeline.results import save_results
 
-    for name, reason in save_results(results, folder, source=package).items():
+    secrets = secret_texts(params)
+    values = {**params, **results}
+    hidden = [name for name, value in values.items() if holds_secret(value, secrets)]
+    refused = save_results({name: values[name] for name in values if name not in hidden}, folder, source=package)
+    for name, reason in {**dict.fromkeys(hidden, "it holds a secret"), **refused}.items():
         output.note(f"{name} was not saved: {reason}")
 
 
-def _serve(package: str, given: argparse.Namespace) -> int:
+def _serve(package: str, params_model: type[Any] | None, given: argparse.Namespace) -> int:
     from mlguard_nb.pipeline.serving import serve
 
     try:
-        return serve(package, given.source, given.function, given.host, given.port)
+        return serve(package, given.source, given.function, given.host, given.port, params_model)
     except (GuardError, OSError) as error:
         sys.stderr.write(f"{package} serve: {error}\n")
         return USAGE

@@ -8,6 +8,7 @@ from collections.abc import Collection
 from typing import Any
 
 from mlguard_nb.errors import PolicyError
+from mlguard_nb.pipeline.environment import FromEnvironment, is_secret_field
 
 __all__ = ["RUN_OPTIONS", "add_options", "flag_of", "params_from"]
 
@@ -26,10 +27,11 @@ def flag_of(name: str, fields: Collection[str]) -> str:
 
 
 def add_options(parser: argparse._ArgumentGroup, model: type[Any]) -> None:
-    """One option for each field of the pydantic `model`: `n_trees` becomes --n-trees, a bool --flag and --no-flag."""
+    """One option for each field of the pydantic `model`: `n_trees` becomes --n-trees, a bool --flag and --no-flag.
+    Of a secret nobody shows the default.
+    """
     for name, field in model.model_fields.items():
-        default = "" if field.is_required() else f"(default: {_shown(field.get_default(call_default_factory=True))})"
-        text = f"{field.description or ''} {default}".strip().replace("%", "%%")
+        text = f"{field.description or ''} {_default(field)}".strip().replace("%", "%%")
         flag, target = flag_of(name, model.model_fields), _PREFIX + name
         if field.annotation is bool:
             parser.add_argument(flag, dest=target, action=argparse.BooleanOptionalAction, default=None, help=text)
@@ -58,7 +60,9 @@ def params_from(model: type[Any], given: argparse.Namespace) -> Any:
 
 def _read(value: Any, annotation: Any) -> Any:
     """Texts stay texts where the field is one; lists, mappings and fields without a type are read as JSON."""
-    if not isinstance(value, str) or annotation in (str, int, float, bool):
+    from pydantic import SecretStr
+
+    if not isinstance(value, str) or annotation in (str, int, float, bool, SecretStr, SecretStr | None):
         return value
     try:
         return json.loads(value)
@@ -68,6 +72,15 @@ def _read(value: Any, annotation: Any) -> Any:
 
 def _metavar(annotation: Any) -> str:
     return {int: "INT", float: "NUMBER", str: "TEXT"}.get(annotation, "VALUE")
+
+
+def _default(field: Any) -> str:
+    """What the help says of a field's default."""
+    if isinstance(field.default_factory, FromEnvironment):
+        return f"(a secret, otherwise from {field.default_factory.variable} in the environment)"
+    if is_secret_field(field):
+        return "(a secret)"
+    return "" if field.is_required() else f"(default: {_shown(field.get_default(call_default_factory=True))})"
 
 
 def _shown(value: Any) -> str:

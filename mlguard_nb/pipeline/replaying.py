@@ -21,6 +21,7 @@ from typing import Any
 
 from mlguard_nb.devices.host import peak_bytes
 from mlguard_nb.devices.readings import Unknown
+from mlguard_nb.pipeline.environment import value_of
 from mlguard_nb.pipeline.portable import Portable, portable, type_name
 from mlguard_nb.pipeline.stepping import Step
 from mlguard_nb.pipeline.unbound import UNBOUND
@@ -210,7 +211,7 @@ def _constants(package: str) -> dict[str, Any]:
 
 def _parameters(module: ModuleType) -> dict[str, Any]:
     model = getattr(module, "Params", None)
-    return {} if model is None else {name: getattr(model(), name) for name in model.model_fields}
+    return {} if model is None else {name: value_of(value) for name, value in model()}
 
 
 def main(arguments: list[str] | None = None) -> int:

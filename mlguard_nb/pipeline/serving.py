@@ -10,20 +10,29 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from mlguard_nb.errors import MissingExtra
+from mlguard_nb.errors import MissingExtra, PolicyError
 from mlguard_nb.pipeline.application import Served, application
+from mlguard_nb.pipeline.environment import is_secret_field, value_of
 from mlguard_nb.pipeline.results import ResultsError, load_results
 
 __all__ = ["serve", "served_functions"]
 
 
-def serve(package: str, source: Path | None, names: Sequence[str] | None, host: str, port: int) -> int:
+def serve(
+    package: str,
+    source: Path | None,
+    names: Sequence[str] | None,
+    host: str,
+    port: int,
+    params_model: type[Any] | None = None,
+) -> int:
     """Answer requests until SIGINT or SIGTERM; returns the exit status. `port` 0 takes a free one and says which.
 
-    `source` is a folder that `run --save` wrote, None where no function needs a value of a run. ResultsError when
-    values are missing, OSError when nobody may listen there, MissingExtra without FastAPI and uvicorn.
+    `source` is a folder that `run --save` wrote, None where no function needs a value of a run; secrets of
+    `params_model`, which no run saves, come from the environment. ResultsError when values are missing, PolicyError
+    when a secret is, OSError when nobody may listen there, MissingExtra without FastAPI and uvicorn.
     """
-    served = served_functions(_homes(package), source, names)
+    served = served_functions(_homes(package), source, names, params_model)
     top = importlib.import_module(package)
     app = application(package, served, version=_version(package), about=inspect.getdoc(top) or "")
     try:
@@ -44,8 +53,14 @@ def serve(package: str, source: Path | None, names: Sequence[str] | None, host: 
     return 0
 
 
-def served_functions(modules: Sequence[Any], source: Path | None, names: Sequence[str] | None) -> list[Served]:
-    """The functions of `modules` (`names` None: all), their keyword-only parameters filled from `source`.
+def served_functions(
+    modules: Sequence[Any],
+    source: Path | None,
+    names: Sequence[str] | None,
+    params_model: type[Any] | None = None,
+) -> list[Served]:
+    """The functions of `modules` (`names` None: all), their keyword-only parameters filled from `source`, those that
+    are secrets of `params_model` from the environment.
 
     Only the results that these functions need are loaded. Without `names`, functions whose values were not saved
     are left out; a function that was named and cannot be bound is a ResultsError.
@@ -64,8 +79,8 @@ def served_functions(modules: Sequence[Any], source: Path | None, names: Sequenc
             raise ResultsError(place, f"there is no function {name!r}; there are {', '.join(public)}")
         needed = _needed(public[name])
         try:
-            found.append(Served(name, public[name], _saved(source, needed, name) if needed else {}))
-        except ResultsError as error:
+            found.append(Served(name, public[name], _filled(source, needed, name, params_model)))
+        except (ResultsError, PolicyError) as error:
             if names is not None:
                 raise
             lacking.append(str(error))
@@ -77,6 +92,15 @@ def served_functions(modules: Sequence[Any], source: Path | None, names: Sequenc
 def _needed(function: Any) -> list[str]:
     parameters = inspect.signature(function).parameters.values()
     return [one.name for one in parameters if one.kind is one.KEYWORD_ONLY and one.default is one.empty]
+
+
+def _filled(source: Path | None, needed: list[str], name: str, params_model: type[Any] | None) -> dict[str, Any]:
+    """The needed values: secrets as a run without options would take them, the others as one has saved them."""
+    fields = {} if params_model is None else params_model.model_fields
+    secrets = [one for one in needed if one in fields and is_secret_field(fields[one])]
+    saved = [one for one in needed if one not in secrets]
+    given = {one: value_of(fields[one].get_default(call_default_factory=True)) for one in secrets}
+    return {**given, **(_saved(source, saved, name) if saved else {})}
 
 
 def _saved(source: Path | None, needed: list[str], name: str) -> dict[str, Any]:

@@ -200,6 +200,53 @@ def test_parameters_become_a_model(tmp_path: Path) -> None:
     assert "steps.make_x(params.n_trees)" in made["pipeline"]
 
 
+def test_a_default_of_several_lines_keeps_its_value(tmp_path: Path) -> None:
+    """Comments between its lines go; a text keeps its line breaks."""
+    cell = "rows = [1,  # one\n  2]\ntext = '''a\n  b'''"
+    made = sources(tmp_path, (cell, ["parameters"]), "x = [rows, text]")["params"]
+    assert "    rows: list = [1, 2]\n    text: str = 'a\\n  b'\n" in made
+
+
+SECRET_PARAMETERS = {
+    "api_key = 'abcd1234efgh'  # mine": (
+        'SecretStr = Field(default_factory=FromEnvironment("NB_API_KEY"), description="mine")'
+    ),
+    "url = 'redis://me:abcd1234efgh@host'": 'SecretStr = Field(default_factory=FromEnvironment("NB_URL"))',
+    "dbPassword = 'changeme'": "SecretStr = Field(default_factory=FromEnvironment(\"NB_DBPASSWORD\", 'changeme'))",
+    "token = None": 'SecretStr | None = Field(default_factory=FromEnvironment("NB_TOKEN", None))',
+    "login = {'password': 'abcd1234efgh'}": "Secret[dict] = Secret[dict]({'password': 'abcd1234efgh'})",
+    "max_token = 512": "int = 512",
+    "token = 5": "int = 5",
+    "token_column = 'tokenized'": "str = 'tokenized'",
+    "credentials_file = 'creds.json'": "str = 'creds.json'",
+    "pad_token = '[PAD-0]'": "str = '[PAD-0]'",
+    "mask_token = None": "Any = None",
+}
+
+
+@pytest.mark.parametrize("source", SECRET_PARAMETERS)
+def test_a_parameter_that_holds_a_secret_comes_from_the_environment(source: str, tmp_path: Path) -> None:
+    """By its value or its name; a value that is no placeholder stays out of the package. Other names mean no secret."""
+    name = source.partition(" ")[0]
+    made = sources(tmp_path, (source, ["parameters"]), f"x = [{name}]")
+    expected = SECRET_PARAMETERS[source]
+    assert f"    {name}: {expected}\n" in made["params"]
+    assert (f"{name}.get_secret_value()" in made["pipeline"]) is ("Secret" in expected)
+    if "Environment" in expected:
+        assert "abcd1234" not in "".join(made.values())
+
+
+def test_an_injected_secret_is_one_whatever_its_cell_says(tmp_path: Path) -> None:
+    """papermill adds a cell with the values of a run: the parameter of that name stays the secret it was."""
+    made = sources(
+        tmp_path,
+        ("key = 'sk-abcd1234abcd1234abcd1234'", ["parameters"]),
+        ("key = 'mine'", ["injected-parameters"]),
+        "x = [key]",
+    )
+    assert "key: SecretStr = Field(default_factory=FromEnvironment(\"NB_KEY\", 'mine'))" in made["params"]
+
+
 def test_arithmetic_of_a_parameter_has_a_type(tmp_path: Path) -> None:
     """As its value has: the command line reads such options as whole numbers, or with a fraction."""
     cell = "a = 10**6\nb = 1 / 4\nc = -1 + 4\nd = 3 * 1e3\ne = 2 + 3"
@@ -332,7 +379,11 @@ SECRETS = {
     "x = 'postgres://me:abcd1234efgh@host/db'": True,
     "password = 'your password'": False,
     "token = 'abc'": False,
+    "x = {'password': 'abcd1234efgh'}": True,
+    "dbPassword = 'abcd1234efgh'": True,
     "tokenizer = 'abcd1234efgh'": False,
+    "secret_name = 'abcd1234efgh'": False,
+    "eos_token = 'abcd1234efgh'": False,
     "def login(password, user='abcd1234efgh'): pass": False,
 }
 

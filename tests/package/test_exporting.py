@@ -120,6 +120,42 @@ def test_a_secret_is_compared_but_neither_shown_nor_recorded(tmp_path: Path, cap
 
 
 @pytest.mark.kernel
+def test_a_secret_parameter_is_in_no_file_and_nothing_made_of_it_is_recorded(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is made of it in some other shape is found by a run with a stand-in, with which the tests of the package
+    pass; with the value in its environment its command runs.
+    """
+    source = "api_key = 'hunter2-abcdef'  # of the billing service\npassword = ''"
+    cells = [{**PARAMETERS, "source": source}, "import base64\nhead = base64.b64encode(api_key.encode())\nrows = [3]"]
+    path = write_notebook(tmp_path / "billing.ipynb", *cells)
+    monkeypatch.setenv("BILLING_PASSWORD", "of this machine")
+    assert main(["export", str(path), "--verify", "--json", "--output", str(tmp_path / "out")]) == 0
+    captured = capfd.readouterr()
+    result = json.loads(captured.out.splitlines()[-1])["result"]
+    assert all(row["equal"] for row in result["verification"]["rows"])
+    assert [one["message"] for one in result["findings"] if one["code"] == "secret"] == [
+        "a literal looks like a secret, which the package takes from the environment"
+    ]
+    texts = [
+        captured.out,
+        captured.err,
+        *(file.read_text() for file in (tmp_path / "out").rglob("*") if file.is_file()),
+    ]
+    assert [text for text in texts if "hunter2" in text or "aHVudGVyMi1" in text] == []
+    readme = (tmp_path / "out" / "README.md").read_text()
+    assert "`api_key` is a secret: taken from `BILLING_API_KEY` in the environment or from `--api-key`" in readme
+    assert "Where `BILLING_API_KEY` is not set, they run with a stand-in" in readme
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path / "out" / "src")}
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tmp_path / "out" / "tests")]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert "2 passed" in done.stdout, done.stdout
+    run = [sys.executable, "-m", "billing", "run"]
+    assert subprocess.run(run, env=environment, capture_output=True).returncode == 2
+    assert subprocess.run(run, env={**environment, "BILLING_API_KEY": "x"}, capture_output=True).returncode == 0
+
+
+@pytest.mark.kernel
 def test_a_value_that_differs_is_status_1(tally: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The package runs where its data says something else: the name and both values are shown."""
     result = export(tally)

@@ -36,7 +36,7 @@ def documents(text: str) -> list[dict[str, Any]]:
     return found
 
 
-def exported(tmp_path: Path, *cells: str) -> dict[str, list[dict[str, Any]]]:
+def exported(tmp_path: Path, *cells: Any) -> dict[str, list[dict[str, Any]]]:
     """The manifests of a notebook, by file."""
     notebook = write_notebook(tmp_path / "churn.ipynb", *cells)
     result = export(notebook, tmp_path / "churn", options=ExportOptions(k8s=True))
@@ -128,6 +128,22 @@ def test_functions_become_a_deployment_and_a_service(tmp_path: Path) -> None:
     readme = (tmp_path / "churn/README.md").read_text()
     assert "kubectl apply -f kubernetes/job.yaml" in readme
     assert "kubernetes/serve.yaml" in readme
+
+
+def test_secrets_come_from_a_secret_of_the_cluster(tmp_path: Path) -> None:
+    """Into the variables that the package reads; one with a default may be missing."""
+    cell = {
+        "cell_type": "code", "execution_count": None, "outputs": [], "metadata": {"tags": ["parameters"]},
+        "source": "api_key = 'abcd1234efgh'\npassword = ''",
+    }  # fmt: skip
+    found = exported(tmp_path, cell, "def double(x):\n    return [x, api_key, password]", "y = double(1)")
+    for document in (found["job.yaml"][0], found["serve.yaml"][0]):
+        (container,) = pod_of(document)["containers"]
+        assert [one for one in container["env"] if "valueFrom" in one] == [
+            {"name": f"CHURN_{name}", "valueFrom": {"secretKeyRef": {"name": "churn", "key": f"CHURN_{name}", "optional": optional}}}
+            for name, optional in (("API_KEY", False), ("PASSWORD", True))
+        ]  # fmt: skip
+    assert "come from the Kubernetes secret `churn`" in (tmp_path / "churn/README.md").read_text()
 
 
 def test_every_pod_runs_without_rights(tmp_path: Path) -> None:

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, Secret, SecretStr
 
-from mlguard_nb.errors import CircuitOpen
-from mlguard_nb.pipeline import command_line, load_results, step, working_directory
+from mlguard_nb.errors import CircuitOpen, PolicyError
+from mlguard_nb.pipeline import FromEnvironment, command_line, load_results, step, working_directory
 from mlguard_nb.pipeline.options import RUN_OPTIONS
 from mlguard_nb.telemetry import bus
 from mlguard_nb.telemetry.events import RunEnded, StepEnded
@@ -123,6 +123,48 @@ def test_help_lists_every_parameter(capsys: pytest.CaptureFixture[str]) -> None:
         "--json-logs",
     ):
         assert expected in text
+
+
+class Secretive(BaseModel):
+    api_key: SecretStr = Field(default_factory=FromEnvironment("CHURN_API_KEY"), description="of the service")
+    password: SecretStr = Field(default_factory=FromEnvironment("CHURN_PASSWORD", "a default"))
+    token: SecretStr | None = Field(default_factory=FromEnvironment("CHURN_TOKEN", None))
+    login: Secret[dict] = Secret[dict]({"me": "hunter2hunter2"})
+
+
+def ask(params: Secretive | None = None, *, base_dir: str | Path | None = None) -> dict[str, Any]:
+    params = params or Secretive()
+    hidden = [params.api_key.get_secret_value(), params.password.get_secret_value()]
+    token = None if params.token is None else params.token.get_secret_value()
+    return {"header": {"auth": [f"Bearer {hidden[0]}"]}, "size": len(hidden[0]), "rest": (token, hidden[1]), "n": "1"}
+
+
+def test_a_secret_parameter_comes_from_the_environment_and_is_never_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Or from its option, digits too. Help and logs do not show it, and what holds it is not saved."""
+    main = command_line(ask, Secretive, name="churn")
+    assert main(["run"]) == 2
+    assert "CHURN_API_KEY is not set in the environment" in capsys.readouterr().err
+    monkeypatch.setenv("CHURN_API_KEY", "")
+    with pytest.raises(PolicyError, match="CHURN_API_KEY"):
+        Secretive()
+    with pytest.raises(SystemExit):
+        main(["run", "--help"])
+    monkeypatch.setenv("CHURN_API_KEY", "hunter2-of-the-environment")
+    assert main(["run", "--save", str(tmp_path / "one")]) == 0
+    assert (
+        main(["run", "--api-key", "1234567", "--token", "7", "--login", '{"a": "b"}', "--save", str(tmp_path / "two")])
+        == 0
+    )
+    captured = capsys.readouterr()
+    assert "of the service (a secret, otherwise from CHURN_API_KEY" in " ".join(captured.out.split())
+    assert "header was not saved: it holds a secret" in captured.err
+    for secret in ("hunter2", "a default", "1234567"):
+        assert secret not in captured.out + captured.err
+        assert [file for file in tmp_path.rglob("*") if file.is_file() and secret.encode() in file.read_bytes()] == []
+    assert load_results(tmp_path / "one") == {"token": None, "size": 26, "n": "1"}
+    assert load_results(tmp_path / "two") == {"size": 7, "n": "1"}
 
 
 def test_a_lone_command_prints_its_help(capsys: pytest.CaptureFixture[str]) -> None:

@@ -18,11 +18,12 @@ import httpx
 import numpy as np
 import pandas as pd
 import pytest
+from pydantic import BaseModel, Field, Secret, SecretStr
 
 from mlguard_nb import Array, CircuitBreaker, Col, Frame, memory_guard, monitor, retry, validate_input
 from mlguard_nb.devices.readings import Unknown
-from mlguard_nb.errors import CircuitOpen, MemoryPressure, MissingExtra
-from mlguard_nb.pipeline import command_line, save_results
+from mlguard_nb.errors import CircuitOpen, MemoryPressure, MissingExtra, PolicyError
+from mlguard_nb.pipeline import FromEnvironment, command_line, save_results
 from mlguard_nb.pipeline.application import LARGEST_BODY, Served, application, pressure
 from mlguard_nb.pipeline.results import ResultsError
 from mlguard_nb.pipeline.serving import served_functions
@@ -227,6 +228,24 @@ def test_only_functions_whose_values_were_saved_are_served(tmp_path: Path) -> No
         served_functions([module], None, ["nothing"])
     with pytest.raises(ResultsError, match="there is no function to serve"):
         served_functions([module_of("x = 1")], None, None)
+
+
+def test_a_served_function_gets_a_secret_from_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No run saves one; without it the function is left out, or refused where it was named."""
+
+    class Params(BaseModel):
+        rate: int = 3
+        api_key: SecretStr = Field(default_factory=FromEnvironment("CHURN_API_KEY"))
+        login: Secret[dict] = Secret[dict]({"me": "there"})
+
+    module = module_of("def fetch(x, *, api_key, rate, login): ...\ndef free(x): ...\n")
+    save_results({"rate": 4}, tmp_path)
+    assert [one.name for one in served_functions([module], tmp_path, None, Params)] == ["free"]
+    with pytest.raises(PolicyError, match="CHURN_API_KEY is not set"):
+        served_functions([module], tmp_path, ["fetch"], Params)
+    monkeypatch.setenv("CHURN_API_KEY", "hunter2")
+    (fetch,) = served_functions([module], tmp_path, ["fetch"], Params)
+    assert dict(fetch.filled) == {"api_key": "hunter2", "rate": 4, "login": {"me": "there"}}
 
 
 @pytest.mark.skipif(os.name == "nt", reason="signals")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 from collections.abc import Mapping
 
@@ -10,7 +11,7 @@ from mlguard_convert.emitting.names import PIPELINE, Introduced, import_lines
 from mlguard_convert.emitting.raising import raised
 from mlguard_convert.emitting.steps import constants_home
 from mlguard_convert.package import command_of
-from mlguard_convert.plan import Plan
+from mlguard_convert.plan import Param, Plan
 
 __all__ = ["init_module", "main_module", "params_module", "pipeline_module", "schemas_module"]
 
@@ -71,11 +72,11 @@ def pipeline_module(plan: Plan, seen: Mapping[str, str] | None) -> str:
 
 def _calls(plan: Plan, steps: str, given: str, introduced: Introduced) -> list[str]:
     found: list[str] = []
-    params = {param.name for param in plan.params}
+    values = {param.name: _value(param, given) for param in plan.params}
     bound: set[str] = set()
     read = {name for step in plan.steps for name in (*step.inputs, *step.deletes)} | set(plan.results)
     for step in plan.steps:
-        arguments = [f"{given}.{name}" if name in params and name not in bound else name for name in step.inputs]
+        arguments = [name if name in bound else values.get(name, name) for name in step.inputs]
         call = f"{'await ' if step.is_async else ''}{steps}.{step.name}({', '.join(arguments)})"
         taken = len(step.outputs) > 1 or set(step.outputs) & read
         line = f"{', '.join(step.outputs)} = {call}" if taken else call
@@ -98,27 +99,58 @@ def params_module(plan: Plan) -> str:
     """The pydantic model of the parameters; "" without any."""
     if not plan.params:
         return ""
-    lines = []
-    for param in plan.params:
-        default = " ".join(param.default.split()) if "\n" in param.default else param.default
-        if param.description:
-            text = json.dumps(param.description, ensure_ascii=False)
-            default = f"Field(default={default}, description={text})"
-        lines.append(f"    {param.name}: {param.annotation} = {default}")
-    body = "\n".join(lines)
     # Older versions of pydantic warn of fields such as model_name.
     config = 'frozen=True, extra="forbid"'
     config += ", protected_namespaces=()" if any(param.name.startswith("model_") for param in plan.params) else ""
-    names = "BaseModel, ConfigDict" + (", Field" if "Field(" in body else "")
-    typing = "from typing import Any\n\n" if any(param.annotation == "Any" for param in plan.params) else ""
+    used = {
+        "Field": any(param.description or param.variable for param in plan.params),
+        "Secret": any(param.is_secret and not param.variable for param in plan.params),
+        "SecretStr": any(param.variable for param in plan.params),
+    }
+    names = ", ".join(["BaseModel", "ConfigDict", *(name for name, is_used in used.items() if is_used)])
+    is_open = any(param.annotation == "Any" and not param.variable for param in plan.params)
+    typing = "from typing import Any\n\n" if is_open else ""
+    runtime = f"from {PIPELINE} import FromEnvironment\n" if used["SecretStr"] else ""
+    body = "".join(f"    {param.name}: {_field(param)}\n" for param in plan.params)
     return (
         '"""The notebook\'s `parameters` cell: each field is an option of the command line."""\n\n'
-        f"{typing}from pydantic import {names}\n\n\n"
+        f"{typing}{runtime}from pydantic import {names}\n\n\n"
         "class Params(BaseModel):\n"
         '    """What may change from run to run."""\n\n'
         f"    model_config = ConfigDict({config})\n\n"
-        f"{body}\n"
+        f"{body}"
     )
+
+
+def _field(param: Param) -> str:
+    """The annotation of a parameter and its default. A text that is secret comes from the environment."""
+    default = ast.unparse(ast.parse(param.default, mode="eval")) if "\n" in param.default else param.default
+    kind, given = param.annotation, f"default={default}"
+    if param.variable:
+        kind = "SecretStr | None" if _may_be_none(param) else "SecretStr"
+        otherwise = "" if param.is_withheld else f", {default}"
+        given = f'default_factory=FromEnvironment("{param.variable}"{otherwise})'
+    elif param.is_secret:
+        kind = f"Secret[{param.annotation}]"
+        given = f"default={kind}({default})"
+    if param.description:
+        text = json.dumps(param.description, ensure_ascii=False)
+        return f"{kind} = Field({given}, description={text})"
+    return f"{kind} = Field({given})" if param.variable else f"{kind} = {given.removeprefix('default=')}"
+
+
+def _may_be_none(param: Param) -> bool:
+    """Whether a secret text may be missing."""
+    return bool(param.variable) and param.annotation == "Any"
+
+
+def _value(param: Param, given: str) -> str:
+    """How a step gets the parameter's value from the model."""
+    value = f"{given}.{param.name}"
+    if not param.is_secret:
+        return value
+    shown = f"{value}.get_secret_value()"
+    return f"None if {value} is None else {shown}" if _may_be_none(param) else shown
 
 
 def schemas_module(plan: Plan) -> str:

@@ -11,8 +11,9 @@ from mlguard_convert.guard_lines import GuardLines
 from mlguard_convert.ipython_syntax import PlainCell, plain_cell
 from mlguard_convert.plan import Change, Plan, PlanOptions, Step
 from mlguard_convert.planning.binders import bind_known_names
-from mlguard_convert.planning.checks import check_names, check_order, check_secrets, check_shell_object, data_files
+from mlguard_convert.planning.checks import check_names, check_order, check_shell_object, data_files
 from mlguard_convert.planning.constants import find_constants, find_params
+from mlguard_convert.planning.credentials import check_secrets
 from mlguard_convert.planning.displays import drop_displays, print_displays
 from mlguard_convert.planning.draft import Draft
 from mlguard_convert.planning.evaluated_texts import hand_over_names

@@ -1,28 +1,12 @@
-"""What a reader of the notebook should know: order of execution, secrets, names that nobody binds, data files."""
+"""What a reader of the notebook should know: order of execution, names that nobody binds, data files."""
 
 from __future__ import annotations
 
 import ast
-import re
-from collections.abc import Iterator
 
 from mlguard_convert.planning.draft import BUILTINS, Draft
 
-__all__ = ["check_names", "check_order", "check_secrets", "check_shell_object", "data_files"]
-
-_SECRET_TEXT = re.compile(
-    r"AKIA[0-9A-Z]{16}|\bsk-[A-Za-z0-9_-]{20,}|\bgh[pousr]_[A-Za-z0-9]{30,}|\bgithub_pat_\w{30,}|\bxox[abprs]-[\w-]{10,}"
-    r"|AIza[\w-]{35}|\bhf_[A-Za-z0-9]{30,}|-----BEGIN [A-Z ]*PRIVATE KEY|://[^/\s:@]+:[^/\s:@]{3,}@"
-)
-_SECRET_NAME = re.compile(
-    r"(?:^|_)(?:password|passwd|pwd|secret|token|api_?key|access_?key|auth_?key|credentials?)(?:$|_)", re.IGNORECASE
-)
-# Without one of these a cell holds no secret that could be told.
-_TELLING = re.compile(
-    r"AKIA|sk-|gh[pousr]_|github_pat_|xox|AIza|hf_|PRIVATE KEY|://|passw|pwd|secret|token|api_?key|access_?key|auth_?key|credential",
-    re.IGNORECASE,
-)
-_PLACEHOLDER = re.compile(r"your|xxx|\*\*\*|<|>|\.\.\.|change|example|dummy|none|test|todo|\s|^$", re.IGNORECASE)
+__all__ = ["check_names", "check_order", "check_shell_object", "data_files"]
 
 
 def check_order(draft: Draft) -> None:
@@ -73,40 +57,6 @@ def check_shell_object(draft: Draft) -> None:
                     "Write it in Python.", line=node.lineno,
                 )  # fmt: skip
                 break
-
-
-def check_secrets(draft: Draft) -> None:
-    """Literals that look like credentials; their values are never repeated, only remembered so that nobody does."""
-    for cell in draft.cells:
-        for node in ast.walk(cell.tree) if _TELLING.search(cell.source) else ():
-            named = [value for name, value in _named(node) if _SECRET_NAME.search(name)]
-            for value in [node, *named]:
-                text = value.value if isinstance(value, ast.Constant) and isinstance(value.value, str) else ""
-                is_told = value is not node and len(text) >= 6 and not _PLACEHOLDER.search(text)
-                if not is_told and not _SECRET_TEXT.search(text):
-                    continue
-                draft.secrets.add(text)
-                draft.findings.warning(
-                    "secret", cell.number, "a literal looks like a secret, and it would be written into the package",
-                    "Read it from the environment: os.environ[...].", line=getattr(value, "lineno", None),
-                )  # fmt: skip
-
-
-def _named(node: ast.AST) -> Iterator[tuple[str, ast.expr]]:
-    """What a variable, attribute, key, keyword argument or parameter of a name is given, where `node` gives it."""
-    if isinstance(node, (ast.Assign, ast.AnnAssign)) and node.value is not None:
-        for target in node.targets if isinstance(node, ast.Assign) else [node.target]:
-            if isinstance(target, ast.Subscript) and isinstance(target.slice, ast.Constant):
-                yield str(target.slice.value), node.value
-            else:
-                yield getattr(target, "id", getattr(target, "attr", "")), node.value
-    elif isinstance(node, ast.keyword):
-        yield node.arg or "", node.value
-    elif isinstance(node, ast.arguments):
-        plain = [*node.posonlyargs, *node.args]
-        given = [*zip(reversed(plain), reversed(node.defaults), strict=False)]
-        given += [(one, value) for one, value in zip(node.kwonlyargs, node.kw_defaults, strict=True) if value]
-        yield from ((one.arg, value) for one, value in given)
 
 
 def check_names(draft: Draft) -> None:

@@ -7,12 +7,16 @@ import builtins
 import io
 import re
 import tokenize
+from dataclasses import replace
 
+from mlguard_convert.package import variable_of
 from mlguard_convert.plan import Constant, Param
+from mlguard_convert.planning.credentials import credentials_in, is_secret_name
 from mlguard_convert.planning.draft import Draft, Unit
 from mlguard_convert.planning.looking import is_only_looked_at
 from mlguard_convert.planning.prose import printable
 from mlguard_convert.planning.purity import is_literal
+from mlguard_nb.pipeline.options import flag_of
 
 __all__ = ["find_constants", "find_params"]
 
@@ -54,18 +58,35 @@ def find_params(draft: Draft) -> None:
         if annotation not in {*_PLAIN, "list", "dict", "tuple", "set"}:
             annotation = _type_of(value)
         old = found.get(target.id)
-        found[target.id] = Param(
+        param = Param(
             target.id,
             ast.get_source_segment(unit.cell.source, value) or ast.unparse(value),
             annotation if old is None or old.annotation == annotation else "Any",
             _comment(unit) or (old.description if old is not None else ""),
             unit.number,
+            is_secret=old is not None and old.is_secret,
         )
+        found[target.id] = _with_secret(draft, node, value, param)
         unit.fate = "param"
     draft.params = list(found.values())
     cells = dict.fromkeys(param.cell for param in draft.params)
     if cells:
         draft.change(cells, "tagged `parameters`: became `Params` and the options of the command line")
+    for param in draft.params:
+        if param.variable:
+            flag = flag_of(param.name, found)
+            said = f"`{param.name}` is a secret: taken from `{param.variable}` in the environment or from `{flag}`"
+            draft.change((param.cell,), f"{said}, never shown or saved")
+
+
+def _with_secret(draft: Draft, node: ast.stmt, value: ast.expr, param: Param) -> Param:
+    """The parameter, with what is secret about it: its value tells so, or its name does of a text or None."""
+    told = bool(credentials_in(node))
+    is_text = isinstance(value, ast.Constant) and isinstance(value.value, (str, type(None)))
+    if not (param.is_secret or told or (is_text and is_secret_name(param.name))):
+        return param
+    variable = variable_of(draft.package, param.name) if is_text else ""
+    return replace(param, is_secret=True, variable=variable, is_withheld=told and is_text)
 
 
 def _is_of_every_model(name: str) -> bool:

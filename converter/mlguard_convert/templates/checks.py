@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import PurePosixPath
 
 from mlguard_convert.package import Package
+from mlguard_convert.verify import STAND_IN
 
 __all__ = ["data_folder", "recorded_path", "test_module", "test_path"]
 
@@ -36,22 +37,28 @@ def test_module(package: Package, whole: Package) -> str:
     copy = 'shutil.copytree(HERE / "data", tmp_path, dirs_exist_ok=True)'
     if data_folder(whole) == "tests":
         copy = 'shutil.copytree(HERE / "data", tmp_path / "data")'
+    needed = [name for name, is_needed in package.secrets.items() if is_needed]
+    given = "tmp_path: Path, monkeypatch: pytest.MonkeyPatch" if needed else "tmp_path: Path"
     lines = ['"""The package does what the notebook did."""', ""]
     lines += ["import asyncio"] if package.is_async else []
+    lines += ["import os"] if needed else []
     lines += ["import shutil"] if whole.data else []
     lines += ["import subprocess", "import sys", "from pathlib import Path"]
-    lines += ["", "from mlguard_nb.testing import assert_recorded"] if recorded else []
+    lines += [""] if needed or recorded else []
+    lines += ["import pytest"] if needed else []
+    lines += ["from mlguard_nb.testing import assert_recorded"] if recorded else []
     lines += ["", f"from {package.name} import {'run' if recorded else 'Results, run'}"]
     lines += ["", "HERE = Path(__file__).parent", "", "", *_import_test(package), "", ""]
     if recorded:
-        lines += ["def test_run_reproduces_the_notebook(tmp_path: Path) -> None:"]
+        lines += [f"def test_run_reproduces_the_notebook({given}) -> None:"]
         lines += ['    """Every name the notebook ended with has the recorded value."""']
     else:
-        lines += ["def test_run_gives_every_result(tmp_path: Path) -> None:"]
+        lines += [f"def test_run_gives_every_result({given}) -> None:"]
         lines += [
             '    """The notebook was not run at export: its values are not recorded, only their names are known."""'
         ]
     lines += [f"    {copy}"] if whole.data else []
+    lines += [f'    monkeypatch.setenv("{name}", os.environ.get("{name}") or "{STAND_IN}")' for name in needed]
     lines += [f'    assert_recorded({call}, HERE / "{recorded_path(package)[6:]}")'] if recorded else []
     lines += [] if recorded else [f"    assert set({call}) == set(Results.__annotations__)"]
     if not recorded and not whole.data:

@@ -69,7 +69,7 @@ spec:
           image: {_image(package)}
           command: [{_text(part.command)}]
           args: ["run", "--base-dir", "/data", "--save", "/data/results", "--json-logs"]
-{_container(load.run)}
+{_container(part, load.run)}
 {_volumes(package)}
 """
 
@@ -112,7 +112,7 @@ spec:
             httpGet: {{path: /ready, port: http}}
             periodSeconds: 5
             timeoutSeconds: 5
-{_container(resources)}
+{_container(part, resources)}
 {_volumes(package)}
 """
 
@@ -141,13 +141,13 @@ def _pod() -> str:
         seccompProfile: {{type: RuntimeDefault}}"""
 
 
-def _container(resources: Resources) -> str:
+def _container(part: Package, resources: Resources) -> str:
     said = "  # a guess: the notebook names no size; say need=2GB, mem=4GB" if resources.is_guess else ""
     gpus = f', nvidia.com/gpu: "{resources.gpus}"' if resources.gpus else ""
     return f"""\
           env:
             - {{name: MLGUARD_ENV, value: production}}
-            - {{name: HOME, value: /tmp}}
+            - {{name: HOME, value: /tmp}}{_secrets(part)}
           securityContext:
             allowPrivilegeEscalation: false
             readOnlyRootFilesystem: true
@@ -158,6 +158,16 @@ def _container(resources: Resources) -> str:
           volumeMounts:
             - {{name: data, mountPath: /data}}
             - {{name: tmp, mountPath: /tmp}}"""
+
+
+def _secrets(part: Package) -> str:
+    """The variables of its secrets, each from the key of its name in the Kubernetes secret named like the command."""
+    source = _text(name_of(part.command))
+    return "".join(
+        f"\n            - {{name: {name}, valueFrom: {{secretKeyRef: "
+        f"{{name: {source}, key: {name}, optional: {'false' if is_needed else 'true'}}}}}}}"
+        for name, is_needed in part.secrets.items()
+    )
 
 
 def _volumes(package: Package) -> str:

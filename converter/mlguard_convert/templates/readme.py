@@ -102,6 +102,11 @@ def _changes(changes: tuple[Change, ...]) -> str:
 
 def _tests(package: Package) -> str:
     lines = ["## Tests", f"`pip install '.[test]' && pytest`. {_recorded(package)}"]
+    needed = [
+        _code(name) for one in package.parts or (package,) for name, is_needed in one.secrets.items() if is_needed
+    ]
+    if needed:
+        lines.append(f"Where {' or '.join(needed)} is not set, they run with a stand-in for that secret.")
     if package.data:
         lines.append("The data that the notebook read lies in `tests/data`.")
     if package.too_large:
@@ -119,6 +124,11 @@ def _tests(package: Package) -> str:
         lines.append(
             f"`kubectl apply -f kubernetes/job.yaml` runs it once, without rights, on the volume claim `{claim}`."
         )
+        secrets = [f"`{name_of(one.command)}`" for one in package.parts or (package,) if one.secrets]
+        if secrets:
+            lines.append(
+                f"Its secrets come from the Kubernetes secret {' and '.join(secrets)}, under the variables' names."
+            )
         if services(package):
             lines.append(
                 "`kubernetes/serve.yaml` serves its functions, and takes no requests while memory is short (`/ready`)."
