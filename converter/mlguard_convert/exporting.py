@@ -29,9 +29,10 @@ Progress = Callable[[str, int, int], None]
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExportResult:
     """What came of an export. `folder` is None when nothing was written (check); `kept` are files that were changed
-    by hand and stay, the new text beside them as NAME.new; `cells` counts code cells; `notes` say in sentences what
-    became of cells that are no steps; `run` is the command that runs the package. `parts` are the results of the
-    single notebooks where several went into one package; steps and findings of the whole name their notebook then.
+    by hand and stay, the new text beside them as NAME.new, `left` such files that the export no longer makes; `cells`
+    counts code cells; `notes` say in sentences what became of cells that are no steps; `run` is the command that runs
+    the package. `parts` are the results of the single notebooks where several went into one package; steps and
+    findings of the whole name their notebook then.
     """
 
     package: str
@@ -40,6 +41,7 @@ class ExportResult:
     folder: Path | None = None
     files: tuple[str, ...] = ()
     kept: tuple[str, ...] = ()
+    left: tuple[str, ...] = ()
     steps: tuple[StepRow, ...] = ()
     parameters: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
@@ -149,6 +151,7 @@ def _write(
         folder=written.folder,
         files=written.files,
         kept=written.kept,
+        left=written.left,
         diagnostics=tuple(dict.fromkeys((*result.diagnostics, *findings))),
         verification=verification,
     )

@@ -124,6 +124,8 @@ class TextTeller:
         self.stream.write(f"{names} ({len(result.files)} files)\n")
         for path in result.kept:
             self.stream.write(f"kept {path}, which was changed by hand; the new text is beside it as {path}.new\n")
+        for path in result.left:
+            self.stream.write(f"kept {path}, which was changed by hand; the notebook no longer makes such a file\n")
         if result.verification is not None:
             self.stream.write(_comparison(result.verification))
 
@@ -137,6 +139,7 @@ def as_json(result: ExportResult) -> dict[str, Any]:
         "notebook": result.notebook,
         "files": list(result.files),
         "kept": list(result.kept),
+        "left": list(result.left),
         "cells": result.cells,
         "parameters": list(result.parameters),
         "notes": list(result.notes),

@@ -32,13 +32,14 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """What became of the target: its folder, every file of the package, and those kept because of hand edits beside
-    which a new text lies.
+    """What became of the target: its folder, every file of the package, and those that stay because they were changed
+    by hand: `kept` with a new text beside them, `left` as files that are no longer part of the package.
     """
 
     folder: Path
     files: tuple[str, ...]
     kept: tuple[str, ...] = ()
+    left: tuple[str, ...] = ()
 
 
 def package_files(package: Package) -> dict[str, bytes]:
@@ -127,11 +128,15 @@ def place(folder: Path, target: Path, origin: Mapping[str, str], *, force: bool 
     """Move the staged `folder` to `target`. `origin` goes into the manifest: the notebook's name and hash.
 
     A new target appears in one move. In an existing one each file is replaced by itself, files of an earlier export
-    that are no longer part of it go, and hand edits stay; `force` overwrites them.
+    that are no longer part of it go, and hand edits stay; `force` overwrites those in files that are part of it. The
+    manifest remembers the others, so that each export tells of them.
     """
     paths = sorted(str(file.relative_to(folder).as_posix()) for file in folder.rglob("*") if file.is_file())
     hashes = {path: _hash(folder / path) for path in paths}
-    manifest = json.dumps({"mlguard_nb": __version__, **origin, "files": hashes}, indent=1) + "\n"
+    before = _hashes_before(target)
+    over = _left_over(target, {path: found for path, found in before.items() if path not in hashes})
+    left = {path: before[path] for path, is_edited in over.items() if is_edited}
+    manifest = json.dumps({"mlguard_nb": __version__, **origin, "files": {**hashes, **left}}, indent=1) + "\n"
     (folder / MANIFEST).write_text(manifest, encoding="utf-8")
     folder.chmod(0o755 & ~_umask())
     if not target.exists() or not any(target.iterdir()):
@@ -139,11 +144,12 @@ def place(folder: Path, target: Path, origin: Mapping[str, str], *, force: bool 
             target.rmdir()
         folder.replace(target)
         return Written(target, (*paths, MANIFEST))
-    before = _hashes_before(target)
     kept = _replace_files(folder, target, hashes, before, force=force)
-    _remove_left_over(target, set(before) - set(hashes), before)
+    for path, is_edited in over.items():
+        if not is_edited:
+            (target / path).unlink()
     (folder / MANIFEST).replace(target / MANIFEST)
-    return Written(target, (*paths, MANIFEST), kept)
+    return Written(target, (*paths, MANIFEST), kept, tuple(left))
 
 
 def _replace_files(
@@ -170,12 +176,15 @@ def _replace_files(
     return tuple(kept)
 
 
-def _remove_left_over(target: Path, paths: set[str], before: Mapping[str, str]) -> None:
-    for path in sorted(paths):
-        file = target / path
-        inside = target.resolve() in file.resolve().parents
-        if inside and file.is_file() and _hash(file) == before[path]:
-            file.unlink()
+def _left_over(target: Path, before: Mapping[str, str]) -> dict[str, bool]:
+    """The files of an earlier export that lie there still, each with whether it was changed by hand since."""
+    inside = target.resolve()
+    files = {path: target / path for path in sorted(before)}
+    return {
+        path: _hash(file) != before[path]
+        for path, file in files.items()
+        if inside in file.resolve().parents and file.is_file()
+    }
 
 
 def _hashes_before(target: Path) -> dict[str, str]:

@@ -109,6 +109,7 @@ def _write(
         folder=written.folder,
         files=written.files,
         kept=written.kept,
+        left=written.left,
     )
 
 

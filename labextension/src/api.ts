@@ -37,7 +37,7 @@ export interface ComparedValue {
 
 /**
  * What was written, and how the values compare where that was asked for. `kept` are files that were edited by hand
- * since the last export; `unstable` are names that differ between two runs of the notebook itself.
+ * since the last export, `left` are such files that it no longer makes; `unstable` are names that differ between two runs of the notebook itself.
  */
 export interface ExportResult {
   readonly name: string;
@@ -45,6 +45,7 @@ export interface ExportResult {
   readonly files: readonly string[];
   readonly run: string;
   readonly kept: readonly string[];
+  readonly left: readonly string[];
   readonly findings: readonly Finding[];
   readonly compared: readonly ComparedValue[] | null;
   readonly notebookSeconds: number | null;
@@ -174,6 +175,7 @@ export class Api {
       files: texts(result.files),
       run: text(result.run),
       kept: texts(result.kept),
+      left: texts(result.left),
       findings: findings(result),
       compared: verification ? list(verification.rows).map(compared) : null,
       notebookSeconds: number(verification?.notebook_seconds),

@@ -307,6 +307,7 @@ function resultFace(dialog: ExportDialog, result: ExportResult, all: boolean, tr
       ...(result.compared ? compared(result, result.compared, all, trans) : [h('p', {}, trans.__('The values of notebook and package were not compared.'))]),
       result.comparisonFailed !== null && h('p', {}, sign('warning', trans.__('warning')), ' ', ...prose(result.comparisonFailed)),
       result.kept.length > 0 && h('p', {}, trans.__('Edited by hand and kept: %1. What the export would have written lies beside as .new.', result.kept.join(', '))),
+      result.left.length > 0 && h('p', {}, trans.__('Edited by hand and kept: %1. The notebook no longer makes such a file.', result.left.join(', '))),
       result.findings.length > 0 && h('div', {}, h('h3', {}, trans._n('%1 finding', '%1 findings', result.findings.length)), findings(result.findings, trans)),
       opened.length > 0 &&
         h('p', {}, trans.__('Open: '), ...opened.flatMap((file, index) => [index ? ' · ' : null, button('file', file.split('/').pop() ?? file, 'link', inFolder(file))])),

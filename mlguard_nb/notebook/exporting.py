@@ -77,7 +77,12 @@ def _tell(path: str, line: str, say: Callable[[str], None]) -> None:
         found = message["error"].get("findings", [])
         raise ConversionError(path, [_diagnostic(item) for item in found]).spelt(ON_THE_LINE)
     elif "result" in message:
-        say(f"wrote {message['result'].get('folder', 'the package')}")
+        result = message["result"]
+        say(f"wrote {result.get('folder', 'the package')}")
+        for path in result.get("kept", ()):
+            say(f"kept {path}, which was changed by hand; the new text is beside it as {path}.new")
+        for path in result.get("left", ()):
+            say(f"kept {path}, which was changed by hand; the notebook no longer makes such a file")
 
 
 def _diagnostic(item: dict[str, Any]) -> Diagnostic:

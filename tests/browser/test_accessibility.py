@@ -86,6 +86,7 @@ def answer(*said: ExportResult | ConversionError | tuple[str, int, int]) -> str:
 WARNING = Diagnostic("order", "warning", 3, None, "executed as [2], before cell 2", remedies=("order",))
 RESULT = ExportResult(
     package="axe", notebook="axe.ipynb", cells=3, folder=Path("exports/axe"), run="axe run", kept=("steps.py",),
+    left=("schemas.py",),
     files=("README.md", "src/axe/pipeline.py", "src/axe/steps.py", "tests/test_axe.py"), diagnostics=(WARNING,),
     verification=Verification((
         Row("seed", False, "value", "4, then 5", "4", "5"), Row("figure", None, "apart", "pictures are not compared", "", ""),
@@ -179,6 +180,7 @@ def test_nothing_serious_is_found(gpu_lab: Lab, gpus: Gpus, page: Page, theme: s
     asked.pop().fulfill(body=answer(("running the notebook", 1, 3), RESULT))
     expect(dialog.get_by_role("button", name="Open folder")).to_be_focused()
     expect(dialog).to_contain_text("9 of 11 final values are equal, 1 differs, 1 is not compared.")
+    expect(dialog).to_contain_text("Edited by hand and kept: schemas.py. The notebook no longer makes such a file.")
     keep(page, f"export-result-{shade}")
     assert violations(page, "dialog.mlguard-Dialog") == []
     dialog.locator("[role=group]").focus()

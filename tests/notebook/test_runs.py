@@ -425,13 +425,20 @@ def test_export_writes_a_package(kernel: Kernel, tmp_path: Path) -> None:
     """%guard export runs the converter on the saved file, says how old that is, and where the package is."""
     import nbformat
 
-    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("total = 1 + 1\nprint(total)")])
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("def one():\n    return 1\ntotal = one()")])
     nbformat.write(notebook, tmp_path / "tiny.ipynb")
     answer = kernel.run(f"%guard export {tmp_path / 'out'} {tmp_path / 'tiny.ipynb'}", timeout=120)
 
     assert "exporting tiny.ipynb as saved" in answer.stdout, answer.stderr
     assert (tmp_path / "out" / "pyproject.toml").is_file()
     assert "there is no" in kernel.run(f"%guard export {tmp_path / 'other'} {tmp_path / 'gone.ipynb'}").stderr
+    for name in ("README.md", "src/tiny/functions.py"):
+        (tmp_path / "out" / name).write_text("mine")
+    notebook.cells[0].source = "total = 2"
+    nbformat.write(notebook, tmp_path / "tiny.ipynb")
+    kept = kernel.run(f"%guard export {tmp_path / 'out'} {tmp_path / 'tiny.ipynb'}", timeout=120).stdout
+    assert "kept README.md, which was changed by hand; the new text is beside it as README.md.new" in kept
+    assert "kept src/tiny/functions.py, which was changed by hand; the notebook no longer makes such a file" in kept
     notebook.cells[0].source = "return 3"
     nbformat.write(notebook, tmp_path / "bad.ipynb")
     refused = f"%guard export {tmp_path / 'bad'} {tmp_path / 'bad.ipynb'}"

@@ -197,6 +197,21 @@ def test_a_second_export_keeps_edits(tally: Path, capsys: pytest.CaptureFixture[
     assert not Path("tally/README.md.new").exists()
 
 
+def test_an_edited_file_whose_cell_is_gone_is_told(tally: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """In one line of the result, and in its data, which the dialog shows."""
+    assert main(["export", str(tally)]) == 0
+    Path("tally/src/tally/params.py").write_text("mine")
+    write_notebook(tally, "total = 21")
+    capsys.readouterr()
+    assert main(["export", str(tally)]) == 0
+    said = "kept src/tally/params.py, which was changed by hand; the notebook no longer makes such a file\n"
+    assert said in capsys.readouterr().out
+    assert main(["export", str(tally), "--json"]) == 0
+    result = json.loads(capsys.readouterr().out.splitlines()[-1])["result"]
+    assert (result["kept"], result["left"]) == ([], ["src/tally/params.py"])
+    assert Path("tally/src/tally/params.py").read_text() == "mine"
+
+
 def test_a_second_export_of_the_same_changes_no_byte(tally: Path) -> None:
     first = export(tally).folder
     assert first is not None

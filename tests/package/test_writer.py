@@ -109,6 +109,24 @@ def test_a_file_changed_by_hand_is_kept_and_the_new_one_lies_beside_it(tmp_path:
         assert (target / "new.py").read_text() == "mine\n"
 
 
+def test_an_edited_file_that_is_no_longer_made_stays_and_is_told_each_time(tmp_path: Path) -> None:
+    """Until it is gone, or is again what was written. Force does not lose it either."""
+    target = tmp_path / "tally"
+    write(target, FILES)
+    (target / "deep/b.py").write_text("edited\n")
+    assert write(target, {**FILES, "deep/b.py": b"b = 9\n"}).kept == ("deep/b.py",)
+    for force in (False, True):
+        written = write(target, {"a.py": b"a = 1\n"}, force=force)
+        assert (written.kept, written.left) == ((), ("deep/b.py",))
+        assert "deep/b.py" not in written.files
+        assert (target / "deep/b.py").read_text() == "edited\n"
+    assert write(target, {**FILES, "deep/b.py": b"b = 9\n"}).kept == ("deep/b.py",), "made again: an edit as any other"
+    write(target, {"a.py": b"a = 1\n"})
+    (target / "deep/b.py").write_bytes(b"b = 9\n")
+    assert write(target, {"a.py": b"a = 1\n"}).left == ()
+    assert not (target / "deep/b.py").exists()
+
+
 def test_an_edit_is_left_in_peace_when_there_is_nothing_new(tmp_path: Path) -> None:
     """The same export again offers no a.py.new, and speaks of none: the edit is the only difference."""
     target = tmp_path / "tally"
