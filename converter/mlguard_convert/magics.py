@@ -9,12 +9,14 @@ from dataclasses import dataclass, field
 
 from mlguard_convert.dependencies import requirements_of_pip_line
 
-__all__ = ["CAPTURE", "MEASURED", "SHELL", "Action", "cell_magic", "line_magic", "shell_call", "shell_text"]
+__all__ = ["CAPTURE", "MEASURED", "RESET", "SHELL", "Action", "cell_magic", "line_magic", "shell_call", "shell_text"]
 
 # These stand for the helpers until free names are chosen for them.
 SHELL = "__mlguard_shell__"
 CAPTURE = "__mlguard_capture__"
 MEASURED = "__mlguard_measured__"
+# And this for a deletion, until the names are known; its argument is a pattern for them.
+RESET = "__mlguard_reset__"
 
 _DROPPED_LINES = frozenset(
     [
@@ -66,7 +68,6 @@ _DROPPED_LINES = frozenset(
         "recall",
         "rehashx",
         "reload_ext",
-        "reset_selective",
         "tb",
         "tensorboard",
         "unalias",
@@ -76,7 +77,6 @@ _DROPPED_LINES = frozenset(
         "who",
         "who_ls",
         "whos",
-        "xdel",
         "xmode",
         "cat",
         "less",
@@ -165,13 +165,13 @@ def line_magic(name: str, rest: str, *, assigned: bool = False) -> Action:
         return _asking_shell(shell_call(f"mkdir {rest}"), shown)
     if name == "store" and "-r" in rest.split():
         return Action(refusal=f"%store {rest} reads variables from another session", next_step="Assign them in a cell.")
-    if name == "reset":
-        return Action(None, f"{shown} dropped", warning="%reset is dropped: the names stay")
+    if name in ("reset", "reset_selective", "xdel") and not assigned:
+        return _deleting(name, [word for word in rest.split() if not word.startswith("-")], shown)
     if name == "pwd" and assigned:
         return Action("os.getcwd()", f"{shown} kept", before=("import os",))
     if name in _GIVING_LINES and assigned:
         return Action(refusal=f"{shown} gives what only the session knows", next_step="Write it in Python.")
-    if name in _DROPPED_LINES or name == "store" or name.startswith("load_ext"):
+    if name in _DROPPED_LINES or name in ("reset", "reset_selective", "store", "xdel") or name.startswith("load_ext"):
         return Action("None" if assigned else None, f"{shown} dropped")
     return Action(refusal=f"%{name} is not known", next_step="Write it in Python.")
 
@@ -179,6 +179,19 @@ def line_magic(name: str, rest: str, *, assigned: bool = False) -> Action:
 def is_block(name: str) -> bool:
     """Whether the body of `%%name` may come to stand in a block, so that `cell_magic` wants it indented."""
     return name in _BLOCK_CELLS
+
+
+def _deleting(name: str, words: list[str], shown: str) -> Action:
+    """The lines that take variables away: all of them, those whose names fit a pattern, or one."""
+    if name == "xdel" and words and words[0].isidentifier():
+        return Action(f"del {words[0]}", f"{shown} became `del`")
+    if name == "reset" and not words:
+        return Action(f"{RESET}('')")
+    if name == "reset_selective" and words and re.fullmatch(r"[\w^$|.]+", words[0]):  # a pattern that never takes long
+        return Action(f"{RESET}({words[0]!r})")
+    if name == "reset" and not {"array"} & set(words):  # the history of inputs, outputs or folders
+        return Action(None, f"{shown} dropped")
+    return Action(None, f"{shown} dropped", warning=f"{shown} is dropped: the names stay", next_step="Write del.")
 
 
 def cell_magic(name: str, rest: str, body: str, block: str | None = None) -> Action:

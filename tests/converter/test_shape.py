@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import math
 import subprocess
 import sys
 from pathlib import Path
@@ -245,6 +246,53 @@ def test_an_injected_secret_is_one_whatever_its_cell_says(tmp_path: Path) -> Non
         "x = [key]",
     )
     assert "key: SecretStr = Field(default_factory=FromEnvironment(\"NB_KEY\", 'mine'))" in made["params"]
+
+
+RESETS = {
+    "%reset -f": {"np", "b"},
+    "%reset": {"np", "b"},
+    "%reset -sf": {"np", "b"},
+    "%reset_selective -f ^a": {"np", "b", "rows"},
+    "%reset_selective ^(a+)+$": {"np", "b", "a", "rows"},
+    "%xdel a": {"np", "b", "rows"},
+    "%reset -f out in": {"np", "b", "a", "rows"},
+    "%reset -f array": {"np", "b", "a", "rows"},
+    "if len('ab') > 1:\n    %reset -f": {"np", "b", "a", "rows"},
+    "x = %reset -f": {"np", "b", "a", "rows", "x"},
+}
+
+
+@pytest.mark.parametrize("line", RESETS)
+def test_a_reset_deletes_what_the_cells_above_have_bound(line: str, tmp_path: Path) -> None:
+    """What is gone is no result. Imports, definitions and parameters may stay; a line that is not followed is told."""
+    cells = (
+        ("n = 2", ["parameters"]),
+        "import math as np\na = [np.pi]\nrows = [n, 1]\ndef double(x):\n    return 2 * x\nif len(rows) > 9:\n    maybe = 1",
+        line,
+        "import math as np\nb = 2 * np.tau",
+    )
+    path = make_notebook(tmp_path, *cells, name=f"reset_{list(RESETS).index(line)}")
+    plan, modules = convert(path)
+    expected = RESETS[line] - {"np"}
+    assert set(plan.results) - {"maybe"} == expected
+    assert [one.name for one in plan.params] == ["n"]
+    assert "__mlguard_" not in "".join(modules.values())
+    assert values_of(path)["b"] == 2 * math.tau
+    is_told = any(one.code == "magic" and "the names stay" in one.message for one in plan.diagnostics)
+    assert is_told is any(word in line for word in ("+", "array", "if "))
+    if line == "%reset -f":
+        assert "`%reset` became `del` of `a`, `rows`" in [one.text for one in plan.changes]
+
+
+def test_a_reset_at_the_beginning_leaves_nothing_behind(tmp_path: Path) -> None:
+    """The most frequent one; a second one deletes only what has been bound since."""
+    path = make_notebook(
+        tmp_path, "%reset -f", "a = [1]", "%reset -f", "c = [2]", "%reset -f\nd = [3]", name="reset_twice"
+    )
+    plan, _ = convert(path)
+    assert plan.results == ("d",)
+    assert plan.diagnostics == ()
+    assert values_of(path) == {"d": [3]}
 
 
 def test_arithmetic_of_a_parameter_has_a_type(tmp_path: Path) -> None:

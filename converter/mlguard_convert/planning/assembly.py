@@ -28,6 +28,7 @@ from mlguard_convert.planning.ipython_only import leave_ipython
 from mlguard_convert.planning.lifting import lift_functions
 from mlguard_convert.planning.naming import package_name
 from mlguard_convert.planning.prose import plain_text, sentence
+from mlguard_convert.planning.resetting import delete_reset_names
 from mlguard_convert.planning.schemas import find_schemas
 from mlguard_convert.planning.sharing import mark_sharing
 from mlguard_convert.reader import Cell, Notebook
@@ -46,6 +47,7 @@ def assemble(notebook: Notebook, options: PlanOptions) -> Plan:
     hand_over_names(draft)
     bind_history(draft)
     print_displays(draft)
+    delete_reset_names(draft)
     draft.package = _package(draft)
     for cell in cells:
         for text in cell.changes:
