@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import json
 import os
 import pickle
@@ -84,7 +85,12 @@ def run_notebook(
     manager = AsyncKernelManager(kernel_name="python3", kernel_spec_manager=OwnKernel())
     place = {"metadata": {"path": str(folder)}}
     client = NotebookClient(notebook, km=manager, timeout=timeout, resources=place, shutdown_kernel="immediate")
-    return asyncio.run(_run(client, [(number, code[number - 1]) for number in chosen], folder, own, progress))
+    started = monotonic()
+    try:
+        return asyncio.run(_run(client, [(number, code[number - 1]) for number in chosen], folder, own, progress))
+    except RuntimeError as error:  # what jupyter-client raises while it waits for a new kernel
+        atexit.unregister(client._cleanup_kernel)  # there is none, of which nbclient would complain at the end
+        return NotebookRun({}, monotonic() - started, f"the notebook's kernel does not start: {error}")
 
 
 _FROM = re.compile(r"^\s*from\s+([\w.]+)\s+import\s+(\*|\([^)]*\)|[^\n#;]+)", re.MULTILINE)

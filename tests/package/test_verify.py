@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import re
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -45,6 +47,18 @@ def test_equal_values_are_found_in_results_steps_and_constants(tmp_path: Path) -
     assert found.sentence() == "5 of 5 final values are equal"
     assert told[0] == "running the notebook"
     assert found.values["total"]["value"] == 21
+
+
+def test_a_kernel_that_does_not_start_is_one_line(tmp_path: Path) -> None:
+    """The export says so, and nothing else when its process ends."""
+    path, _ = lay_out(tmp_path, *CELLS)
+    (tmp_path / "ipykernel_launcher.py").write_text("raise SystemExit(1)")
+    command = [sys.executable, "-m", "mlguard_convert", "export", str(path), "--verify", "--output", "out"]
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert "not compared: the notebook's kernel does not start: Kernel died" in done.stdout
+    assert "Traceback" not in done.stderr
+    assert done.returncode == 1
 
 
 def test_differing_missing_and_unstable_names_are_told_apart(tmp_path: Path) -> None:
