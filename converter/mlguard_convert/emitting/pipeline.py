@@ -99,44 +99,38 @@ def params_module(plan: Plan) -> str:
     """The pydantic model of the parameters; "" without any."""
     if not plan.params:
         return ""
+    introduced = Introduced(plan)
     # Older versions of pydantic warn of fields such as model_name.
     config = 'frozen=True, extra="forbid"'
     config += ", protected_namespaces=()" if any(param.name.startswith("model_") for param in plan.params) else ""
-    used = {
-        "Field": any(param.description or param.variable for param in plan.params),
-        "Secret": any(param.is_secret and not param.variable for param in plan.params),
-        "SecretStr": any(param.variable for param in plan.params),
-    }
-    names = ", ".join(["BaseModel", "ConfigDict", *(name for name, is_used in used.items() if is_used)])
-    is_open = any(param.annotation == "Any" and not param.variable for param in plan.params)
-    typing = "from typing import Any\n\n" if is_open else ""
-    runtime = f"from {PIPELINE} import FromEnvironment\n" if used["SecretStr"] else ""
-    body = "".join(f"    {param.name}: {_field(param)}\n" for param in plan.params)
-    return (
-        '"""The notebook\'s `parameters` cell: each field is an option of the command line."""\n\n'
-        f"{typing}{runtime}from pydantic import {names}\n\n\n"
-        "class Params(BaseModel):\n"
+    body = "".join(f"    {param.name}: {_field(param, introduced)}\n" for param in plan.params)
+    code = (
+        f"class Params({introduced.name('BaseModel', 'pydantic')}):\n"
         '    """What may change from run to run."""\n\n'
-        f"    model_config = ConfigDict({config})\n\n"
+        f"    model_config = {introduced.name('ConfigDict', 'pydantic')}({config})\n\n"
         f"{body}"
     )
+    about = '"""The notebook\'s `parameters` cell: each field is an option of the command line."""'
+    return f"{about}\n\n{import_lines(plan, code, introduced, {})}\n\n\n{code}"
 
 
-def _field(param: Param) -> str:
+def _field(param: Param, introduced: Introduced) -> str:
     """The annotation of a parameter and its default. A text that is secret comes from the environment."""
     default = ast.unparse(ast.parse(param.default, mode="eval")) if "\n" in param.default else param.default
-    kind, given = param.annotation, f"default={default}"
+    kind = introduced.name("Any", "typing") if param.annotation == "Any" else param.annotation
+    given = f"default={default}"
     if param.variable:
-        kind = "SecretStr | None" if _may_be_none(param) else "SecretStr"
+        kind = f"{introduced.name('SecretStr', 'pydantic')}{' | None' if _may_be_none(param) else ''}"
         otherwise = "" if param.is_withheld else f", {default}"
-        given = f'default_factory=FromEnvironment("{param.variable}"{otherwise})'
+        given = f'default_factory={introduced.name("FromEnvironment", PIPELINE)}("{param.variable}"{otherwise})'
     elif param.is_secret:
-        kind = f"Secret[{param.annotation}]"
+        kind = f"{introduced.name('Secret', 'pydantic')}[{kind}]"
         given = f"default={kind}({default})"
+    if not param.description and not param.variable:
+        return f"{kind} = {given.removeprefix('default=')}"
     if param.description:
-        text = json.dumps(param.description, ensure_ascii=False)
-        return f"{kind} = Field({given}, description={text})"
-    return f"{kind} = Field({given})" if param.variable else f"{kind} = {given.removeprefix('default=')}"
+        given += f", description={json.dumps(param.description, ensure_ascii=False)}"
+    return f"{kind} = {introduced.name('Field', 'pydantic')}({given})"
 
 
 def _may_be_none(param: Param) -> bool:
