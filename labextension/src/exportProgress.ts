@@ -1,9 +1,11 @@
 /** The export while it runs: what is done, what runs now, what is still to come, each with its time. */
 
 import type { TranslationBundle } from '@jupyterlab/translation';
-import { h } from './dom';
+import { value } from './bar';
+import { h, type Child } from './dom';
 import type { ExportState } from './exportDialog';
-import type { ExportMemory } from './messages';
+import type { ExportGpu, ExportMemory } from './messages';
+import { gpuLabel } from './model';
 import { sign, type Sign } from './signs';
 import { clockTime, duration, gib } from './words';
 
@@ -63,12 +65,29 @@ export function progressList(
 
 /** What the two runs hold; empty until that is known, so that nothing moves then. Never read aloud by itself. */
 function holding(memory: ExportMemory | null, trans: TranslationBundle): HTMLElement {
-  const { held, peak, most } = memory ?? { held: null, peak: null, most: null };
-  const words =
-    most === null
-      ? trans.__('in a process of its own: RAM %1 GiB, peak %2 GiB', gib(held), gib(peak))
-      : trans.__('in a process of its own: RAM %1 of at most %2 GiB, peak %3 GiB', gib(held), gib(most), gib(peak));
-  return h('span', { class: 'mlguard-Steps-memory mlguard-quiet', 'aria-live': 'off' }, memory === null ? '' : words);
+  return h(
+    'span',
+    { class: 'mlguard-Steps-memory mlguard-quiet', 'aria-live': 'off' },
+    ...(memory === null ? [] : [ramOf(memory, trans), ...memory.gpus.flatMap(gpu => gpuOf(gpu, trans))])
+  );
+}
+
+function ramOf({ held, peak, most }: ExportMemory, trans: TranslationBundle): string {
+  return most === null
+    ? trans.__('in a process of its own: RAM %1 GiB, peak %2 GiB', gib(held), gib(peak))
+    : trans.__('in a process of its own: RAM %1 of at most %2 GiB, peak %3 GiB', gib(held), gib(most), gib(peak));
+}
+
+/** ", GPU 0 30.2 of 80.0 GiB". */
+function gpuOf(gpu: ExportGpu, trans: TranslationBundle): Child[] {
+  const { held, total } = gpu;
+  return [
+    `, ${gpuLabel(gpu)} `,
+    value(gib(held.value), held.reason, trans),
+    ` ${trans.__('of')} `,
+    value(gib(total.value), total.reason, trans),
+    ' GiB'
+  ];
 }
 
 function item(mark: Sign, words: string, time: string, holds: HTMLElement | null = null, share?: number): HTMLElement {

@@ -98,11 +98,21 @@ export interface Finding {
   readonly remedies: readonly ('skip_bad_cells' | 'order' | 'allow_shell' | 'pack_data' | 'output' | 'force')[];
 }
 
+/** What the export's own process holds with its children on one device, and the size of that device. */
+export interface ExportGpu {
+  readonly index: number;
+  readonly name: string;
+  readonly mig: boolean;
+  readonly held: Measured;
+  readonly total: Measured;
+}
+
 /** What the export's own process holds with its children, held at most so far, and may hold (null: nobody knows). */
 export interface ExportMemory {
   readonly held: number;
   readonly peak: number;
   readonly most: number | null;
+  readonly gpus: readonly ExportGpu[];
 }
 
 /** The first message of a stream. Intervals are seconds; the server never sends faster than the minimum. */
@@ -177,7 +187,8 @@ export const SHAPES: Readonly<Record<string, Readonly<Record<string, string>>>> 
   Point: { wall: "number", ram: "number | null", gpus: "readonly DevicePoint[]", kernels: "readonly KernelPoint[]" },
   DirectiveRead: { line: "string", phrases: "readonly string[]", policy: "Readonly<Record<string, unknown>> | null", error: "string | null", hint: "string | null", span: "readonly number[] | null" },
   Finding: { code: "string", level: "'error' | 'warning' | 'note'", cell: "number | null", line: "number | null", message: "string", next_step: "string", remedies: "readonly ('skip_bad_cells' | 'order' | 'allow_shell' | 'pack_data' | 'output' | 'force')[]" },
-  ExportMemory: { held: "number", peak: "number", most: "number | null" },
+  ExportGpu: { index: "number", name: "string", mig: "boolean", held: "Measured", total: "Measured" },
+  ExportMemory: { held: "number", peak: "number", most: "number | null", gpus: "readonly ExportGpu[]" },
   Hello: { kind: "'hello'", version: "string", host: "string", interval: "number", minimum_interval: "number" },
   History: { kind: "'history'", points: "readonly Point[]" },
   Sample: { kind: "'sample'", wall: "number", ram: "RamNow", gpus: "readonly GpuNow[]", gpus_reason: "string | null" },

@@ -332,7 +332,7 @@ export class LiveModel implements IDisposable {
       const isLost = gpu.used.value === null && known !== undefined;
       return {
         key: gpu.uuid,
-        label: gpu.mig ? sliceName(gpu) : `GPU ${gpu.index}`,
+        label: gpuLabel(gpu),
         used: gpu.used,
         limit:
           gpu.total.value === null && known
@@ -470,9 +470,9 @@ export function shareOf(device: Device): number | null {
   return used === null || !limit ? null : used / limit;
 }
 
-/** "3g.40gb" of "NVIDIA A100-SXM4-80GB MIG 3g.40gb". */
-function sliceName(gpu: GpuNow): string {
-  return /MIG (\S+)/.exec(gpu.name)?.[1] ?? `MIG ${gpu.index}`;
+/** "GPU 0"; of a slice "3g.40gb", as in "NVIDIA A100-SXM4-80GB MIG 3g.40gb". */
+export function gpuLabel({ name, index, mig }: Pick<GpuNow, 'name' | 'index' | 'mig'>): string {
+  return mig ? (/MIG (\S+)/.exec(name)?.[1] ?? `MIG ${index}`) : `GPU ${index}`;
 }
 
 function ramDevice(sample: Sample): Device {

@@ -12,14 +12,17 @@ import signal
 import subprocess
 import tempfile
 from collections.abc import AsyncGenerator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlguard_nb import clock as clocks
 from mlguard_nb.devices import machine as machines
 from mlguard_nb.devices.readings import Unknown
-from mlguard_nb.telemetry.wire import ExportMemory, as_json
+from mlguard_nb.runtime.wire_readings import measured
+from mlguard_nb.server.on_gpus import OnGpus
+from mlguard_nb.server.processes import ProcessTable
+from mlguard_nb.telemetry.wire import ExportGpu, ExportMemory, Measured, as_json
 from mlguard_nb.units import format_duration, format_gib
 
 if TYPE_CHECKING:
@@ -32,7 +35,9 @@ __all__ = ["Bounds", "lines_of"]
 _KEPT_ERRORS = 4000
 _PATIENCE_SECONDS = 5.0
 _BETWEEN_LOOKS = 0.25
-_BETWEEN_MEMORY = 1.0
+_BETWEEN_MEMORY = 2.0  # drivers are not asked for their processes more often
+_DRIVER_SECONDS = 1.0
+_NO_ANSWER = "the driver has not answered in time"
 
 News = asyncio.Queue[dict[str, Any] | None]
 
@@ -118,17 +123,19 @@ async def _stop_at(
 ) -> str | None:
     """End `process` with its children once it breaks a bound, and say which; None when it ends by itself.
 
-    What it holds is put into `news`, once a second.
+    What it holds is put into `news`, every two seconds.
     """
     watch = clocks.current()
     started = watch.now()
     peak, told = 0, float("-inf")
+    gpus: tuple[ExportGpu, ...] = ()
     while process.poll() is None:
         held = await asyncio.to_thread(_held, process.pid)
         peak = max(peak, held)
         if news is not None and held and watch.now() - told >= _BETWEEN_MEMORY:
             told = watch.now()
-            news.put_nowait({"memory": as_json(ExportMemory(held, peak, most))})
+            gpus = await _look_at_gpus(process.pid, gpus)
+            news.put_nowait({"memory": as_json(ExportMemory(held, peak, most, gpus))})
         if most is not None and held > most:
             await asyncio.to_thread(_kill, process)
             return (
@@ -163,6 +170,27 @@ def _held(pid: int) -> int:
         with contextlib.suppress(psutil.Error):  # it has just ended
             total += process.memory_info().rss
     return total
+
+
+async def _look_at_gpus(pid: int, before: tuple[ExportGpu, ...]) -> tuple[ExportGpu, ...]:
+    """What `pid` holds with its children on each device; a driver that hangs must not hold up who guards the bounds."""
+    try:
+        return await asyncio.wait_for(asyncio.to_thread(_held_on_gpus, pid), _DRIVER_SECONDS)
+    except asyncio.TimeoutError:
+        return tuple(replace(gpu, held=Measured(None, _NO_ANSWER)) for gpu in before)
+
+
+def _held_on_gpus(pid: int) -> tuple[ExportGpu, ...]:
+    machine = machines.current()
+    gpus = machine.gpus()
+    if isinstance(gpus, Unknown) or not gpus:
+        return ()
+    on_gpus = OnGpus.seen(gpus, machine.gpu_processes(), ProcessTable().owner)
+    held = on_gpus.held(frozenset(member.pid for member in _family(pid)))
+    return tuple(
+        ExportGpu(gpu.index, gpu.name, gpu.mig, here.used, measured(gpu.total_bytes))
+        for gpu, here in zip(gpus, held, strict=True)
+    )
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from mlguard_nb.devices import frameworks
 from mlguard_nb.devices.readings import Gpu, GpuProcess, Reading, Unknown
 from mlguard_nb.runtime.wire_readings import measured
+from mlguard_nb.server.on_gpus import OnGpus
 from mlguard_nb.telemetry.wire import Held, Holders, KernelNow, Measured, OtherNow
 
 if TYPE_CHECKING:
@@ -18,9 +18,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Processes", "holders"]
 
-_FOREIGN = (
-    "the driver names processes that cannot be seen from here; start the container with --pid=host to tell them apart"
-)
 _NOT_LOOKED_AT = "the memory of other users' processes is not looked at"
 
 
@@ -44,29 +41,6 @@ class Processes(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class _OnGpus:
-    """The processes on each device, sorted into those that can be seen from here and those that cannot."""
-
-    gpus: tuple[Gpu, ...]
-    processes: tuple[GpuProcess, ...] | Unknown
-    absent: frozenset[str]
-
-    def held(self, pids: frozenset[int], *, seen_only: bool = False) -> tuple[Held, ...]:
-        return tuple(Held(gpu.uuid, self._used(gpu.uuid, pids, seen_only)) for gpu in self.gpus)
-
-    def _used(self, uuid: str, pids: frozenset[int], seen_only: bool) -> Measured:
-        if isinstance(self.processes, Unknown):
-            return Measured(None, self.processes.reason)
-        mine = [process.used_bytes for process in self.processes if process.uuid == uuid and process.pid in pids]
-        unknown = next((used for used in mine if isinstance(used, Unknown)), None)
-        if unknown is not None:
-            return Measured(None, unknown.reason)
-        if not mine and uuid in self.absent and not seen_only:
-            return Measured(None, _FOREIGN)
-        return Measured(sum(used for used in mine if not isinstance(used, Unknown)))
-
-
 def holders(
     reading: Reading,
     kernels: tuple[KernelFacts, ...],
@@ -75,11 +49,8 @@ def holders(
     server_pid: int | None = None,
 ) -> Holders:
     """The ledger at `reading`. What nobody can be named for is a row of its own, never spread over the others."""
-    gpus = () if isinstance(reading.gpus, Unknown) else reading.gpus
-    seen = () if isinstance(gpu_processes, Unknown) else gpu_processes
-    owners = {pid: processes.owner(pid) for pid in {process.pid for process in seen}}
-    absent = frozenset(process.uuid for process in seen if owners[process.pid] == "absent")
-    on_gpus = _OnGpus(gpus, gpu_processes, absent)
+    on_gpus = OnGpus.seen(reading.gpus, gpu_processes, processes.owner)
+    gpus, owners = on_gpus.gpus, on_gpus.owners
 
     families = {kernel.kernel_id: processes.family(kernel.pid) for kernel in kernels if kernel.pid is not None}
     rows = tuple(_kernel(kernel, families.get(kernel.kernel_id), processes, on_gpus) for kernel in kernels)
@@ -98,7 +69,7 @@ def holders(
     return Holders("holders", reading.wall, rows, tuple(others))
 
 
-def _kernel(kernel: KernelFacts, family: frozenset[int] | None, processes: Processes, on_gpus: _OnGpus) -> KernelNow:
+def _kernel(kernel: KernelFacts, family: frozenset[int] | None, processes: Processes, on_gpus: OnGpus) -> KernelNow:
     blind = Measured(None, kernel.elsewhere)
     return KernelNow(
         kernel_id=kernel.kernel_id,
@@ -121,7 +92,7 @@ def _visible(pid: int | None, processes: Processes, gpus: tuple[Gpu, ...]) -> tu
 
 
 def _rest(
-    reading: Reading, rows: tuple[KernelNow, ...], others: list[OtherNow], on_gpus: _OnGpus, named: frozenset[int]
+    reading: Reading, rows: tuple[KernelNow, ...], others: list[OtherNow], on_gpus: OnGpus, named: frozenset[int]
 ) -> OtherNow:
     """Everything else: the host memory that no row above holds, and this user's other processes on the devices."""
     used = measured(reading.ram.used_bytes)

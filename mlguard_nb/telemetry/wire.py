@@ -19,6 +19,7 @@ __all__ = [
     "SERVER_MESSAGES",
     "Ask",
     "DirectiveRead",
+    "ExportGpu",
     "ExportMemory",
     "Finding",
     "GpuNow",
@@ -240,19 +241,34 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True)
+class ExportGpu:
+    """What the export's own process holds with its children on one device, and the size of that device."""
+
+    index: int
+    name: str
+    mig: bool
+    held: Measured
+    total: Measured
+
+
+@dataclass(frozen=True, slots=True)
 class ExportMemory:
-    """What the export's own process holds with its children, held at most so far, and may hold (null: nobody knows)."""
+    """What the export's own process holds with its children, held at most so far, and may hold (null: nobody knows).
+
+    `gpus` is empty where there are none.
+    """
 
     held: float
     peak: float
     most: float | None
+    gpus: tuple[ExportGpu, ...]
 
 
 SERVER_MESSAGES = (Hello, History, Sample, Holders, KernelAccount)
 CLIENT_MESSAGES = (Watch, Ask)
 _PARTS = (
     Measured, RamNow, GpuNow, Held, KernelNow, OtherNow, DevicePoint, KernelPoint, Point, DirectiveRead, Finding,
-    ExportMemory,
+    ExportGpu, ExportMemory,
 )  # fmt: skip
 _PLAIN: dict[Any, str] = {str: "string", int: "number", float: "number", bool: "boolean", type(None): "null"}
 

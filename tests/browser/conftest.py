@@ -272,14 +272,15 @@ class Gpus:
     def __init__(self, state: Path) -> None:
         self.state = state
 
-    def are(self, *used_gib: float, lost: bool = False, processes: dict[int, float] | None = None) -> None:
-        """Cards of 80 GiB with so much in use; `processes` hold theirs on the first one."""
+    def are(self, *used_gib: float, lost: bool = False, processes: dict[int, float | None] | None = None) -> None:
+        """Cards of 80 GiB with so much in use; `processes` hold theirs on the first one (None: it does not tell)."""
         lines = [
             f"gpu GPU-{index:08d}-0000-0000-0000-000000000000 {80 * GIB} {int(used * GIB)} 97 61 312000 400000 "
             "NVIDIA A100-SXM4-80GB"
             for index, used in enumerate(used_gib)
         ]
-        lines += [f"process 0 {pid} {int(held * GIB)}" for pid, held in (processes or {}).items()]
+        for pid, held in (processes or {}).items():
+            lines.append(f"process 0 {pid} {-1 if held is None else int(held * GIB)}")
         if lost:
             lines.append("error nvmlDeviceGetMemoryInfo 15 -1")
         self.say(*lines)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.browser.conftest import ROOT, Lab, keep
+from tests.browser.conftest import ROOT, Gpus, Lab, keep
 from tests.browser.test_lab import open_notebook, run, write_notebook
 
 if TYPE_CHECKING:
@@ -117,7 +117,7 @@ def test_an_export_goes_on_while_its_dialog_is_closed(lab: Lab, page: Page) -> N
         ["running the package", "comparing the final values", "moving the package into place"]
     )
     expect(dialog.locator("[data-stage=running] .mlguard-Steps-memory")).to_have_text(
-        re.compile(r"in a process of its own: RAM \d+\.\d of at most \d+\.\d GiB, peak \d+\.\d GiB")
+        re.compile(r"in a process of its own: RAM \d+\.\d of at most \d+\.\d GiB, peak \d+\.\d GiB$")
     )
     assert " / " not in dialog.locator(".mlguard-Steps").inner_text()
     keep(page, "export-stages")
@@ -134,6 +134,41 @@ def test_an_export_goes_on_while_its_dialog_is_closed(lab: Lab, page: Page) -> N
     said = {message.get("progress") for message in map(json.loads, response.value.text().splitlines())}
     known = set(re.findall(r"stage\('([^']+)'", (ROOT / "labextension/src/exportProgress.ts").read_text()))
     assert said - {None, "running the notebook a second time"} == known, "the converter's stages have other names"
+
+
+def test_what_the_compared_runs_hold_of_a_gpu_is_told(gpu_lab: Lab, gpus: Gpus, page: Page) -> None:
+    """Beside their RAM: the notebook's kernel on the card, not what others hold there, and why where nobody knows."""
+    from playwright.sync_api import expect
+
+    gpus.are(40)
+    write_notebook(gpu_lab, "endless.ipynb", ("while True: pass",))
+    open_notebook(page, gpu_lab, "endless.ipynb")
+    run(page, "mlguard:export")
+    dialog = page.locator("dialog.mlguard-Dialog")
+    dialog.get_by_role("button", name="Export and compare").click()
+    holds = dialog.locator("[data-stage=running] .mlguard-Steps-memory")
+    expect(holds).to_have_text(re.compile(r"peak \d+\.\d GiB, GPU 0 0\.0 of 80\.0 GiB$"))
+    kernel = kernel_of_the_export(gpu_lab)
+    gpus.are(40, processes={gpu_lab.processes[-1].pid: 5, kernel: 12})
+    expect(holds).to_have_text(re.compile(r", GPU 0 12\.0 of 80\.0 GiB$"))
+    keep(page, "export-stages-gpu")
+    gpus.are(40, processes={kernel: None})
+    expect(holds).to_have_text(re.compile(r", GPU 0 – of 80\.0 GiB$"))
+    expect(holds.get_by_role("note")).to_have_attribute(
+        "aria-label", "not known: the driver does not tell what this process holds"
+    )
+    dialog.get_by_role("button", name="Stop").click()
+    expect(dialog).to_contain_text("1 cell becomes")
+    dialog.get_by_role("button", name="Cancel").click()
+
+
+def kernel_of_the_export(lab: Lab) -> int:
+    """The process that runs the notebook for the export of `lab` that is running."""
+    import psutil
+
+    started = psutil.Process(lab.processes[-1].pid).children()
+    converter = next(child for child in started if "mlguard_convert" in child.cmdline())
+    return next(child.pid for child in converter.children() if "ipykernel_launcher" in child.cmdline())
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="NOT TESTED here: Linux alone binds root by permission bits")

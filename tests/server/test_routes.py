@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +15,12 @@ import pytest
 from tornado.httpclient import HTTPClientError
 from traitlets.config import Config
 
-from mlguard_nb.devices.readings import Unknown
+from mlguard_nb import devices
+from mlguard_nb.devices.readings import GpuProcess, Unknown
 from mlguard_nb.server.configuration import MlguardExport
 from mlguard_nb.server.converter import Bounds, lines_of
 from mlguard_nb.server.exporting import read_request
-from mlguard_nb.testing import FakeDevices
+from mlguard_nb.testing import FakeDevices, fake_gpu
 from tests.server.conftest import GIB
 
 ROUTES = ("sample", "directive", "export", "stream")
@@ -231,7 +234,7 @@ async def said_of(request: dict[str, Any], root: Path, bounds: Bounds) -> list[d
 
 
 async def test_an_export_that_compares_tells_what_it_holds(tmp_path: Path, machine: FakeDevices) -> None:
-    """Each second, with its children: now, at most so far, and what it may hold at most. One that does not, does not."""
+    """With its children: now, at most so far, and what it may hold at most. One that does not compare, does not."""
     write_notebook(tmp_path, "total = 3")
     request = {"path": "work.ipynb", "output": "out", "verify": True}
     told = [one["memory"] for one in await said_of(request, tmp_path, Bounds()) if "memory" in one]
@@ -241,6 +244,61 @@ async def test_an_export_that_compares_tells_what_it_holds(tmp_path: Path, machi
     assert peaks == sorted(peaks)
     plain = await said_of({**request, "output": "plain", "verify": False}, tmp_path, Bounds())
     assert not any("memory" in one for one in plain)
+
+
+class HeldByExports(FakeDevices):
+    """A machine where every export that runs holds `each` on the only device; `hangs` is a driver that answers late."""
+
+    def __init__(self, each: int | Unknown, *, has_gpu: bool = True, hangs: threading.Event | None = None) -> None:
+        gpu = fake_gpu(total=80 * GIB, used=40 * GIB)
+        super().__init__(ram_used=5 * GIB, ram_limit=16 * GIB, gpus=(gpu,) if has_gpu else Unknown("no driver"))
+        self.each, self.hangs, self.gpu = each, hangs, gpu
+
+    def gpu_processes(self) -> tuple[GpuProcess, ...] | Unknown:
+        if self.hangs is not None:
+            self.hangs.wait()
+        strangers = (GpuProcess(os.getpid(), self.gpu.uuid, 9 * GIB),)
+        return (*strangers, *(GpuProcess(found.pid, self.gpu.uuid, self.each) for found in converters()))
+
+
+@pytest.mark.parametrize(
+    ("machine", "held"),
+    [
+        (HeldByExports(3 * GIB), [{"value": 3 * GIB, "reason": None}]),
+        (HeldByExports(Unknown("not told")), [{"value": None, "reason": "not told"}]),
+        (HeldByExports(0, has_gpu=False), []),
+    ],
+    ids=["held", "unknown", "no-gpu"],
+)
+async def test_an_export_that_compares_tells_what_it_holds_of_each_gpu(
+    tmp_path: Path, machine: HeldByExports, held: list[Any]
+) -> None:
+    """Only its own; null with the reason where the driver does not tell, and nothing where there is no GPU."""
+    write_notebook(tmp_path, "total = 3")
+    request = {"path": "work.ipynb", "output": "out", "verify": True}
+    previous = devices.install(machine)
+    try:
+        told = [one["memory"] for one in await said_of(request, tmp_path, Bounds()) if "memory" in one]
+    finally:
+        devices.install(previous)
+    assert list(told[0]["gpus"]) == [
+        {"index": 0, "name": "NVIDIA Fake", "mig": False, "held": one, "total": {"value": 80 * GIB, "reason": None}}
+        for one in held
+    ]
+
+
+async def test_a_driver_that_hangs_does_not_hold_up_the_bounds_of_an_export(tmp_path: Path) -> None:
+    write_notebook(tmp_path, "while True: pass")
+    request = {"path": "work.ipynb", "output": "out", "verify": True}
+    answer = threading.Event()
+    previous = devices.install(HeldByExports(0, hangs=answer))
+    try:
+        messages = await said_of(request, tmp_path, Bounds(export_seconds=3))
+    finally:
+        answer.set()
+        devices.install(previous)
+    assert messages[-1]["error"]["message"].startswith("the converter was stopped after 3s")
+    assert next(one["memory"]["gpus"] for one in messages if "memory" in one) == (), "no device was heard of"
 
 
 async def test_an_export_that_takes_too_long_is_ended_with_its_kernels(tmp_path: Path) -> None:
