@@ -9,6 +9,7 @@ import { Device, heldOn, LiveModel, RAM } from './model';
 import { sign } from './signs';
 import { age, clockTime, duration, gib } from './words';
 
+const ANOTHER_SERVER = 'another_server';
 const SHOWN_FROM = 0.05 * 2 ** 30;
 
 /** A number as it is shown, and why there is none. */
@@ -161,7 +162,7 @@ function kernelRow(
     name,
     path: kernel.path,
     state: state(kernel, trans),
-    kernelId: kernel.kernel_id,
+    kernelId: kernel.state === ANOTHER_SERVER ? null : kernel.kernel_id, // only its own server can ask it
     held: columns.map(column => amount(column.held(kernel)))
   };
 }
@@ -169,6 +170,9 @@ function kernelRow(
 function state(kernel: KernelNow, trans: TranslationBundle): string {
   if (kernel.elsewhere !== null) {
     return trans.__('on another host');
+  }
+  if (kernel.state === ANOTHER_SERVER) {
+    return trans.__('on another server');
   }
   if (kernel.state === 'busy') {
     return trans.__('running');

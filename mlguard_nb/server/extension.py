@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 __all__ = ["_load_jupyter_server_extension"]
@@ -14,11 +15,15 @@ def _load_jupyter_server_extension(server_app: Any) -> None:
     from mlguard_nb.server.configuration import MlguardExport
     from mlguard_nb.server.feed import Feed
     from mlguard_nb.server.kernels import running_kernels
+    from mlguard_nb.server.neighbours import Neighbours
     from mlguard_nb.server.routes import DirectiveHandler, ExportHandler, SampleHandler
     from mlguard_nb.server.stream import StreamHandler
 
     application = server_app.web_app
-    feed = Feed(lambda: running_kernels(server_app.kernel_manager, server_app.session_manager))
+    feed = Feed(
+        lambda: running_kernels(server_app.kernel_manager, server_app.session_manager),
+        neighbours=Neighbours(Path(server_app.runtime_dir)),
+    )
     application.settings["mlguard_feed"] = feed
     base = application.settings["base_url"]
     exports = {"root": server_app.root_dir, "bounds": MlguardExport(parent=server_app).bounds}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from collections import deque
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from mlguard_nb.devices.machine import Machine
     from mlguard_nb.devices.readings import Reading
     from mlguard_nb.server.kernels import KernelFacts
+    from mlguard_nb.server.neighbours import Neighbours
 
 __all__ = ["HIDDEN_SECONDS", "SHOWN_SECONDS", "Feed", "Page"]
 
@@ -60,8 +62,9 @@ class Feed:
         self,
         kernels: Callable[[], Awaitable[tuple[KernelFacts, ...]]],
         machine: Machine | None = None,
+        neighbours: Neighbours | None = None,
     ) -> None:
-        self._kernels, self._machine = kernels, machine
+        self._kernels, self._machine, self._neighbours = kernels, machine, neighbours
         self._pages: dict[Page, float] = {}
         self._points: deque[Point] = deque(maxlen=_KEPT_POINTS)
         self._holders: Holders | None = None
@@ -174,7 +177,14 @@ class Feed:
         latest = None if self._sampler is None else self._sampler.latest
         if latest is None or isinstance(latest.gpus, Unknown):  # the first look may come before the first devices
             latest = machine.read()
-        return holders(latest, facts, machine.gpu_processes(), self._processes)
+        return holders(latest, (*facts, *self._near(facts)), machine.gpu_processes(), self._processes)
+
+    def _near(self, facts: tuple[KernelFacts, ...]) -> tuple[KernelFacts, ...]:
+        """The kernels of this user's other servers on this machine."""
+        if self._neighbours is None:
+            return ()
+        first = (os.getpid(), *(kernel.pid for kernel in facts if kernel.pid is not None))
+        return self._neighbours.kernels(frozenset[int]().union(*map(self._processes.family, first)))
 
     async def once(self) -> tuple[Sample, Holders]:
         """One sample and one ledger, for a client that does not stream. Starts no thread that stays."""

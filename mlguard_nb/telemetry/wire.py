@@ -87,7 +87,8 @@ class Held:
 class KernelNow:
     """One kernel with its children. `path` is null where no notebook is attached; `elsewhere` says why it has no pid.
 
-    `visible` are the devices that the kernel may use, null where nothing restricts them.
+    `state` is Jupyter's word, or "another_server" where another server of this user runs it. `visible` are the devices
+    that the kernel may use, null where nothing restricts them.
     """
 
     kernel_id: str

@@ -16,6 +16,7 @@ from mlguard_nb.notebook.bundle import MIME, bundle
 from tests.browser.conftest import GIB, Gpus, Lab, keep
 from tests.browser.test_lab import cell, open_notebook, run, write_notebook
 from tests.notebook.states import STATES
+from tests.server.another_server import kernel
 
 if TYPE_CHECKING:
     from playwright.sync_api import Locator, Page
@@ -116,12 +117,20 @@ def test_a_kernel_that_dies_is_gone_from_the_ledger_and_the_rest_goes_on(lab: La
 
 
 def test_a_server_that_restarts_under_an_open_page_is_found_again(make_lab: Any, page: Page) -> None:
-    """The page says that it lost the server, greys its numbers, and has live ones again without a reload."""
+    """The page says that it lost the server, greys its numbers, and has live ones again without a reload.
+
+    What another server of the same user runs is named, and no button there does what only that server can.
+    """
     from playwright.sync_api import expect
 
     lab = make_lab()
-    panel = open_panel(page, lab, "again.ipynb")
-    expect(panel).to_contain_text("Who holds it")
+    with kernel(lab.root.parent / "runtime", "a1", JPY_SESSION_NAME="/home/ada/rag.ipynb"):
+        panel = open_panel(page, lab, "again.ipynb")
+        row = panel.locator(".mlguard-Ledger tr", has_text="rag.ipynb")
+        expect(row).to_contain_text(re.compile(r"rag\.ipynb.*on another server"))
+        expect(row.get_by_role("button")).to_have_count(0)
+        expect(panel.locator(".mlguard-Ledger tr", has_text="again.ipynb").get_by_role("button")).to_have_count(2)
+        keep(page, "panel-another-server")
     running = lab.processes[-1]
     os.killpg(running.pid, signal.SIGKILL)
     running.wait(20)
