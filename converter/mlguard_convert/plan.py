@@ -187,7 +187,8 @@ class Step:
     `declared` are variables of the step that only functions inside it bind; `freed` have a builtin of their name,
     which the step means again when it has deleted them; `restored` are builtins that the step both
     reads and shadows; `tolerated` cells may raise; `dead` names are bound and read by nobody; `nonlocals` are
-    notebook variables that functions inside it bind; `deletes` leave the namespace for good; `fallback` is the
+    notebook variables that functions inside it bind; `by_name` are functions and classes inside it that pickling looks
+    for by name in the module; `deletes` leave the namespace for good; `fallback` is the
     notebook's function of a policy with fallback=; `shares` says that it depends on state outside its arguments;
     `guarded` are functions inside it with guards of their own, by cell and name; `inner` its cells with guards of
     their own, where it has several cells (then it has no `policy`); `figures` the name plt.show() saves under ("": the
@@ -209,6 +210,7 @@ class Step:
     freed: tuple[str, ...] = ()
     dead: tuple[str, ...] = ()
     nonlocals: tuple[str, ...] = ()
+    by_name: tuple[str, ...] = ()
     deletes: tuple[str, ...] = ()
     mutates: tuple[str, ...] = ()
     shares: bool = False

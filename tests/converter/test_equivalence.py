@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from mlguard_nb.pipeline.recording import equal
-from tests.converter.running import notebook_values, package_values
+from tests.converter.running import make_notebook, notebook_values, package_values, sources, values_of
 
 # name: (cells, names that run() must return)
 CASES: dict[str, tuple[tuple[Any, ...], str]] = {
@@ -120,3 +120,32 @@ def test_the_package_gives_the_notebooks_values(name: str, tmp_path: Path) -> No
             assert equal(wanted[one], value).equal, f"{one}: {wanted[one]!r} became {value!r}"
         else:
             assert type(wanted[one]).__name__ == type(value).__name__
+
+
+def test_pickle_and_other_processes_find_what_stays_inside_a_step(tmp_path: Path) -> None:
+    """Functions and a class that read variables are sent to a pool, written down and read back, also after a variable
+    changed, a function was defined anew, and in a second run.
+    """
+    cells = (
+        "import pickle\nfrom multiprocessing import get_context\nn = int('3')\ndata = [1, 2]",
+        "def times(x):\n    return x * n\ndef look(i):\n    return times(data[i])",
+        "def start(rows):\n    global held\n    held = rows\ndef see(i):\n    return held[i] + n",
+        "with get_context('fork').Pool(1, start, ([5, 6],)) as pool:\n    a = pool.map(look, [0, 1]) + pool.map(see, [0, 1])",
+        "class Model:\n    def predict(self):\n        return n\nb = pickle.loads(pickle.dumps(Model())).predict()",
+        "n = 7\nc = pickle.loads(pickle.dumps(look))(1)",
+        "def look(i):\n    return -i * n\nd = pickle.loads(pickle.dumps(look))(1)",
+    )
+    path = make_notebook(tmp_path, *cells, name="pickled")
+    for _ in range(2):
+        found = values_of(path)
+        assert [found[name] for name in "abcd"] == [[3, 6, 8, 9], 3, 14, -7]
+
+
+def test_definitions_are_of_the_module_only_where_something_pickles(tmp_path: Path) -> None:
+    """A step declares them global in a notebook that imports such a library; names that are deleted stay local."""
+    cells = (
+        "n = int('3')\ndef kept(x):\n    return x * n\nclass Tied:\n    def go(self):\n        return n",
+        "fs = [kept, Tied]\ndef brief(x):\n    return n\nfs[0](1), brief\ndel brief",
+    )
+    assert "global" not in sources(tmp_path, *cells)["steps"]
+    assert "    global Tied, kept  #" in sources(tmp_path, "import pickle", *cells)["steps"]

@@ -404,6 +404,9 @@ def test_a_class_that_stays_inside_a_step_is_told(tmp_path: Path) -> None:
     assert (
         found.message == "the class Tied stays inside its step, because it reads rate, so its objects cannot be pickled"
     )
+    plan = make_plan(read_notebook(make_notebook(tmp_path, "import pickle", *cells)))
+    (found,) = [one for one in plan.diagnostics if one.code == "class"]
+    assert found.message.endswith("reads rate, so its objects can be unpickled only where that step has run")
 
 
 def test_findings_name_cells_and_never_a_secret(tmp_path: Path) -> None:

@@ -259,6 +259,8 @@ def _preamble(writer: Writer, step: Step) -> Body:
         assigned = [f"{name} = {value}" for name, value in given.items()]
         assigned += [f'globals()["{name}"] = {name}' for name in step.inputs if name not in given]
         lines = [*([f"global {', '.join(bound)}"] if bound else []), fresh, *assigned, *lines]
+    if step.by_name:
+        lines = [f"global {', '.join(step.by_name)}  # where pickle looks for them", *lines]
     return lines_of(*lines)
 
 

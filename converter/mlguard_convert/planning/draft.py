@@ -32,6 +32,9 @@ __all__ = ["BUILTINS", "Draft", "Fate", "Unit"]
 
 BUILTINS = frozenset(dir(builtins)) | {"__file__", "__name__", "__doc__", "__builtins__"}
 
+# Libraries that write objects down, or hand them to other processes, with functions and classes by name.
+_PICKLING = frozenset({"concurrent", "joblib", "multiprocessing", "pickle", "shelve", "torch"})
+
 # What becomes of a statement: part of a step, or moved somewhere else, or gone.
 Fate = Literal["step", "import", "block", "function", "constant", "param", "shown", "gone"]
 
@@ -166,6 +169,12 @@ class Draft:
     def written(self) -> frozenset[str]:
         """Names that a function binds through `global`."""
         return frozenset(name for unit in self.units for name in unit.facts.written_globals)
+
+    @cached_property
+    def pickles(self) -> bool:
+        """Whether the notebook imports a library that looks for functions and classes by name."""
+        modules = {one.module.partition(".")[0] for unit in self.units for one in unit.facts.imports}
+        return not modules.isdisjoint(_PICKLING)
 
     @property
     def shadowed(self) -> frozenset[str]:

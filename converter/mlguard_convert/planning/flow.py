@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import ast
 import builtins
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from mlguard_convert.plan import Piece, Step
-from mlguard_convert.planning.draft import Draft, Unit
+from mlguard_convert.planning.draft import BUILTINS, Draft, Unit
 from mlguard_convert.planning.grouping import Group, group_cells
 from mlguard_convert.planning.guarded_cells import guarded_cells
 from mlguard_convert.planning.guarding import check_all_guarded, inner_policies, names_step, step_policy
@@ -185,6 +186,7 @@ def _step(
         freed=() if draft.is_dynamic else tuple(sorted(name for name in deleted & read if hasattr(builtins, name))),
         dead=() if draft.is_dynamic else tuple(sorted(dead - kept)),
         nonlocals=() if draft.is_dynamic else tuple(sorted(one.written_globals & (local | set(inputs)))),
+        by_name=tuple(_found_by_name(draft, group, local - leaving - set(inputs))),
         deletes=tuple(sorted(gone & known)),
         mutates=mutates,
         tolerated=tuple(dict.fromkeys(unit.number for unit in group.units if unit.cell.may_raise)),
@@ -194,9 +196,20 @@ def _step(
     )
     if len(group.cells) > 1:  # a guard is about its own cell
         inner = guarded_cells(draft, group, step, used)
-        return replace(step, inner=inner, guarded=inner_policies(draft, group))
+        return replace(step, inner=inner, guarded=inner_policies(draft, group), by_name=() if inner else step.by_name)
     policy, fallback = step_policy(draft, group, step)
     return replace(step, policy=policy, fallback=fallback, guarded=inner_policies(draft, group))
+
+
+def _found_by_name(draft: Draft, group: Group, names: frozenset[str]) -> Iterator[str]:
+    """The functions and classes of the group that pickling must find: `names` that nothing but definitions binds."""
+    if not draft.pickles or draft.is_dynamic:
+        return
+    other = BUILTINS | draft.written | draft.deleted | draft.caught
+    for name in sorted(names - other):
+        binders = [unit for unit in group.units if name in unit.facts.bound]
+        if all(getattr(unit.node, "name", "") == name and not unit.cell.may_raise for unit in binders):
+            yield name
 
 
 def _read_after_deletion(group: Group) -> set[str]:

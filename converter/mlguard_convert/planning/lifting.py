@@ -62,7 +62,10 @@ def lift_functions(draft: Draft) -> None:
 
 
 def _tell_of_classes(draft: Draft, variables: set[str]) -> None:
-    """A class that stays inside its step is no class of a module: its objects cannot be pickled."""
+    """A class that stays inside its step is no class of a module: its objects cannot be pickled, or, where the step
+    makes it one, only be read back in a process in which the step has run.
+    """
+    what = "can be unpickled only where that step has run" if draft.pickles else "cannot be pickled"
     for unit in draft.of_fate("step"):
         if not isinstance(unit.node, ast.ClassDef):
             continue
@@ -70,7 +73,7 @@ def _tell_of_classes(draft: Draft, variables: set[str]) -> None:
         why = f", because it reads {', '.join(read)}" if read else ""
         draft.findings.info(
             "class", unit.number,
-            f"the class {unit.node.name} stays inside its step{why}, so its objects cannot be pickled",
+            f"the class {unit.node.name} stays inside its step{why}, so its objects {what}",
             "Give it what it reads as arguments." if read else "", unit.node.lineno,
         )  # fmt: skip
 
