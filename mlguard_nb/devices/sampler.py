@@ -24,6 +24,7 @@ Subscriber = Callable[["Reading"], "bool | None"]
 _LOG = logging.getLogger(__name__)
 _NEAR = 0.1  # less than this share of the limit is left: sample faster
 _FASTER = 5.0
+_LATE = 3  # periods
 _NO_ANSWER_SECONDS = 3.0
 _NOT_READ = Unknown("the devices have not been read yet")
 _NO_ANSWER = Unknown("the driver does not answer; if nvidia-smi hangs too, reset the GPU")
@@ -33,9 +34,9 @@ class Sampler:
     """Reads `machine` every `period` seconds from a daemon thread; five times as often near the machine's limit, or
     where a subscriber asks for it.
 
-    `latest` is always a reading, the first one taken when the sampler is made. Devices are read by a second thread,
-    so a driver that hangs cannot hide what happens to host memory, nor hold up who asks `devices_now`; after three
-    seconds its devices are Unknown.
+    `latest` is always a reading, the first one taken when the sampler is made. Where the driver takes longer than three
+    periods, a second thread reads host memory meanwhile, so a driver that hangs cannot hide what happens to that, nor
+    hold up who asks `devices_now`; after three seconds its devices are Unknown.
     In a forked child the threads start again by themselves.
     """
 
@@ -135,7 +136,7 @@ class Sampler:
                 self._stop = threading.Event()
                 self._threads = tuple(
                     threading.Thread(target=loop, args=(self._stop,), name=f"mlguard-{name}", daemon=True)
-                    for name, loop in (("sampler", self._sample), ("devices", self._sample_gpus))
+                    for name, loop in (("sampler", self._sample), ("stand-in", self._stand_in))
                 )
                 try:
                     for thread in self._threads:
@@ -163,14 +164,27 @@ class Sampler:
         return self.period / _FASTER if self._is_asked_for else wait_after(self.latest.ram, self.period)
 
     def _sample(self, stop: threading.Event) -> None:
-        while not stop.wait(self.pause):
-            self.tick()
-
-    def _sample_gpus(self, stop: threading.Event) -> None:
+        """Devices and host memory by one thread: to be woken is most of what a reading costs."""
+        again, is_wanted = float("-inf"), False
         while not stop.is_set():
-            gpus = self.tick_gpus()
-            # No driver, or none of its devices: look again now and then, since one may come.
-            self._looking.pause(max(1.0, self.period) if isinstance(gpus, Unknown) or not gpus else self.pause)
+            now = time.monotonic()
+            if now >= again or is_wanted:
+                gpus = self.tick_gpus()
+                # No driver, or none of its devices: look again now and then, since one may come.
+                again = now + (max(1.0, self.period) if isinstance(gpus, Unknown) or not gpus else 0.0)
+            self.tick()
+            is_wanted = self._looking.pause(self.pause)
+
+    def _stand_in(self, stop: threading.Event) -> None:
+        """Host memory while the driver keeps the other thread waiting."""
+        wait = _LATE * self.pause
+        while not stop.wait(wait):
+            silent, late = self._silent_seconds(), _LATE * self.pause
+            if silent < late:
+                wait = late - silent
+            else:
+                self.tick()
+                wait = self.pause
 
     # Who is told.
 
@@ -215,10 +229,11 @@ class _Looking:
                 self._ended, self.gpus = look, gpus
                 self._turn.notify_all()
 
-    def pause(self, seconds: float) -> None:
-        """Until somebody wants the next look, `seconds` at most."""
-        self.wanted.wait(seconds)
+    def pause(self, seconds: float) -> bool:
+        """Until somebody wants the next look, `seconds` at most; whether somebody does."""
+        is_wanted = self.wanted.wait(seconds)
         self.wanted.clear()
+        return is_wanted
 
     def awaited(self, seconds: float) -> bool:
         """Whether a look that began after this call ended within `seconds`."""

@@ -46,7 +46,7 @@ def test_the_first_reading_is_there_at_once() -> None:
 
 
 def test_a_tick_publishes_memory_and_the_devices_as_last_read() -> None:
-    """Memory is read on each tick; the devices' numbers come from their own thread."""
+    """Memory is read on each tick; the devices' numbers are those of the last look at them."""
     machine = Scripted()
     sampler = Sampler(machine)
     assert isinstance(sampler.latest.gpus, Unknown)

@@ -107,7 +107,8 @@ async def test_nothing_piles_up_for_a_page_that_does_not_read(machine: FakeDevic
             feed.publish(type(reading)(1000.0 + second, reading.ram, reading.gpus))
         await feed.look()
         assert (len(asleep.kinds("sample")), len(asleep.kinds("holders"))) == (0, 0)
-        assert (len(awake.kinds("sample")), len(awake.kinds("holders"))) == (3, 1)
+        ours = [sample for sample in awake.kinds("sample") if sample["wall"] < 2000]  # the sampler's own are of now
+        assert (len(ours), len(awake.kinds("holders"))) == (3, 1)
         asleep.is_behind = False
         feed.publish(type(reading)(1004.0, reading.ram, reading.gpus))
         assert len(asleep.kinds("sample")) == 1
