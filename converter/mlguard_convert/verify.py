@@ -136,39 +136,31 @@ def verify(
             return run_notebook(path, fresh(), skip=skip, order=order, own=own, timeout=timeout, progress=told)
 
         first = first or notebook_once("running the notebook")
+        seen = Verification(
+            error=first.error,
+            notebook_seconds=first.seconds,
+            notebook_peak_bytes=first.peak_bytes,
+            values=first.values,
+        )
         if first.error is not None:
-            return Verification(error=first.error, notebook_seconds=first.seconds, notebook_peak_bytes=first.peak_bytes)
+            return seen
         tell("running the package", 0, 1)
         started = monotonic()
         limit = None if timeout is None else timeout + 3 * first.seconds + _STARTING_SECONDS
         run = partial(_run_package, package, Path(scratch), python, module, limit)
         found = run(fresh(), secrets or {})
-        seconds = monotonic() - started
+        seen = replace(seen, package_seconds=monotonic() - started)
         if isinstance(found, str):
-            return Verification(
-                error=found,
-                notebook_seconds=first.seconds,
-                package_seconds=seconds,
-                notebook_peak_bytes=first.peak_bytes,
-                values=first.values,
-            )
+            return replace(seen, error=found)
         tell("comparing what both ended with", 0, 1)
-        rows = compare_names(first.values, found)
-        unstable: set[str] = set()
-        if any(row.equal is False for row in rows):
-            second = notebook_once("running the notebook a second time")
-            unstable = {name for name, value in first.values.items() if not _same(value, second.values.get(name))}
-            rows = [_apart(row) if row.name in unstable and row.equal is False else row for row in rows]
+        rows, unstable = _compared(first.values, found, partial(notebook_once, "running the notebook a second time"))
         stand_ins = {name: value and STAND_IN for name, value in (secrets or {}).items()}
         hidden = _differing(found, run(fresh(), stand_ins)) if any(stand_ins.values()) else frozenset[str]()
-    return Verification(
-        tuple(sorted(rows, key=lambda row: {False: 0, None: 1, True: 2}[row.equal])),
-        tuple(sorted(unstable)),
-        notebook_seconds=first.seconds,
-        package_seconds=seconds,
-        notebook_peak_bytes=first.peak_bytes,
+    return replace(
+        seen,
+        rows=rows,
+        unstable=unstable,
         package_peak_bytes=found["peak_bytes"],
-        values=first.values,
         files=tuple(found["files"]),
         modules=tuple(found["modules"]),
         types=found["types"],
@@ -273,6 +265,21 @@ def _place(line: str) -> str:
     """`File "/a/b/src/churn/steps.py", line 12, in train` without the folders above the package."""
     _, _, rest = line.partition(f"{os.sep}src{os.sep}")
     return rest.replace('"', "") or line
+
+
+def _compared(
+    values: Mapping[str, Portable], found: Mapping[str, Any], again: Callable[[], NotebookRun]
+) -> tuple[tuple[Row, ...], tuple[str, ...]]:
+    """The rows, those that differ first, and the names that differ between two runs of the notebook: where a row
+    differs it runs `again`.
+    """
+    rows = compare_names(values, found)
+    unstable: set[str] = set()
+    if any(row.equal is False for row in rows):
+        second = again()
+        unstable = {name for name, value in values.items() if not _same(value, second.values.get(name))}
+        rows = [_apart(row) if row.name in unstable and row.equal is False else row for row in rows]
+    return tuple(sorted(rows, key=lambda row: {False: 0, None: 1, True: 2}[row.equal])), tuple(sorted(unstable))
 
 
 def compare_names(values: Mapping[str, Portable], found: Mapping[str, Any]) -> list[Row]:
