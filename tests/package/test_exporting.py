@@ -523,6 +523,27 @@ def test_an_exported_package_installs_and_runs_elsewhere(
     assert again.verification.ok, again.verification.sentence()
 
 
+def test_a_name_that_an_earlier_turn_of_a_loop_binds_is_marked_with_the_reason(tmp_path: Path) -> None:
+    """In steps and functions; not where a name of that line is bound by nobody, and not inside a text."""
+    cells = [
+        "rows = [3, 1]\nfor k in rows:\n    if k < 3:\n        out = best\n    best = k",
+        "def walk(xs):\n    while xs:\n        if len(xs) < 2:\n            return before\n        before = xs.pop()",
+        "for n in rows:\n    if n == 1:\n        said = f'''one\n{former}\n'''\n    former = n",
+        "for n in walk([[1], [2]]):\n    if n > 5:\n        print(last, nowhere)\n    last = n",
+    ]
+    export(write_notebook(tmp_path / "loops.ipynb", *cells), tmp_path / "loops")
+    text = "".join(file.read_text() for file in (tmp_path / "loops/src/loops").glob("*.py"))
+    for line in ("out = best", "return before"):
+        assert f"{line}  # noqa: F821  # an earlier turn of the loop has bound it\n" in text
+    assert "print(last, nowhere)  # noqa: F821\n" in text
+    assert "one\n{former}\n" in text
+    for command in (["check"], ["format", "--check"]):
+        done = subprocess.run(
+            [sys.executable, "-m", "ruff", *command], cwd=tmp_path / "loops", capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stdout
+
+
 def test_a_name_that_nobody_binds_is_diagnosed_and_marked_where_it_stands(tmp_path: Path) -> None:
     """The notebook's own slip stays as written; the package is clean by the F rules of ruff all the same."""
     path = write_notebook(tmp_path / "slip.ipynb", "def late():\n    return nowhere + 1\nhere = 1")
