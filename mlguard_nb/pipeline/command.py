@@ -16,6 +16,7 @@ from mlguard_nb.errors import GuardError, MissingExtra, PolicyError
 from mlguard_nb.pipeline import engines, options
 from mlguard_nb.pipeline.arguments import ArgumentParser
 from mlguard_nb.pipeline.directory import RunInProgress, working_directory
+from mlguard_nb.pipeline.environment import holds_secret, secret_texts, without_secrets
 from mlguard_nb.pipeline.logs import Output, chosen_output
 from mlguard_nb.pipeline.resources import read_requests
 
@@ -93,6 +94,7 @@ def _run(package: str, run: Callable[..., Any], params: Any, given: argparse.Nam
     if base_dir is not None and not base_dir.is_dir():
         output.failed(f"--base-dir {given.base_dir} is not a folder")
         return USAGE
+    secrets = secret_texts(dict(params or ()))
     with output:
         try:
             results = _execute(package, run, params, base_dir, save, given)
@@ -105,14 +107,16 @@ def _run(package: str, run: Callable[..., Any], params: Any, given: argparse.Nam
             output.failed(str(error))
             return USAGE
         except GuardError as error:
-            output.failed(f"{type(error).__name__}: {error}", "".join(getattr(error, "__notes__", ())))
+            message = without_secrets(f"{type(error).__name__}: {error}", secrets)
+            output.failed(message, without_secrets("".join(getattr(error, "__notes__", ())), secrets))
             return FAILED
         except Exception as error:  # the user's own code failed: its traceback is the message
             from mlguard_nb.runtime.monitoring import trimmed
 
             step = _where_paths_start(error, base_dir)
             detail = "" if step and not given.traceback else trimmed(error)
-            output.failed(f"{type(error).__name__}: {error}{step}", detail)
+            message = without_secrets(f"{type(error).__name__}: {error}", secrets)
+            output.failed(f"{message}{step}", without_secrets(detail, secrets))
             return FAILED
         output.done(len(results), clock.current().now() - started)
     return DONE
@@ -182,7 +186,6 @@ def _save(results: Mapping[str, Any], params: Mapping[str, Any], folder: Path, p
     """Write the results and the parameters, which functions may take as well: `serve` fills them in. Of a secret
     parameter nothing is written, and no plain data that it stands in.
     """
-    from mlguard_nb.pipeline.environment import holds_secret, secret_texts
     from mlguard_nb.pipeline.results import save_results
 
     secrets = secret_texts(params)

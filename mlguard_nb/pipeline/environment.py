@@ -9,8 +9,9 @@ from types import EllipsisType
 from typing import Any
 
 from mlguard_nb.errors import PolicyError
+from mlguard_nb.telemetry.redaction import REDACTED
 
-__all__ = ["FromEnvironment", "holds_secret", "is_secret_field", "secret_texts", "value_of"]
+__all__ = ["FromEnvironment", "holds_secret", "is_secret_field", "secret_texts", "value_of", "without_secrets"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +52,13 @@ def secret_texts(values: Mapping[str, Any]) -> frozenset[str]:
 def holds_secret(value: Any, secrets: frozenset[str]) -> bool:
     """Whether a value is a secret, or plain data in which one of the texts stands."""
     return _is_secret(value) or any(secret in text for text in (_texts(value) if secrets else ()) for secret in secrets)
+
+
+def without_secrets(text: str, secrets: frozenset[str]) -> str:
+    """A text in which none of the secret ones stands."""
+    for secret in sorted(secrets, key=len, reverse=True):
+        text = text.replace(secret, REDACTED)
+    return text
 
 
 def _is_secret(value: Any) -> bool:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel, ConfigDict, Field, Secret, SecretStr
 
-from mlguard_nb.errors import CircuitOpen, PolicyError
+from mlguard_nb.errors import CircuitOpen, GuardError, PolicyError
 from mlguard_nb.pipeline import FromEnvironment, command_line, load_results, step, working_directory
 from mlguard_nb.pipeline.options import RUN_OPTIONS
 from mlguard_nb.telemetry import bus
@@ -165,6 +165,25 @@ def test_a_secret_parameter_comes_from_the_environment_and_is_never_told(
         assert [file for file in tmp_path.rglob("*") if file.is_file() and secret.encode() in file.read_bytes()] == []
     assert load_results(tmp_path / "one") == {"token": None, "size": 26, "n": "1"}
     assert load_results(tmp_path / "two") == {"size": 7, "n": "1"}
+
+
+def refuse(params: Secretive | None = None, *, base_dir: str | Path | None = None) -> dict[str, Any]:
+    given = (params or Secretive()).api_key.get_secret_value()
+    raise (GuardError if given.startswith("guard") else KeyError)(f"no login as {given}")
+
+
+@pytest.mark.parametrize(
+    ("secret", "said"), [("hunter2-abc", "KeyError: 'no login as "), ("guard-abc", "GuardError: no login as ")]
+)
+@pytest.mark.parametrize("option", ["--json-logs", "--quiet"])
+def test_an_error_that_spells_a_secret_is_told_without_it(
+    secret: str, said: str, option: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("CHURN_API_KEY", secret)
+    assert command_line(refuse, Secretive, name="churn")(["run", option]) == 1
+    captured = capsys.readouterr()
+    assert f"{said}[redacted]" in captured.err
+    assert secret not in captured.out + captured.err
 
 
 def test_a_lone_command_prints_its_help(capsys: pytest.CaptureFixture[str]) -> None:
