@@ -61,18 +61,20 @@ export class Announcer implements IDisposable {
     }
     for (const device of model.devices) {
       const share = shareOf(device);
+      const key = `${model.host ?? ''} ${device.key}`; // the RAM of another machine is another device
+      const label = model.host === null ? device.label : trans.__('%1 of %2', device.label, model.host);
       const isLost =
         device.gpu !== null && device.used.value === null && !sharesMemory(device);
-      if (isLost !== (this._lost.get(device.key) ?? false)) {
-        this._lost.set(device.key, isLost);
+      if (isLost !== (this._lost.get(key) ?? false)) {
+        this._lost.set(key, isLost);
         this.say(
           isLost
-            ? trans.__('%1 gives no reading: %2', device.label, device.used.reason ?? '')
-            : trans.__('%1 is back', device.label)
+            ? trans.__('%1 gives no reading: %2', label, device.used.reason ?? '')
+            : trans.__('%1 is back', label)
         );
       }
       if (share !== null) {
-        this.cross(device.key, device.label, share);
+        this.cross(key, label, share);
       }
     }
   }

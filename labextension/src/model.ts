@@ -72,6 +72,11 @@ export class LiveModel implements IDisposable {
     return this.remote?.account.sample ?? this._sample;
   }
 
+  /** The name of that machine where it is not the server's, else null. */
+  get host(): string | null {
+    return this.remote?.account.host ?? null;
+  }
+
   /** The readings of that machine, oldest first. */
   get points(): readonly Point[] {
     return this.remote?.points ?? this._points;

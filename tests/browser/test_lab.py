@@ -113,6 +113,29 @@ def test_a_guarded_cell_is_watched_and_the_notebook_exported(lab: Lab, page: Pag
     expect(dialog).to_have_count(0)
 
 
+def test_the_export_is_in_the_file_menu_and_in_the_command_palette(lab: Lab, page: Page) -> None:
+    """Both open the dialog of the notebook in front."""
+    from playwright.sync_api import expect
+
+    write_notebook(lab, "menu.ipynb", ("x = 1",))
+    open_notebook(page, lab, "menu.ipynb")
+    dialog = page.locator("dialog.mlguard-Dialog")
+
+    def is_planned() -> None:
+        expect(dialog).to_contain_text("Export menu.ipynb")
+        expect(dialog).to_contain_text("1 cell becomes")
+        dialog.get_by_role("button", name="Cancel").click()
+        expect(dialog).to_have_count(0)
+
+    page.get_by_role("menuitem", name="File", exact=True).click()
+    page.get_by_role("menuitem", name="Export as package").click()
+    is_planned()
+    run(page, "apputils:activate-command-palette")
+    page.locator(".lm-CommandPalette-input").fill("Export as package")
+    page.locator(".lm-CommandPalette-item", has_text="Export as package").click()
+    is_planned()
+
+
 SETTINGS = """import numpy
 %guard set quick retry=2
 rows = numpy.arange(9.0)
