@@ -150,12 +150,12 @@ function planFace(dialog: ExportDialog, plan: ExportPlan, trans: TranslationBund
 
 /** The converter reads the file, not the page. */
 function unsaved(trans: TranslationBundle): HTMLElement {
-  return h(
-    'p',
-    { class: 'mlguard-Unsaved' },
-    sign('warning', trans.__('warning')),
-    trans.__('This notebook cannot be saved here, so its file is exported as it was saved last. Next: save a copy elsewhere, and export that.')
-  );
+  const words = trans.__('This notebook cannot be saved here, so its file is exported as it was saved last. Next: save a copy elsewhere, and export that.');
+  return warning([words], trans);
+}
+
+function warning(words: Child[], trans: TranslationBundle): HTMLElement {
+  return h('p', { class: 'mlguard-Warning' }, sign('warning', trans.__('warning')), h('span', {}, ...words));
 }
 
 /** What to do next: in the notebook, or by an option of the export as this dialog has it. "" where nothing is known. */
@@ -304,8 +304,7 @@ function resultFace(dialog: ExportDialog, result: ExportResult, all: boolean, tr
   return page(
     trans.__('%1 is exported', dialog.file),
     [
-      ...(result.compared ? compared(result, result.compared, all, trans) : [h('p', {}, trans.__('The values of notebook and package were not compared.'))]),
-      result.comparisonFailed !== null && h('p', {}, sign('warning', trans.__('warning')), ' ', ...prose(result.comparisonFailed)),
+      ...outcome(result, all, trans),
       result.kept.length > 0 && h('p', {}, trans.__('Edited by hand and kept: %1. What the export would have written lies beside as .new.', result.kept.join(', '))),
       result.left.length > 0 && h('p', {}, trans.__('Edited by hand and kept: %1. The notebook no longer makes such a file.', result.left.join(', '))),
       result.findings.length > 0 && h('div', {}, h('h3', {}, trans._n('%1 finding', '%1 findings', result.findings.length)), findings(result.findings, trans)),
@@ -319,6 +318,16 @@ function resultFace(dialog: ExportDialog, result: ExportResult, all: boolean, tr
       button('folder', trans.__('Open folder'), 'accept', result.folder)
     ]
   );
+}
+
+/** What the comparison found, or why there is none. */
+function outcome(result: ExportResult, all: boolean, trans: TranslationBundle): Child[] {
+  if (result.comparisonFailed !== null) {
+    return [warning(prose(trans.__('The values of notebook and package were not compared: %1', result.comparisonFailed)), trans)];
+  }
+  return result.compared
+    ? compared(result, result.compared, all, trans)
+    : [h('p', {}, trans.__('The values of notebook and package were not compared.'))];
 }
 
 function compared(result: ExportResult, rows: readonly ComparedValue[], all: boolean, trans: TranslationBundle): Child[] {

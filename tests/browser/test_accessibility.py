@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -93,6 +94,7 @@ RESULT = ExportResult(
         *(Row(f"value_{number}", True, "value", "", "3", "3") for number in range(9)),
     ), notebook_seconds=74.0, package_seconds=69.0),
 )  # fmt: skip
+NOT_COMPARED = replace(RESULT, verification=Verification((), error="cell 3 of the notebook fails: `b` is unknown"))
 REFUSAL = ConversionError(
     "axe.ipynb", [Diagnostic("syntax", "error", 2, 1, "not valid Python", "Correct it.", ("skip_bad_cells",))]
 )
@@ -153,9 +155,11 @@ def test_nothing_serious_is_found(gpu_lab: Lab, gpus: Gpus, page: Page, theme: s
     run(page, "mlguard:export")
     dialog = page.locator("dialog.mlguard-Dialog")
     expect(dialog).to_contain_text("3 cells become", timeout=60_000)
+    accept = dialog.get_by_role("button", name="Export and compare")
+    accept.hover()
     keep(page, f"export-plan-{shade}")
     assert violations(page, "dialog.mlguard-Dialog") == []
-    accept = dialog.get_by_role("button", name="Export and compare")
+    page.mouse.move(0, 0)
     expect(accept).to_be_focused()
     dialog.get_by_label("Name").focus()
     *_, compares, cancel, export = stops(page, "dialog.mlguard-Dialog")
