@@ -230,7 +230,7 @@ def test_the_panel_is_walked_by_tab_in_the_order_that_it_is_read(gpu_lab: Lab, g
     page.locator(".mlguard-Status").click()
     run(page, "notebook:run-all-cells")
     panel = page.locator("#mlguard-panel")
-    expect(panel.locator(".mlguard-Cells tbody tr")).to_have_count(1, timeout=30_000)
+    expect(panel.locator(".mlguard-Cells tbody tr")).to_have_count(1)
     expect(panel.get_by_role("button", name="Release the memory of keys.ipynb")).to_be_visible()
     expect(panel.get_by_role("button", name="GPU 0", exact=True)).to_be_visible()
     panel.get_by_role("button", name="Settings and help").focus()
@@ -245,6 +245,8 @@ def test_the_panel_is_walked_by_tab_in_the_order_that_it_is_read(gpu_lab: Lab, g
 
 
 def test_nothing_glides_for_a_reader_who_wants_it_still(gpu_lab: Lab, gpus: Gpus, page: Page) -> None:
+    from playwright.sync_api import expect
+
     gpus.are(16.3)
     page.emulate_media(reduced_motion="reduce")
     write_notebook(gpu_lab, "still.ipynb", ("x = 1",))
@@ -252,10 +254,9 @@ def test_nothing_glides_for_a_reader_who_wants_it_still(gpu_lab: Lab, gpus: Gpus
     page.locator(".mlguard-Status").click()
     part = page.locator("#mlguard-panel .mlguard-Bar i").first
     part.wait_for()
-    duration = "node => getComputedStyle(node).transitionDuration"
-    assert part.evaluate(duration) == "0s"
+    expect(part).to_have_css("transition-duration", "0s")
     page.emulate_media(reduced_motion="no-preference")
-    assert part.evaluate(duration) == "0.12s"
+    expect(part).to_have_css("transition-duration", "0.12s")
 
 
 @pytest.mark.own_page

@@ -61,7 +61,7 @@ def test_a_view_that_makes_no_sense_is_said_to_be_one(lab: Lab, page: Page) -> N
     expect(outputs).to_have_count(len(SHOWN) + len(REFUSED))
     expect(panel.locator(".mlguard-Cells")).to_contain_text("x = 1")
     for view in outputs.all()[: len(SHOWN)]:
-        assert view.bounding_box()["height"] == 100
+        expect(view).to_have_js_property("offsetHeight", 100)
     for view in outputs.all()[len(SHOWN) :]:
         expect(view).to_contain_text(re.compile(r"instead of .*(cannot be read|another version)", re.DOTALL))
     keep(page, "view-broken")
@@ -107,6 +107,8 @@ def test_a_kernel_whose_account_makes_no_sense_is_said_to_be_one(gpu_lab: Lab, g
         {**well, "host": LONG, "gpus": [held(3 * GIB)]},
         {**well, "gpus": [held(3 * GIB)] * 20_000},
     ]
+    for name in ("well", "ill"):
+        (gpu_lab.root / name).unlink(missing_ok=True)
     (gpu_lab.root / "accounts.json").write_text(json.dumps({"broken": broken, "well": well}))
     gpus.are(16.3, processes={4_000_000: 14.0})
     write_notebook(gpu_lab, "strange.ipynb", (ACCOUNTS,))

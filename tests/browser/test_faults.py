@@ -73,7 +73,7 @@ def test_each_thing_that_the_driver_will_not_say_has_its_reason(gpu_lab: Lab, gp
     gpus.say(CARD, f"process 0 4194000 {9 * GIB}")
     row = panel.locator(".mlguard-Ledger tr", has_text="driver.ipynb").first
     expect(row.locator(".mlguard-missing")).to_have_attribute(
-        "title", re.compile("start the container with --pid=host"), timeout=30_000
+        "title", re.compile("start the container with --pid=host")
     )
     expect(panel.locator(".mlguard-Ledger tr", has_text="not attributed")).to_contain_text("12.0")
     keep(page, "panel-foreign-pids")
@@ -82,7 +82,7 @@ def test_each_thing_that_the_driver_will_not_say_has_its_reason(gpu_lab: Lab, gp
     expect(panel).to_contain_text("the NVIDIA driver is installed but not loaded; run nvidia-smi as an administrator")
     keep(page, "panel-not-loaded")
     gpus.are(16.3)
-    expect(panel).to_contain_text("16.3 of 80.0 GiB", timeout=30_000)
+    expect(panel).to_contain_text("16.3 of 80.0 GiB")
 
 
 def test_without_a_gpu_the_panel_is_about_ram(lab: Lab, page: Page) -> None:
@@ -92,7 +92,7 @@ def test_without_a_gpu_the_panel_is_about_ram(lab: Lab, page: Page) -> None:
     panel = open_panel(page, lab, "laptop.ipynb")
     expect(panel).to_contain_text("GPU: no NVIDIA driver here")
     expect(panel.locator(".mlguard-Ledger").first).to_contain_text("laptop.ipynb")
-    assert panel.locator(".mlguard-missing").count() == 0
+    expect(panel.locator(".mlguard-missing")).to_have_count(0)
     expect(page.locator(".mlguard-Status")).not_to_contain_text("GPU")
     keep(page, "panel-no-driver")
 
@@ -104,13 +104,13 @@ def test_a_kernel_that_dies_is_gone_from_the_ledger_and_the_rest_goes_on(lab: La
     panel = open_panel(page, lab, "dies.ipynb", "block = bytearray(300 * 2**20)\nwhile True: pass")
     run(page, "notebook:run-all-cells")
     row = panel.locator(".mlguard-Ledger tr", has_text="dies.ipynb").first
-    expect(row).to_contain_text(re.compile(r"0\.[34]"), timeout=30_000)
+    expect(row).to_contain_text(re.compile(r"0\.[34]"))
     first = kernels(lab)["dies.ipynb"]["pid"]
     os.kill(first, signal.SIGKILL)
-    expect(row).not_to_contain_text(re.compile(r"0\.[34]"), timeout=30_000)
+    expect(row).not_to_contain_text(re.compile(r"0\.[34]"))
     expect(panel).not_to_contain_text("Last sample")
     button = page.locator(".jp-Dialog").get_by_role("button", name=re.compile("Ok|Restart"))
-    button.first.click(timeout=30_000)
+    button.first.click()
     expect(row).to_contain_text(re.compile(r"0\.[01]"), timeout=60_000)  # a kernel without the block
     assert kernels(lab)["dies.ipynb"]["pid"] != first
     keep(page, "panel-kernel-died")
@@ -211,7 +211,7 @@ def test_a_page_that_hears_nonsense_goes_on(lab: Lab, page: Page) -> None:
     page.on("pageerror", lambda error: errors.append(str(error)))
     panel = open_panel(page, lab, "nonsense.ipynb", "import time\nwhile True: time.sleep(0.1)")
     row = panel.locator(".mlguard-Ledger tr", has_text="nonsense.ipynb").first
-    expect(row).to_contain_text("idle", timeout=30_000)
+    expect(row).to_contain_text("idle")
     expect(page.locator(".mlguard-Status")).to_contain_text("GiB")
     is_silent.append(True)
     run(page, "notebook:run-all-cells")

@@ -54,7 +54,7 @@ def test_every_state_is_as_high_and_opens_to_its_attempts(make_lab: Any, page: P
         )
     for number, (name, (facts, _)) in enumerate(STATES.items(), start=1):
         view = cell(page, number).locator(".jp-OutputArea-output")
-        assert view.bounding_box()["height"] == 100, name
+        expect(view, name).to_have_js_property("offsetHeight", 100)
         cut = view.locator("b.mlguard-cut").evaluate_all(
             "notes => notes.map(note => note.scrollWidth - note.clientWidth)"
         )

@@ -88,9 +88,9 @@ def test_an_idle_kernel_gives_back_what_no_name_needs(lab: Lab, page: Page) -> N
     run(page, "notebook:run-all-cells")
     row = page.locator("#mlguard-panel .mlguard-Ledger tr", has_text="holder.ipynb")
     expect(page.locator(".jp-OutputArea-output").first).to_contain_text("block")
-    expect(row).to_contain_text("0.3", timeout=30_000)
+    expect(row).to_contain_text("0.3")
     release = row.get_by_role("button", name="Release the memory of holder.ipynb")
-    expect(row).to_contain_text("idle", timeout=30_000)
+    expect(row).to_contain_text("idle")
     release.click()
     dialog = page.locator(".jp-Dialog")
     expect(dialog).to_contain_text(re.compile(r"It holds 0\.3 GiB of RAM"))
@@ -101,7 +101,7 @@ def test_an_idle_kernel_gives_back_what_no_name_needs(lab: Lab, page: Page) -> N
     dialog.get_by_role("button", name="Release").click()
     expect(page.locator(".Toastify")).to_contain_text("holder.ipynb gave back 0.2 GiB of RAM", timeout=60_000)
     keep(page, "release-done")
-    expect(row).not_to_contain_text("0.3", timeout=30_000)
+    expect(row).not_to_contain_text("0.3")
     assert page.evaluate(
         """async () => {
         const kernel = window.jupyterapp.shell.currentWidget.sessionContext.session.kernel;
@@ -115,7 +115,7 @@ def test_an_idle_kernel_gives_back_what_no_name_needs(lab: Lab, page: Page) -> N
     release.click()
     dialog.get_by_role("button", name="Shut down").click()
     expect(page.locator(".Toastify")).to_contain_text("holder.ipynb was shut down", timeout=60_000)
-    expect(page.locator("#mlguard-panel .mlguard-Ledger tr", has_text="holder.ipynb")).to_have_count(0, timeout=30_000)
+    expect(page.locator("#mlguard-panel .mlguard-Ledger tr", has_text="holder.ipynb")).to_have_count(0)
 
 
 def test_a_running_kernel_is_not_asked_to_release(lab: Lab, page: Page) -> None:
@@ -127,7 +127,7 @@ def test_a_running_kernel_is_not_asked_to_release(lab: Lab, page: Page) -> None:
     page.locator(".mlguard-Status").click()
     run(page, "notebook:run-all-cells")
     row = page.locator("#mlguard-panel .mlguard-Ledger tr", has_text="runs.ipynb").first
-    expect(row).to_contain_text("running", timeout=30_000)
+    expect(row).to_contain_text("running")
     row.get_by_role("button", name="Release the memory of runs.ipynb").click()
     dialog = page.locator(".jp-Dialog")
     expect(dialog).to_contain_text("interrupt the cell to release instead")

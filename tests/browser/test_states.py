@@ -89,7 +89,7 @@ def test_the_memory_of_a_gpu_is_shown_by_notebook(gpu_lab: Lab, gpus: Gpus, page
     expect(view).to_contain_text(re.compile(r"running \d:\d\d · attempt 2 of 3"), timeout=60_000)
     expect(view).to_contain_text("ConnectionResetError")
     keep(page, "lab-window", picture="inline-view", of=cell(page, 3))
-    expect(panel.locator(".mlguard-Cells tr", has_text="train")).to_contain_text("12.0", timeout=30_000)
+    expect(panel.locator(".mlguard-Cells tr", has_text="train")).to_contain_text("12.0")
     keep(page, "panel-who-holds-it", picture="panel", of=panel)
     expect(view).to_contain_text("peak RAM", timeout=60_000)
 
