@@ -409,6 +409,22 @@ def test_a_class_that_stays_inside_a_step_is_told(tmp_path: Path) -> None:
     assert found.message.endswith("reads rate, so its objects can be unpickled only where that step has run")
 
 
+def test_calls_that_change_how_a_notebook_shows_things_are_dropped(tmp_path: Path) -> None:
+    """Where no IPython runs they fail; a function of that name that is the notebook's own stays."""
+    cells = (
+        "import mpld3; mpld3.enable_notebook()  # mpld3.enable_notebook()",
+        "from pyLDAvis import enable_notebook\nif len('ab') > 1:\n    enable_notebook(local=True)\nx = len('abc')",
+        "class Own:\n    def enable_notebook(self): return 5\nown = Own()\ny = own.enable_notebook()\nown.enable_notebook()",
+    )
+    path = make_notebook(tmp_path, *cells)
+    plan, modules = convert(path)
+    steps = modules[f"src/{plan.package}/steps.py"]
+    assert "mpld3.enable" not in steps.replace("# mpld3.enable_notebook()", "")
+    assert " enable_notebook(" not in steps
+    assert steps.count("own.enable_notebook()") == 2
+    assert [one.cells for one in plan.changes if "sets up what a notebook shows" in one.text] == [(1, 2)]
+
+
 def test_findings_name_cells_and_never_a_secret(tmp_path: Path) -> None:
     """Secrets are warned of without their value; a name that nobody binds is named."""
     plan = make_plan(read_notebook(make_notebook(tmp_path, "api_key = 'abcd1234efgh'", "x = [nowhere, api_key]")))

@@ -6,6 +6,7 @@ import ast
 import re
 from dataclasses import replace
 
+from mlguard_convert.ipython_syntax import edited
 from mlguard_convert.planning.draft import Draft
 
 __all__ = ["leave_ipython"]
@@ -13,6 +14,9 @@ __all__ = ["leave_ipython"]
 _REGISTERS = re.compile(r"(?:\w+\.)*register_(?:line|cell|line_cell)_magic\b")
 # Its jobs take the formatter of tracebacks from the shell, and fail without one.
 _SHELL_ONLY = frozenset({"IPython.lib.backgroundjobs"})
+# They call `enable_notebook` and `disable_notebook` what asks the shell to show their objects otherwise.
+_SHOWN_OTHERWISE = frozenset({"mpld3", "pyLDAvis"})
+_SHOWING = re.compile(r"(?:\w+\.)*(?:enable|disable)_notebook")
 
 
 def leave_ipython(draft: Draft) -> None:
@@ -34,6 +38,7 @@ def leave_ipython(draft: Draft) -> None:
             draft.change((cell.number,), "a function that is registered as a magic is a plain function here")
             draft.fill()
             draft.forget_tables()
+    _drop_showing(draft)
     for unit in draft.units:
         full = {name for one in unit.facts.imports for name in (one.module, f"{one.module}.{one.attribute}")}
         for module in sorted(full & _SHELL_ONLY) if not unit.cell.may_raise else ():
@@ -41,3 +46,27 @@ def leave_ipython(draft: Draft) -> None:
                 "ipython", unit.number, f"{module} works only while IPython runs: a package has none",
                 "Use a library that does not need it (threading, concurrent.futures).", line=unit.node.lineno,
             )  # fmt: skip
+
+
+def _drop_showing(draft: Draft) -> None:
+    """Statements that only change how a notebook shows the objects of a library become `pass`."""
+    libraries = {
+        one.name
+        for unit in draft.units
+        for one in unit.facts.imports
+        if one.module.partition(".")[0] in _SHOWN_OTHERWISE
+    }
+    for position, cell in enumerate(draft.cells):
+        edits = [
+            (node.value, "pass")
+            for node in (ast.walk(cell.tree) if libraries and "able_notebook" in cell.source else ())
+            if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call)
+            for called in (ast.unparse(node.value.func),)
+            if _SHOWING.fullmatch(called) and called.partition(".")[0] in libraries
+        ]
+        if edits:
+            source = edited(cell.source, edits)
+            draft.cells[position] = replace(cell, source=source, tree=ast.parse(source))
+            draft.change((cell.number,), "a call that sets up what a notebook shows is dropped")
+            draft.fill()
+            draft.forget_tables()
