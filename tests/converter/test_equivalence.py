@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -149,3 +150,46 @@ def test_definitions_are_of_the_module_only_where_something_pickles(tmp_path: Pa
     )
     assert "global" not in sources(tmp_path, *cells)["steps"]
     assert "    global Tied, kept  #" in sources(tmp_path, "import pickle", *cells)["steps"]
+
+
+ENGINE = """
+import re, sys
+def sql(text):
+    frame = sys._getframe(1)
+    name = re.search(r"from (\\w+)", text)[1]
+    return frame.f_locals[name] if name in frame.f_locals else frame.f_globals[name]
+"""
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        "a = duckdb.sql('select * from rows join k')",
+        "a = duckdb.sql(f'select {1} FROM rows'.lower())",
+        "def ask(n):\n    return duckdb.sql('select * from rows')[:n]\na = ask(9)",
+        "wanted = 'select * from rows'\na = duckdb.sql(wanted)",
+        "def ask(text):\n    return duckdb.sql(text)\na = ask('select * from rows')",
+        "ask = lambda text: duckdb.sql(text)\na = ask('select * from rows')",
+        "[a] = [duckdb.sql('select * from rows') for _ in range(1)]",
+    ],
+)
+def test_a_query_finds_the_tables_that_it_names(asked: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Variables that an SQL engine takes for tables are passed to the step that asks, or are where it looks for them:
+    this engine looks, as DuckDB does, into the frame that called it.
+    """
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "duckdb.py").write_text(ENGINE)
+    monkeypatch.syspath_prepend(str(tmp_path / "elsewhere"))
+    monkeypatch.delitem(sys.modules, "duckdb", raising=False)
+    cells = ("import duckdb\nrows = [len('ab')]", ("markdown", "# A"), asked, ("markdown", "# B"), "n = len(a)")
+    (tmp_path / "in").mkdir()
+    found = package_values(tmp_path / "in", *cells)
+    assert (found["a"], found["n"]) == ([2], 1)
+
+
+def test_a_query_costs_no_parameter_where_its_result_is_used(tmp_path: Path) -> None:
+    """A name for a text stands for the tables of the text, a name for what came of it does not."""
+    cells = ("import duckdb\nrows = [len('ab')]", ("markdown", "# A"), "a = duckdb.sql('select * from rows')")
+    text = sources(tmp_path, *cells, ("markdown", "# B"), "n = len(a)")["steps"]
+    assert "(rows)" in text
+    assert "(a)" in text

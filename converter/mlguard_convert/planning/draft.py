@@ -24,7 +24,7 @@ from mlguard_convert.plan import (
     Schema,
     VendorFile,
 )
-from mlguard_convert.planning.formulas import formula_names, may_mention
+from mlguard_convert.planning.formulas import SQL_ENGINES, asks_below, formula_names, is_text, may_mention, table_names
 from mlguard_convert.reader import Notebook
 from mlguard_nb.dataflow import CellFacts, ImportedName, statement_facts
 
@@ -70,7 +70,7 @@ class Unit:
 class Draft:
     """Everything decided so far. Phases read what earlier ones left and add their own part.
 
-    `mentioned` are the names that model formulas read, `secrets` literals that look like credentials.
+    `mentioned` are the names that model formulas and queries read, `secrets` literals that look like credentials.
     """
 
     notebook: Notebook
@@ -104,16 +104,23 @@ class Draft:
         self._read_formulas()
 
     def _read_formulas(self) -> None:
-        """Names that model formulas mention count as read, where the text stands and where a name for it is used."""
+        """Names that model formulas and queries mention count as read, where the text stands and where a name for it
+        is used.
+        """
         known = {name for unit in self.units for name in unit.facts.bound}
+        queries = not self._modules().isdisjoint(SQL_ENGINES)
         texts: dict[str, set[str]] = {}
         telling = [may_mention(cell.source) for cell in self.cells]
         for unit in self.units:
-            if not texts and not telling[unit.position]:
+            if not texts and not telling[unit.position] and not queries:
                 continue
             mentioned = formula_names(unit.node, known)
-            for name in mentioned and unit.facts.assigned:
-                texts.setdefault(name, set()).update(mentioned)
+            tables = table_names(unit.node, known) if queries else set()
+            if queries and asks_below(unit.node):
+                unit.facts = replace(unit.facts, is_dynamic=True)
+            for name in unit.facts.assigned if mentioned or tables else ():
+                texts.setdefault(name, set()).update(mentioned | (tables if is_text(unit.node) else set()))
+            mentioned |= tables
             for name in texts.keys() & (unit.facts.uses | unit.facts.late_reads):
                 mentioned |= texts[name]
             self.mentioned |= mentioned
@@ -124,6 +131,9 @@ class Draft:
             else:
                 new = mentioned - unit.facts.definite
                 unit.facts = replace(unit.facts, reads=unit.facts.reads | new, uses=unit.facts.uses | mentioned)
+
+    def _modules(self) -> set[str]:
+        return {one.module.partition(".")[0] for unit in self.units for one in unit.facts.imports}
 
     def own_title(self, cell: PlainCell) -> str:
         """The heading above the cell; not the notebook's own title, which says nothing about one step."""
@@ -173,8 +183,7 @@ class Draft:
     @cached_property
     def pickles(self) -> bool:
         """Whether the notebook imports a library that looks for functions and classes by name."""
-        modules = {one.module.partition(".")[0] for unit in self.units for one in unit.facts.imports}
-        return not modules.isdisjoint(_PICKLING)
+        return not self._modules().isdisjoint(_PICKLING)
 
     @property
     def shadowed(self) -> frozenset[str]:
