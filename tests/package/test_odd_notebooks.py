@@ -163,3 +163,8 @@ def test_asking_ipython_for_more_than_magics_is_refused(tmp_path: Path) -> None:
     path = write_notebook(tmp_path / "in" / "jobs.ipynb", "from IPython.lib import backgroundjobs as bg")
     with pytest.raises(ConversionError, match="cell 1, line 1: IPython.lib.backgroundjobs works only while IPython"):
         export(path, tmp_path / "out")
+    for line in ("import __main__ as nb", "from __main__ import a"):
+        path = write_notebook(tmp_path / "in" / "main.ipynb", "a = 1", line)
+        with pytest.raises(ConversionError, match="cell 2, line 1: __main__ is the notebook only while that runs"):
+            export(path, tmp_path / "out")
+    assert not (tmp_path / "out").exists()

@@ -12,8 +12,15 @@ from mlguard_convert.planning.draft import Draft
 __all__ = ["leave_ipython"]
 
 _REGISTERS = re.compile(r"(?:\w+\.)*register_(?:line|cell|line_cell)_magic\b")
-# Its jobs take the formatter of tracebacks from the shell, and fail without one.
-_SHELL_ONLY = frozenset({"IPython.lib.backgroundjobs"})
+# Modules that mean nothing to a package: what is wrong with each, and the next step.
+_SHELL_ONLY = {
+    # Its jobs take the formatter of tracebacks from the shell, and fail without one.
+    "IPython.lib.backgroundjobs": (
+        "works only while IPython runs: a package has none",
+        "Use a library that does not need it (threading, concurrent.futures).",
+    ),
+    "__main__": ("is the notebook only while that runs: in a package it is the command", "Use the names themselves."),
+}
 # They call `enable_notebook` and `disable_notebook` what asks the shell to show their objects otherwise.
 _SHOWN_OTHERWISE = frozenset({"mpld3", "pyLDAvis"})
 _SHOWING = re.compile(r"(?:\w+\.)*(?:enable|disable)_notebook")
@@ -41,11 +48,9 @@ def leave_ipython(draft: Draft) -> None:
     _drop_showing(draft)
     for unit in draft.units:
         full = {name for one in unit.facts.imports for name in (one.module, f"{one.module}.{one.attribute}")}
-        for module in sorted(full & _SHELL_ONLY) if not unit.cell.may_raise else ():
-            draft.findings.error(
-                "ipython", unit.number, f"{module} works only while IPython runs: a package has none",
-                "Use a library that does not need it (threading, concurrent.futures).", line=unit.node.lineno,
-            )  # fmt: skip
+        for module in sorted(full & _SHELL_ONLY.keys()) if not unit.cell.may_raise else ():
+            wrong, next_step = _SHELL_ONLY[module]
+            draft.findings.error("ipython", unit.number, f"{module} {wrong}", next_step, line=unit.node.lineno)
 
 
 def _drop_showing(draft: Draft) -> None:
