@@ -12,7 +12,7 @@ import socket
 import subprocess
 import sys
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -236,6 +236,18 @@ def windows() -> dict[str, Window]:
     return {}
 
 
+_FAILED = pytest.StashKey[bool]()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Generator[None, Any, Any]:
+    """Let the fixtures of a test know whether it failed."""
+    report = yield
+    if call.when == "call":
+        item.stash[_FAILED] = report.failed
+    return report
+
+
 @pytest.fixture
 def page(request: pytest.FixtureRequest, browser: Browser, windows: dict[str, Window]) -> Iterator[Page]:
     """A page whose uncaught errors fail the test: the one that stays open on `lab` or `gpu_lab`, or, on other servers
@@ -244,8 +256,13 @@ def page(request: pytest.FixtureRequest, browser: Browser, windows: dict[str, Wi
     servers = {"lab", "gpu_lab"}.intersection(request.fixturenames)
     name = "" if request.node.get_closest_marker("own_page") else "".join(servers)
     window = windows.pop(name, None) or Window(browser)
+    labs: list[Lab] = [request.getfixturevalue(server) for server in servers]
     yield window.page
-    if name and not window.page.locator("dialog[open], .jp-Dialog").count():
+    failed = request.node.stash.get(_FAILED, False)
+    if failed:  # what it left running must not fail the next test, or its own next try
+        for one in labs:
+            one.end_kernels()
+    if name and not failed and not window.page.locator("dialog[open], .jp-Dialog").count():
         windows[name] = window
     else:
         window.context.close()
