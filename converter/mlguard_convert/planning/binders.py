@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import re
-from dataclasses import replace
 
 from mlguard_convert.planning.draft import Draft
 from mlguard_nb.dataflow import combine, statement_facts
@@ -35,12 +34,11 @@ def bind_known_names(draft: Draft) -> None:
                 edited = True
         if edited:
             source = "\n".join(lines)
-            draft.cells[position] = replace(cell, source=source, tree=ast.parse(source))
+            draft.rewrite(position, source)
             draft.change((cell.number,), "`var(...)` is written out as an assignment of symbols")
             changed = True
     if changed:
         draft.fill()
-        draft.forget_tables()
 
 
 def _bind_scripts(draft: Draft) -> None:
@@ -57,9 +55,8 @@ def _bind_scripts(draft: Draft) -> None:
                 getter = f"operator.itemgetter({shown})({text})"
                 source = cell.source.replace(text, f"{', '.join(names)} = {getter}", 1)
                 source = f"import operator\n{source}"
-                draft.cells[position] = replace(cell, source=source, tree=ast.parse(source))
+                draft.rewrite(position, source)
                 draft.fill()
-                draft.forget_tables()
             break
 
 

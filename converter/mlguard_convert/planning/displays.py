@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-from dataclasses import replace
 
 from mlguard_convert.ipython_syntax import edited
 from mlguard_convert.planning.draft import Draft, Unit
@@ -31,12 +30,11 @@ def print_displays(draft: Draft) -> None:
         if isinstance(last.value, ast.Tuple):  # `x, y` has no brackets of its own
             text = ast.unparse(last.value)
         source = edited(cell.source, [(last.value, f"display({text})")])
-        draft.cells[position] = replace(cell, source=source, tree=ast.parse(source))
+        draft.rewrite(position, source)
         told.append(cell.number)
     if told:
         draft.change(told, "what the cell shows is printed")
         draft.fill()
-        draft.forget_tables()
 
 
 def drop_displays(draft: Draft) -> None:

@@ -95,13 +95,19 @@ class Draft:
     package: str = "notebook"
 
     def fill(self) -> None:
-        """Take every statement of every cell as a unit."""
+        """Take every statement of every cell as a unit; binders and readers are gathered anew."""
         self.units = [
             Unit(cell, position, place, node, statement_facts(node))
             for position, cell in enumerate(self.cells)
             for place, node in enumerate(cell.tree.body)
         ]
         self._read_formulas()
+        for name in ("binders", "readers", "deleted", "caught", "written", "names", "reserved"):
+            self.__dict__.pop(name, None)
+
+    def rewrite(self, position: int, source: str) -> None:
+        """Give a cell another source; `fill` takes its statements as units."""
+        self.cells[position] = replace(self.cells[position], source=source, tree=ast.parse(source))
 
     def _read_formulas(self) -> None:
         """Names that model formulas and queries mention count as read, where the text stands and where a name for it
@@ -228,8 +234,3 @@ class Draft:
             | set(self.schemas)
             | {one.profile_name for one in self.schemas.values() if one.profile}
         )
-
-    def forget_tables(self) -> None:
-        """Statements changed: gather binders and readers anew."""
-        for name in ("binders", "readers", "deleted", "caught", "written", "names", "reserved"):
-            self.__dict__.pop(name, None)

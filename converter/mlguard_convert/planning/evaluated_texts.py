@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
-from dataclasses import replace
 
 from mlguard_convert.ipython_syntax import edited
 from mlguard_convert.planning.draft import Draft
@@ -35,11 +34,10 @@ def hand_over_names(draft: Draft) -> None:
                 edits = next(iter(find(draft, ast.parse(source), source)), None)
                 source = edited(source, edits) if edits else source
         if source != cell.source:
-            draft.cells[position] = replace(cell, source=source, tree=ast.parse(source))
+            draft.rewrite(position, source)
             text = "code that a library runs as text is given the variables that it names: they are no globals any more"
             draft.change((cell.number,), text)
             draft.fill()
-            draft.forget_tables()
 
 
 def _profiled(draft: Draft, tree: ast.Module, source: str) -> Iterator[list[_Edit]]:

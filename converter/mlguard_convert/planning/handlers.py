@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
-from dataclasses import replace
 
 from mlguard_convert.ipython_syntax import edited
 from mlguard_convert.planning.draft import Draft
@@ -28,9 +27,8 @@ def rename_handlers(draft: Draft) -> None:
         ]
         if edits:
             source = edited(cell.source, [(node, wanted) for node in edits])
-            draft.cells[position] = replace(cell, source=source, tree=ast.parse(source))
+            draft.rewrite(position, source)
     draft.fill()
-    draft.forget_tables()
 
 
 def _handlers(node: ast.AST) -> Iterator[ast.ExceptHandler]:

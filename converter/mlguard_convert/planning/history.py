@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
-from dataclasses import replace
 
 from mlguard_convert.ipython_syntax import PlainCell, edited
 from mlguard_convert.planning.draft import Draft
@@ -68,10 +67,9 @@ def bind_history(draft: Draft) -> None:
                     text += f"\nif {held} is not None:\n    {name} = {held}"
             changed.append((last.value, text))
         source = edited(source, changed)
-        draft.cells[position] = replace(cell, source=source, tree=ast.parse(source))
+        draft.rewrite(position, source)
         draft.change((cell.number,), "what the cell shows gets a name, since a later cell asks IPython for it")
     draft.fill()
-    draft.forget_tables()
 
 
 class _Renamed(ast.NodeTransformer):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import sys
-from dataclasses import replace
 from importlib.machinery import PathFinder
 
 from mlguard_convert.ipython_syntax import PlainCell
@@ -72,13 +71,12 @@ def _split(draft: Draft) -> None:
         if plain and len(names) > 1 and 0 < sum(name in hoistable for name in names) < len(names):
             mixed.add(unit.position)
     for position in mixed:
-        draft.cells[position] = _with_single_imports(draft.cells[position])
+        draft.rewrite(position, _with_single_imports(draft.cells[position]))
     if mixed:
         draft.fill()
-        draft.forget_tables()
 
 
-def _with_single_imports(cell: PlainCell) -> PlainCell:
+def _with_single_imports(cell: PlainCell) -> str:
     lines = cell.source.split("\n")
     for node in reversed(cell.tree.body):
         if isinstance(node, (ast.Import, ast.ImportFrom)) and len(node.names) > 1:
@@ -91,8 +89,7 @@ def _with_single_imports(cell: PlainCell) -> PlainCell:
                 lines[rows.start : rows.stop] = [
                     ast.unparse(ast.ImportFrom(node.module, [alias], node.level)) for alias in node.names
                 ]
-    source = "\n".join(lines)
-    return replace(cell, source=source, tree=ast.parse(source))
+    return "\n".join(lines)
 
 
 def _hoistable(draft: Draft) -> set[str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import re
-from dataclasses import replace
 
 from mlguard_convert.ipython_syntax import edited
 from mlguard_convert.planning.draft import Draft
@@ -41,10 +40,9 @@ def leave_ipython(draft: Draft) -> None:
             del lines[mark.lineno - 1 : mark.end_lineno]
         if marks:
             source = "\n".join(lines)
-            draft.cells[position] = replace(cell, source=source, tree=ast.parse(source))
+            draft.rewrite(position, source)
             draft.change((cell.number,), "a function that is registered as a magic is a plain function here")
             draft.fill()
-            draft.forget_tables()
     _drop_showing(draft)
     for unit in draft.units:
         full = {name for one in unit.facts.imports for name in (one.module, f"{one.module}.{one.attribute}")}
@@ -70,8 +68,6 @@ def _drop_showing(draft: Draft) -> None:
             if _SHOWING.fullmatch(called) and called.partition(".")[0] in libraries
         ]
         if edits:
-            source = edited(cell.source, edits)
-            draft.cells[position] = replace(cell, source=source, tree=ast.parse(source))
+            draft.rewrite(position, edited(cell.source, edits))
             draft.change((cell.number,), "a call that sets up what a notebook shows is dropped")
             draft.fill()
-            draft.forget_tables()

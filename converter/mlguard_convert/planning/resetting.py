@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import re
-from dataclasses import replace
 
 from mlguard_convert.ipython_syntax import edited
 from mlguard_convert.magics import RESET
@@ -39,9 +38,8 @@ def delete_reset_names(draft: Draft) -> None:
                 draft.change((cell.number,), f"`%reset` became `del` of {', '.join(f'`{name}`' for name in names)}")
         if edits:
             source = edited(cell.source, edits)
-            draft.cells[position] = replace(cell, source=source, tree=ast.parse(source))
+            draft.rewrite(position, source)
             draft.fill()
-            draft.forget_tables()
 
 
 def _pattern(node: ast.AST) -> str | None:
