@@ -4,7 +4,7 @@ import type { Cell } from '@jupyterlab/cells';
 import type { ISettingRegistry } from '@jupyterlab/settingregistry';
 import type { TranslationBundle } from '@jupyterlab/translation';
 import { text } from './api';
-import type { DirectiveReader } from './badge';
+import type { DirectiveReader } from './directives';
 import { h, patch, type Child } from './dom';
 import { directiveOf, NotebookInFront } from './front';
 import { LiveModel, RAM } from './model';

@@ -143,6 +143,12 @@ export class NotebookInFront implements IDisposable {
     return run?.end === null ? panel : null;
   }
 
+  /** Since when a cell of this page runs, in seconds since the epoch; null while it waits for its turn, and when it is over. */
+  since(cell: Cell): number | null {
+    const run = this._runs.get(cell.model.id);
+    return run?.end === null && !this.isQueued(run) ? run.start : null;
+  }
+
   /** Select a cell and bring it into view; with `line` (from 1) the cursor goes there. */
   async goTo(number: number, line: number | null = null): Promise<void> {
     if (this.panel !== null) {

@@ -13,7 +13,7 @@ import { IStatusBar } from '@jupyterlab/statusbar';
 import { ITranslator, nullTranslator } from '@jupyterlab/translation';
 import { LabIcon, MenuSvg } from '@jupyterlab/ui-components';
 import { Announcer } from './announce';
-import { Badges, DirectiveReader } from './badge';
+import { Badges } from './badge';
 import { Exporter } from './exportCommand';
 import { GuardForm } from './form';
 import { ILive, makeLive } from './live';
@@ -23,6 +23,7 @@ import { viewRendererFactory } from './renderer';
 import { Releaser } from './release';
 import { savedReadings, saveFile } from './saving';
 import { applySettings } from './settings';
+import { standInForSilentKernels } from './standIn';
 import { StatusItem } from './status';
 import { Stopper } from './stop';
 import { CHIP } from './icon';
@@ -164,11 +165,10 @@ const badges: JupyterFrontEndPlugin<void> = {
   optional: [INotebookTracker, ISettingRegistry],
   activate: (
     _app: JupyterFrontEnd,
-    { api, model, front, trans }: ILive,
+    { reader, model, front, trans }: ILive,
     tracker: INotebookTracker | null,
     registry: ISettingRegistry | null
   ) => {
-    const reader = new DirectiveReader(api);
     const form = new GuardForm({ reader, model, front, trans, registry, plugin: panel.id });
     tracker?.widgetAdded.connect((_, notebook) => {
       void notebook.revealed.then(
@@ -183,8 +183,10 @@ const renderer: JupyterFrontEndPlugin<void> = {
   description: 'The view below a guarded cell, with the live feed.',
   autoStart: true,
   requires: [ILive, IRenderMimeRegistry],
-  activate: (_app: JupyterFrontEnd, { model, front, trans }: ILive, rendermime: IRenderMimeRegistry) => {
-    rendermime.addFactory(viewRendererFactory(model, new Stopper(front, trans), trans));
+  activate: (_app: JupyterFrontEnd, { model, front, reader, trans }: ILive, rendermime: IRenderMimeRegistry) => {
+    const tools = { model, stopper: new Stopper(front, trans), trans };
+    rendermime.addFactory(viewRendererFactory(tools));
+    standInForSilentKernels(front, reader, tools);
   }
 };
 

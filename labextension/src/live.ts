@@ -1,10 +1,11 @@
-/** What all plugins of a page share: one stream, one model, one notebook in front. */
+/** What all plugins of a page share: one stream, one model, one notebook in front, one reader of %%guard lines. */
 
 import type { INotebookTracker } from '@jupyterlab/notebook';
 import type { ServerConnection } from '@jupyterlab/services';
 import type { TranslationBundle } from '@jupyterlab/translation';
 import { Token } from '@lumino/coreutils';
 import { Api } from './api';
+import { DirectiveReader } from './directives';
 import { NotebookInFront } from './front';
 import { KernelFeed } from './kernelFeed';
 import { LiveModel } from './model';
@@ -12,6 +13,7 @@ import { Stream } from './stream';
 
 export interface ILive {
   readonly api: Api;
+  readonly reader: DirectiveReader;
   readonly stream: Stream;
   readonly model: LiveModel;
   readonly front: NotebookInFront;
@@ -35,5 +37,5 @@ export function makeLive(
   const front = new NotebookInFront(tracker, model);
   new KernelFeed(model, front);
   stream.connect();
-  return { api, stream, model, front, trans };
+  return { api, reader: new DirectiveReader(api), stream, model, front, trans };
 }

@@ -6,7 +6,7 @@ import { isObject } from './api';
 import { VIEW_MIME } from './view';
 
 /** Where they stand in the notebook's metadata; a new kernel reads them from the saved file. */
-const METADATA = 'mlguard_nb';
+export const METADATA = 'mlguard_nb';
 const MOST_CHARACTERS = 100_000;
 
 type Settings = Readonly<Record<string, unknown>>;

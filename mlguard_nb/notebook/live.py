@@ -26,8 +26,8 @@ class LiveView:
     """One view of one run. `facts` is asked for its state whenever it is drawn.
 
     It stands above everything that the cell shows: it is sent before the cell's first output, or after a quarter of a
-    second, or with the end of a shorter cell, which then costs one message instead of two. A cell that may hold the
-    interpreter from its first instruction on has it opened `at_once`: no thread of ours would get a turn later.
+    second, or with the end of a shorter cell, which then costs one message instead of two. Where compiled code holds
+    the interpreter from the first line on, nothing in the kernel can send it: the JupyterLab extension shows one then.
     """
 
     def __init__(self, publisher: Publisher, facts: Callable[[], RunFacts], updater: Updater) -> None:
@@ -36,15 +36,12 @@ class LiveView:
         self._lock = threading.RLock()  # what is sent may be a hook of the user, who may print
         self._is_followed = self._is_shown = False
 
-    def open(self, *, at_once: bool = False) -> None:
-        """Begin: the view is shown when it is time to, or has been sent on return; the thread keeps it fresh."""
+    def open(self) -> None:
+        """Begin: the view is shown when it is time to, and the thread keeps it fresh."""
         if self._publisher.is_live:
             self._is_followed = True
             self._publisher.watch(self.show, self._cleared)
             self._updater.follow(self)
-            if at_once:
-                self.show()
-                self._publisher.flush()
 
     def show(self) -> None:
         """Show the view if that has not been done."""

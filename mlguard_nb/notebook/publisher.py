@@ -10,7 +10,6 @@ from typing import Any, Protocol
 
 __all__ = ["Publisher", "ShellPublisher"]
 
-_FLUSH_SECONDS = 10.0  # as long as a kernel's own streams wait
 Listener = Callable[[dict[str, Any]], None]
 
 
@@ -24,10 +23,6 @@ class Publisher(Protocol):
 
     def publish(self, data: dict[str, Any], display_id: str, *, update: bool) -> None:
         """Show `data`, or put it in the place of what was shown under `display_id` ("": it is never replaced)."""
-        ...
-
-    def flush(self) -> None:
-        """Return when what was published is on its way, whatever holds the interpreter from now on."""
         ...
 
     def listen(self, listener: Listener | None) -> None:
@@ -78,19 +73,6 @@ class ShellPublisher:
             plainly(data, {}, transient=transient, update=update)
         finally:
             display_pub.__dict__.pop("_flush_streams", None)
-
-    def flush(self) -> None:
-        """Wait for the thread that sends: it has sent by then what it was given before.
-
-        What was printed is not asked for, as a stream's own flush does: that would be twice the waking.
-        """
-        thread = getattr(getattr(self._shell, "kernel", None), "iopub_thread", None)
-        if thread is None:
-            return
-        is_sending = threading.Lock()
-        is_sending.acquire()
-        thread.schedule(is_sending.release)
-        is_sending.acquire(timeout=_FLUSH_SECONDS)
 
     def listen(self, listener: Listener | None) -> None:
         """One listener at a time; None ends it."""

@@ -96,7 +96,7 @@ class RunState:
         """Open the live view, once."""
         if self._view is None:
             self._view = LiveView(self.session.publisher, self.facts, self.session.updater)
-            self._view.open(at_once=not self.session.was_quick(self))
+            self._view.open()
 
     def end(self, phase: str) -> None:
         """The run is over; the final state is stored in the view and in the session's report."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from mlguard_nb.errors import MemoryStop, PolicyError
-from mlguard_nb.notebook.live import FIRST_SECONDS, LiveView, Updater
+from mlguard_nb.notebook.live import LiveView, Updater
 
 if TYPE_CHECKING:
     from mlguard_nb.devices.sampler import Sampler
@@ -28,7 +28,6 @@ __all__ = ["Session"]
 
 _REMEMBERED_RUNS = 500
 _LINES = 100
-_QUICK = 10_000  # each text of a cell is another one
 _SHORT_CURVE = 8  # readings: as long as a copy without them
 
 
@@ -52,7 +51,6 @@ class Session:
     running: list[CellRun] = field(default_factory=list)
     watchdog: Watchdog | None = None
     told_unsupported: bool = False
-    quick: set[int] = field(default_factory=set)  # hashes of the cells that ended before their view was due
     directives: dict[str, Directive] = field(default_factory=dict)  # lines as read, under the profiles as they are
 
     def sampler(self) -> Sampler:
@@ -126,20 +124,9 @@ class Session:
 
         return CellParts(self, run)
 
-    def was_quick(self, run: RunState) -> bool:
-        """Whether the cell of `run` ended the last time before its view was due."""
-        return _cell_of(run) in self.quick
-
     def ended(self, run: RunState, facts: RunFacts) -> None:
         """Remember how a run ended."""
         self.dropped(run)
-        cell = _cell_of(run)
-        if facts.elapsed < FIRST_SECONDS:
-            if len(self.quick) >= _QUICK:
-                self.quick.clear()
-            self.quick.add(cell)
-        else:
-            self.quick.discard(cell)
         if any(len(device.history) > _SHORT_CURVE for device in facts.devices):
             # The curve is the bulk of it, and no report shows it.
             facts = replace(facts, devices=tuple(replace(device, history=()) for device in facts.devices))
@@ -225,8 +212,3 @@ def _below_first_line(filename: str) -> str:
     entry = linecache.cache.get(filename)
     lines = entry[2] if entry is not None and len(entry) == 4 else []
     return "".join(lines[1:])
-
-
-def _cell_of(run: RunState) -> int:
-    """What a cell is known by from one run to the next: its text."""
-    return hash((run.directive.text, run.source))

@@ -143,13 +143,14 @@ rows = numpy.arange(9.0)
 %guard schema rows
 %guard on
 %guard off"""
-STUCK = """%%guard retry=2 name=stuck
+STUCK = """%%guard retry=2 mem=0.9 name=stuck
 import ctypes
 ctypes.PyDLL(None).sleep(600)  # holds the interpreter: no thread of the kernel runs from the start"""
 
 
 def test_a_cell_that_holds_the_interpreter_is_stopped_from_its_view(lab: Lab, page: Page) -> None:
-    """By keyboard, while the kernel can send nothing; no row moves, no dead button stays.
+    """By keyboard, while the kernel can send nothing: the page shows a view of its own until then, with the machine's
+    memory and the cell's stop, and gives way to the kernel's. No row moves, no dead button stays.
 
     What %guard says is shown, and what it sets is there again in a new kernel.
     """
@@ -164,6 +165,9 @@ def test_a_cell_that_holds_the_interpreter_is_stopped_from_its_view(lab: Lab, pa
     rows = view.locator(".mlguard-View-rows")
     button = view.get_by_role("button", name="Stop this cell")
     expect(button).to_have_text("Stop")
+    expect(view).to_contain_text("Nothing heard from the kernel yet")
+    expect(view).to_contain_text(re.compile(r"RAM\s*\d+\.\d of \d+\.\d GiB\s*stop \d+\.\d"))
+    expect(page.locator(".mlguard-StandIn")).to_have_count(1)
     keep(page, "view-with-stop")
     tops = "rows => [...rows.querySelectorAll('.mlguard-View-row')].map(row => row.getBoundingClientRect().top)"
     before = rows.evaluate(tops)
@@ -177,6 +181,7 @@ def test_a_cell_that_holds_the_interpreter_is_stopped_from_its_view(lab: Lab, pa
     expect(view).to_contain_text(re.compile(r"interrupted after .* in attempt 1 of 2"))
     expect(rows).to_be_focused()
     expect(button).to_have_count(0)
+    expect(page.locator(".mlguard-StandIn")).to_have_count(0)
     assert rows.evaluate(tops) == before[:4], "the fifth row became the fold"
     expect(rows).to_have_js_property("offsetHeight", 100)
 
