@@ -7,7 +7,7 @@ import { CodeCell, type Cell } from '@jupyterlab/cells';
 import { NotebookActions, type Notebook } from '@jupyterlab/notebook';
 import type { TranslationBundle } from '@jupyterlab/translation';
 import { IDisposable } from '@lumino/disposable';
-import { isObject, number, text } from './api';
+import { isObject, number } from './api';
 import type { DirectiveReader } from './directives';
 import { h } from './dom';
 import { ViewFace, type FaceTools } from './face';
@@ -47,8 +47,8 @@ export function standInForSilentKernels(front: NotebookInFront, reader: Directiv
 /** What guards a cell: its own line, or that of `%guard on`; null where nothing does. */
 function lineOf(notebook: Notebook, cell: Cell): string | null {
   const settings = notebook.model?.getMetadata(METADATA);
-  const everywhere = isObject(settings) ? text(settings.everywhere) : '';
-  return directiveOf(cell.model.sharedModel.getSource()) ?? (everywhere || null);
+  const everywhere = isObject(settings) && typeof settings.everywhere === 'string' ? settings.everywhere : null;
+  return directiveOf(cell.model.sharedModel.getSource()) ?? everywhere;
 }
 
 /** Of one execution; shown only while the kernel has sent no view of its own. */

@@ -197,6 +197,55 @@ def test_a_cell_that_holds_the_interpreter_is_stopped_from_its_view(lab: Lab, pa
     assert kept() == {"profiles": {"quick": "retry=2"}}
 
 
+SILENT = (
+    "%load_ext mlguard_nb\nimport ctypes, time\nfrom pathlib import Path\nhold = ctypes.PyDLL(None).sleep",
+    "%%guard view=off\nhold(2)",
+    "%%guard mem=0.9 name=silent\nhold(2)\nwhile not Path('heard').exists(): time.sleep(0.05)",
+    "%%guard\nx = 1",
+    "%guard on",
+    "hold(2)",
+)
+
+
+def test_the_page_shows_a_view_only_where_the_kernel_can_send_none(lab: Lab, page: Page) -> None:
+    """Not for a cell without a view, not for one that waits for its turn; a cell that `%guard on` guards has one too.
+
+    Where the kernel speaks again its own view takes the place, and the focus stays on Stop.
+    """
+    from playwright.sync_api import expect
+
+    (lab.root / "heard").unlink(missing_ok=True)
+    write_notebook(lab, "silent.ipynb", SILENT)
+    open_notebook(page, lab, "silent.ipynb")
+    page.evaluate(
+        """() => {
+          window.standIns = [];
+          new MutationObserver(changes => changes.flatMap(({ addedNodes }) => [...addedNodes]).forEach(node => {
+            if (node.classList?.contains('mlguard-StandIn')) {
+              window.standIns.push([...document.querySelectorAll('.jp-CodeCell')].indexOf(node.closest('.jp-CodeCell')) + 1);
+            }
+          })).observe(document.querySelector('.jp-Notebook'), { subtree: true, childList: true });
+        }"""
+    )
+    run(page, "notebook:run-all-cells")
+    view = cell(page, 3).locator(".mlguard-View")
+    stop = view.get_by_role("button", name="Stop this cell")
+    expect(cell(page, 3).locator(".mlguard-StandIn")).to_have_count(1)
+    stop.focus()
+    expect(view).to_contain_text("No error so far.")
+    expect(page.locator(".mlguard-StandIn")).to_have_count(0)
+    expect(stop).to_be_focused()
+    (lab.root / "heard").touch()
+    expect(view).to_contain_text("peak RAM")
+    expect(cell(page, 6).locator(".jp-InputPrompt")).to_have_text("[6]:")
+    assert page.evaluate("window.standIns") == [3]
+    page.evaluate("window.jupyterapp.shell.currentWidget.content.activeCellIndex = 5")
+    run(page, "notebook:run-cell")
+    expect(cell(page, 6).locator(".mlguard-StandIn")).to_have_count(1)
+    expect(cell(page, 6).locator(".mlguard-View")).to_contain_text("peak RAM")
+    assert page.evaluate("window.standIns") == [3, 6]
+
+
 def test_the_form_writes_line_one_and_nothing_else(lab: Lab, page: Page) -> None:
     """What the parser refuses cannot be written; Escape gives the focus back; the rest of the cell stays as it is.
 
