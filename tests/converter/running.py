@@ -11,6 +11,7 @@ import io
 import itertools
 import json
 import sys
+import types
 import warnings
 from pathlib import Path
 from typing import Any
@@ -64,8 +65,20 @@ def sources(folder: Path, *cells: Any, **options: Any) -> dict[str, str]:
 
 
 def notebook_values(*cells: Any) -> dict[str, Any]:
-    """What plain cells leave behind when they are executed in order in one namespace."""
-    namespace: dict[str, Any] = {"__name__": "__main__", "display": print}
+    """What plain cells leave behind when they are executed in order in one namespace, which is `__main__` meanwhile."""
+    main = types.ModuleType("__main__")
+    main.__dict__.clear()
+    namespace: dict[str, Any] = main.__dict__
+    namespace.update({"__name__": "__main__", "display": print})
+    before, sys.modules["__main__"] = sys.modules["__main__"], main
+    try:
+        _execute(cells, namespace)
+    finally:
+        sys.modules["__main__"] = before
+    return namespace
+
+
+def _execute(cells: tuple[Any, ...], namespace: dict[str, Any]) -> None:
     for cell in cells:
         source, tags = cell if isinstance(cell, tuple) else (cell, [])
         if source == "markdown":
@@ -80,7 +93,6 @@ def notebook_values(*cells: Any) -> dict[str, Any]:
         except Exception:
             if "raises-exception" not in tags:
                 raise
-    return namespace
 
 
 def guarded_values(*cells: Any) -> dict[str, Any]:

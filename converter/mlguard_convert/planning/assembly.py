@@ -31,6 +31,7 @@ from mlguard_convert.planning.prose import plain_text, sentence
 from mlguard_convert.planning.resetting import delete_reset_names
 from mlguard_convert.planning.schemas import find_schemas
 from mlguard_convert.planning.sharing import mark_sharing
+from mlguard_convert.planning.unit_tests import hand_over_test_cases
 from mlguard_convert.reader import Cell, Notebook
 
 __all__ = ["assemble"]
@@ -45,6 +46,7 @@ def assemble(notebook: Notebook, options: PlanOptions) -> Plan:
     draft.fill()
     leave_ipython(draft)
     hand_over_names(draft)
+    hand_over_test_cases(draft)
     bind_history(draft)
     print_displays(draft)
     delete_reset_names(draft)

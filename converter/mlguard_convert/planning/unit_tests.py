@@ -1,0 +1,57 @@
+"""`unittest.main()` looks for test cases among the notebook's names: a package says which those are."""
+
+from __future__ import annotations
+
+import ast
+
+from mlguard_convert.ipython_syntax import edited
+from mlguard_convert.planning.draft import Draft, Unit
+
+__all__ = ["hand_over_test_cases"]
+
+
+def hand_over_test_cases(draft: Draft) -> None:
+    """`unittest.main(exit=False)` becomes `unittest.main(module=type("tests", (), {...}), exit=False)`.
+
+    Without a module it looks into `__main__`, which is the notebook only while that runs; any object will do whose
+    attributes are the test cases. Those are the classes above the call that come from a `TestCase`.
+    """
+    for position, cell in enumerate(draft.cells):
+        calls = [node for node in ast.walk(cell.tree) if _looks_in_main(node)] if "unittest" in cell.source else []
+        edits: list[tuple[ast.expr, str]] = []
+        for call in calls:
+            assert isinstance(call, ast.Call)
+            above = [
+                unit
+                for unit in draft.units
+                if unit.position < position or (unit.position == position and unit.node.lineno < call.lineno)
+            ]
+            names = ", ".join(f'"{name}": {name}' for name in _test_cases(above))
+            given = [f'module=type("tests", (), {{{names}}})']
+            given += [ast.get_source_segment(cell.source, one) or "" for one in call.keywords]
+            edits.append((call, f"{ast.unparse(call.func)}({', '.join(given)})"))
+        if edits:
+            draft.rewrite(position, edited(cell.source, edits))
+            draft.change((cell.number,), "`unittest.main` is given the test cases that it found among the names")
+            draft.fill()
+
+
+def _looks_in_main(node: ast.AST) -> bool:
+    return (
+        isinstance(node, ast.Call)
+        and ast.unparse(node.func) == "unittest.main"
+        and not node.args
+        and all(one.arg not in (None, "module") for one in node.keywords)
+    )
+
+
+def _test_cases(units: list[Unit]) -> list[str]:
+    """The classes that come from a `TestCase`, by another class of the notebook as well."""
+    found: list[str] = []
+    for unit in units:
+        node = unit.node
+        if isinstance(node, ast.ClassDef) and node.name not in found:
+            bases = [ast.unparse(base) for base in node.bases]
+            if any(base.rpartition(".")[2].endswith("TestCase") or base in found for base in bases):
+                found.append(node.name)
+    return found
