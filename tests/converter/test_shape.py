@@ -527,3 +527,15 @@ def test_a_module_whose_absence_is_handled_is_optional(tmp_path: Path) -> None:
     plan, _ = convert(make_notebook(tmp_path, tried, strict, "import yaml\nx = [torch is None, yaml.dump(1)]"))
     assert plan.modules == ("attr", "numpy", "torch", "yaml")
     assert plan.optional == ("torch",)
+
+
+def test_doctests_that_are_not_found_are_told(tmp_path: Path) -> None:
+    """`doctest.testmod()` looks into the notebook; with a module of its own it does what it did."""
+    cells = (
+        "import doctest, math",
+        "x = 1\ndoctest.testmod(verbose=True)",
+        "doctest.testmod(math)\ndoctest.testmod(m=math)",
+    )
+    plan, _ = convert(make_notebook(tmp_path, *cells))
+    told = [(one.cell, one.line) for one in plan.diagnostics if "doctest.testmod()" in one.message]
+    assert told == [(2, 2)]

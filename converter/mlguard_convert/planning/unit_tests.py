@@ -1,4 +1,4 @@
-"""`unittest.main()` looks for test cases among the notebook's names: a package says which those are."""
+"""`unittest.main()` and `doctest.testmod()` look for tests in `__main__`, which a package is not."""
 
 from __future__ import annotations
 
@@ -14,10 +14,17 @@ def hand_over_test_cases(draft: Draft) -> None:
     """`unittest.main(exit=False)` becomes `unittest.main(module=type("tests", (), {...}), exit=False)`.
 
     Without a module it looks into `__main__`, which is the notebook only while that runs; any object will do whose
-    attributes are the test cases. Those are the classes above the call that come from a `TestCase`.
+    attributes are the test cases. Those are the classes above the call that come from a `TestCase`. What doctest wants
+    is the module where the functions are, so its call finds nothing: a warning says so.
     """
     for position, cell in enumerate(draft.cells):
-        calls = [node for node in ast.walk(cell.tree) if _looks_in_main(node)] if "unittest" in cell.source else []
+        nodes = list(ast.walk(cell.tree)) if "unittest" in cell.source or "doctest" in cell.source else []
+        for node in nodes:
+            if _looks_in_main(node, "doctest.testmod", "m"):
+                line = getattr(node, "lineno", None)
+                said = "doctest.testmod() looks into __main__, and finds no tests in a package"
+                draft.findings.warning("ipython", cell.number, said, "Name the module that holds them.", line)
+        calls = [node for node in nodes if _looks_in_main(node)]
         edits: list[tuple[ast.expr, str]] = []
         for call in calls:
             assert isinstance(call, ast.Call)
@@ -36,12 +43,13 @@ def hand_over_test_cases(draft: Draft) -> None:
             draft.fill()
 
 
-def _looks_in_main(node: ast.AST) -> bool:
+def _looks_in_main(node: ast.AST, function: str = "unittest.main", module: str = "module") -> bool:
+    """Whether this calls `function` without its argument `module`, the first one."""
     return (
         isinstance(node, ast.Call)
-        and ast.unparse(node.func) == "unittest.main"
+        and ast.unparse(node.func) == function
         and not node.args
-        and all(one.arg not in (None, "module") for one in node.keywords)
+        and all(one.arg not in (None, module) for one in node.keywords)
     )
 
 
