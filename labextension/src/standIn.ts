@@ -23,22 +23,23 @@ const VIEWLESS = /(^|[\s-])view[ =](off|line)\b/;
 
 /** Follow every guarded cell that this page runs. */
 export function standInForSilentKernels(front: NotebookInFront, reader: DirectiveReader, tools: FaceTools): void {
-  const waiting = new Map<string, StandIn>();
+  const waiting = new Map<Cell, StandIn>();
   const follow = (): void => waiting.forEach(one => one.follow(front));
   const end = (cell: Cell): void => {
-    waiting.get(cell.model.id)?.dispose();
-    waiting.delete(cell.model.id);
+    waiting.get(cell)?.dispose();
+    waiting.delete(cell);
   };
   NotebookActions.executionScheduled.connect((_, { notebook, cell }) => {
     end(cell);
     const line = lineOf(notebook, cell);
     if (cell instanceof CodeCell && line !== null && !VIEWLESS.test(line)) {
-      waiting.set(cell.model.id, new StandIn(notebook, cell, line, reader, tools));
-      cell.disposed.connect(() => end(cell));
+      waiting.set(cell, new StandIn(notebook, cell, line, reader, tools));
+      cell.disposed.connect(end);
     }
     follow();
   });
   NotebookActions.executed.connect((_, { cell }) => {
+    cell.disposed.disconnect(end);
     end(cell);
     follow(); // the next one's turn has come
   });

@@ -59,7 +59,10 @@ class ShellPublisher:
         return hasattr(self._shell, "kernel")
 
     def publish(self, data: dict[str, Any], display_id: str, *, update: bool) -> None:
-        """Send the bundle as it is, without asking the formatters."""
+        """Send the bundle as it is, without asking the formatters. The view of a cell around this one stands above it."""
+        if not update:
+            for before_output, _ in self._watchers:
+                before_output()
         transient = {"display_id": display_id} if display_id else {}
         display_pub = self._shell.display_pub
         plainly = self._publish_plainly or display_pub.publish
