@@ -82,7 +82,7 @@ def _loading(times: int = 4) -> float:
 
 
 def run(results: Path) -> str:
-    """The table. Most of what a live view costs is the message that carries it; a first run sends two."""
+    """The table. Most of what a live view costs is the message that carries it."""
     found, wall = rows()
     waits = "\n".join(f"  {line:{36}} {spoken(added):>9}" for line, added in wall.items())
     return (

@@ -13,10 +13,10 @@ if TYPE_CHECKING:
     from mlguard_nb.notebook.facts import RunFacts
     from mlguard_nb.notebook.publisher import Publisher
 
-__all__ = ["FIRST_SECONDS", "LiveView", "Updater"]
+__all__ = ["LiveView", "Updater"]
 
 _LOG = logging.getLogger(__name__)
-FIRST_SECONDS = 0.25  # most cells end before this
+_FIRST_SECONDS = 0.25  # most cells end before this
 _PERIOD_SECONDS = 0.1
 _CALM_AFTER_SECONDS, _CALM_PERIOD_SECONDS = 10.0, 0.5
 _IDS = itertools.count(1)
@@ -112,8 +112,8 @@ class Updater:
     def _run(self, wake: threading.Event) -> None:
         pause = threading.Event()  # never set: a wait that the end of the process does not hold up
         while wake.wait() and not self._stopped:
-            spent = FIRST_SECONDS
-            pause.wait(FIRST_SECONDS)
+            spent = _FIRST_SECONDS
+            pause.wait(_FIRST_SECONDS)
             while self._views and not self._stopped:
                 for view in self._views:
                     try:
