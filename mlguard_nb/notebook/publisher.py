@@ -59,7 +59,7 @@ class ShellPublisher:
         return hasattr(self._shell, "kernel")
 
     def publish(self, data: dict[str, Any], display_id: str, *, update: bool) -> None:
-        """Send the bundle as it is, without asking the formatters. The view of a cell around this one stands above it."""
+        """Send the bundle as it is, without asking the formatters; below the views of the cells around this one."""
         if not update:
             for before_output, _ in self._watchers:
                 before_output()
