@@ -12,9 +12,9 @@ import type { DirectiveReader } from './directives';
 import { h } from './dom';
 import { ViewFace, type FaceTools } from './face';
 import { directiveOf, viewOf, type NotebookInFront } from './front';
-import { LiveModel, RAM, type Device } from './model';
+import { RAM, type Device } from './model';
 import { METADATA } from './remember';
-import type { CellView, ViewDevice } from './view';
+import { readView, VIEW_VERSION, type CellView } from './view';
 import { clockTime, gib } from './words';
 
 /** A kernel that can send shows its own view after half of that. */
@@ -107,7 +107,7 @@ class StandIn implements IDisposable {
     cell.model.outputs.changed.connect(this.giveWay, this);
     cell.outputArea.node.append(this.node);
     this._face = new ViewFace(this.view, () => this.notebook.isVisible, tools);
-    this._face.show(silentView(since, memory, tools.model, tools.trans));
+    this._face.show(silentView(since, memory, tools));
   }
 
   private giveWay(): void {
@@ -128,57 +128,43 @@ class StandIn implements IDisposable {
   private _isDisposed = false;
 }
 
-/** What can be said of a running cell by who only watches: its time, its stops, and the machine's memory. */
+/** What can be said of a running cell by who only watches, as its kernel would: its time, its stops, the machine's memory. */
 function silentView(
   since: number,
   memory: Readonly<Record<string, unknown>>,
-  model: LiveModel,
-  trans: TranslationBundle
-): CellView {
+  { model, trans }: FaceTools
+): CellView | null {
   const elapsed = Math.max(0, Date.now() / 1000 - since);
   const told = trans.__('Nothing heard from the kernel yet: compiled code may hold its interpreter.');
-  return {
-    name: null,
-    line: '',
+  return readView({
+    version: VIEW_VERSION,
     outcome: 'running',
-    isRunning: true,
-    startedWall: since,
-    asOfWall: null,
-    elapsed,
-    attempt: null,
-    attemptsMax: null,
-    sign: 'running',
-    headline: [
-      ['strong', trans.__('running %1', clockTime(elapsed))],
-      ['quiet', '']
-    ],
+    started_wall: since,
+    elapsed_seconds: elapsed,
+    headline: {
+      sign: 'running',
+      spans: [
+        ['strong', trans.__('running %1', clockTime(elapsed))],
+        ['quiet', '']
+      ]
+    },
     devices: model.devices.map(device => silentDevice(device, memory, trans)),
     happened: [['quiet', told]],
-    notes: '',
-    next: [],
-    bound: [],
-    sentence: `guard: ${told}`,
-    attempts: []
-  };
+    sentence: `guard: ${told}`
+  });
 }
 
-function silentDevice(device: Device, memory: Readonly<Record<string, unknown>>, trans: TranslationBundle): ViewDevice {
+function silentDevice(device: Device, memory: Readonly<Record<string, unknown>>, trans: TranslationBundle): object {
   const limit = device.limit.value;
   const ceiling = number(device.key === RAM ? memory.ram : memory.gpu);
   const stop = ceiling === null || limit === null ? null : ceiling <= 1 ? ceiling * limit : ceiling;
   return {
     key: device.key,
     label: device.label,
-    used: device.used.value,
-    limit,
-    stop,
-    own: null,
-    peakUsed: null,
-    peak: null,
-    peakKind: null,
+    used_bytes: device.used.value,
+    limit_bytes: limit,
+    stop_bytes: stop,
     note: stop === null ? '' : trans.__('stop %1', gib(stop)),
-    isNoteStrong: false,
-    reason: device.used.reason,
-    line: []
+    reason: device.used.reason
   };
 }

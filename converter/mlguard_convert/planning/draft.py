@@ -105,6 +105,14 @@ class Draft:
         for name in ("binders", "readers", "deleted", "caught", "written", "names", "reserved"):
             self.__dict__.pop(name, None)
 
+    def above(self, position: int, line: int) -> list[Unit]:
+        """The statements of the cells before this one, and those of this one that begin before `line`."""
+        return [
+            unit
+            for unit in self.units
+            if unit.position < position or (unit.position == position and unit.node.lineno < line)
+        ]
+
     def rewrite(self, position: int, source: str) -> None:
         """Give a cell another source; `fill` takes its statements as units."""
         self.cells[position] = replace(self.cells[position], source=source, tree=ast.parse(source))

@@ -11,7 +11,7 @@ from mlguard_convert.planning.draft import Draft
 from mlguard_convert.planning.formulas import code_names
 from mlguard_nb.dataflow.scopes import arguments, named_in_text, names_with_at, target_names
 
-__all__ = ["hand_over_names"]
+__all__ = ["dict_of", "hand_over_names"]
 
 _Edit = tuple[ast.expr, str]
 _COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
@@ -51,7 +51,7 @@ def _profiled(draft: Draft, tree: ast.Module, source: str) -> Iterator[list[_Edi
         if call.func.attr != "run" or module not in ("cProfile", "profile"):
             continue
         binds = any(isinstance(one, ast.Name) and isinstance(one.ctx, ast.Store) for one in ast.walk(ast.parse(text)))
-        names = _dict_of(code_names(text, draft.binders))
+        names = dict_of(code_names(text, draft.binders))
         rest = [ast.get_source_segment(source, one) or "" for one in (*call.args[1:], *call.keywords)]
         if not binds:
             yield [(call, f"{module}.runctx({', '.join([repr(text), names, '{}', *rest])})")]
@@ -77,7 +77,7 @@ def _timed(draft: Draft, tree: ast.Module, source: str) -> Iterator[list[_Edit]]
         if not (listed or (everything and text is not None)) or ("globals" in given and not everything):
             continue
         read = code_names(f"{_MAIN_IMPORT.sub('', before)}\n{text or ''}", draft.binders)
-        names = _dict_of(list(dict.fromkeys([*listed, *read])))
+        names = dict_of(list(dict.fromkeys([*listed, *read])))
         edits = [(given["globals"], names)] if everything else []
         if setup is not None and listed:
             rest = _MAIN_IMPORT.sub("", before).strip() or "pass"
@@ -101,7 +101,7 @@ def _queried(draft: Draft, tree: ast.Module, source: str) -> Iterator[list[_Edit
         if own.issuperset(names) or not (own | draft.binders.keys()).issuperset(names):
             continue
         last = _last_value(call)
-        yield [(last, f"{ast.get_source_segment(source, last)}, local_dict={_dict_of(names)}")]
+        yield [(last, f"{ast.get_source_segment(source, last)}, local_dict={dict_of(names)}")]
 
 
 def _named(draft: Draft, tree: ast.Module, call: ast.Call, known: set[str]) -> list[str]:
@@ -163,5 +163,6 @@ def _last_value(call: ast.Call) -> ast.expr:
     return max(values, key=lambda one: (one.end_lineno or 0, one.end_col_offset or 0))
 
 
-def _dict_of(names: list[str]) -> str:
+def dict_of(names: list[str]) -> str:
+    """The source of a dict that holds the values of these names."""
     return "{" + ", ".join(f'"{name}": {name}' for name in names) + "}"

@@ -21,7 +21,6 @@ def delete_reset_names(draft: Draft) -> None:
     for position, cell in enumerate(draft.cells):
         asking = [node for node in ast.walk(cell.tree) if _pattern(node) is not None] if RESET in cell.source else []
         edits: list[tuple[ast.expr, str]] = []
-        before = [unit for unit in draft.units if unit.position <= position]
         gone: set[str] = set()
         for node in asking:
             assert isinstance(node, ast.Expr)
@@ -30,7 +29,7 @@ def delete_reset_names(draft: Draft) -> None:
                 said = "%reset in a block is dropped: the names stay"
                 draft.findings.warning("magic", cell.number, said, "Write del.", line=node.lineno)
                 continue
-            above = [unit for unit in before if unit.position < position or unit.node.lineno < node.lineno]
+            above = draft.above(position, node.lineno)
             names = [name for name in _variables(above, gone) if re.search(_pattern(node) or "", name)]
             gone |= {*names}
             edits.append((node.value, f"del {', '.join(names)}" if names else ""))

@@ -6,6 +6,7 @@ import ast
 
 from mlguard_convert.ipython_syntax import edited
 from mlguard_convert.planning.draft import Draft, Unit
+from mlguard_convert.planning.evaluated_texts import dict_of
 
 __all__ = ["hand_over_test_cases"]
 
@@ -17,40 +18,36 @@ def hand_over_test_cases(draft: Draft) -> None:
     attributes are the test cases. Those are the classes above the call that come from a `TestCase`. What doctest wants
     is the module where the functions are, so its call finds nothing: a warning says so.
     """
+    told: list[int] = []
     for position, cell in enumerate(draft.cells):
         nodes = list(ast.walk(cell.tree)) if "unittest" in cell.source or "doctest" in cell.source else []
-        for node in nodes:
-            if _looks_in_main(node, "doctest.testmod", "m"):
-                line = getattr(node, "lineno", None)
-                said = "doctest.testmod() looks into __main__, and finds no tests in a package"
-                draft.findings.warning("ipython", cell.number, said, "Name the module that holds them.", line)
-        calls = [node for node in nodes if _looks_in_main(node)]
+        for call in _calls(nodes, "doctest.testmod", "m"):
+            said = "doctest.testmod() looks into __main__, and finds no tests in a package"
+            draft.findings.warning("ipython", cell.number, said, "Name the module that holds them.", call.lineno)
         edits: list[tuple[ast.expr, str]] = []
-        for call in calls:
-            assert isinstance(call, ast.Call)
-            above = [
-                unit
-                for unit in draft.units
-                if unit.position < position or (unit.position == position and unit.node.lineno < call.lineno)
-            ]
-            names = ", ".join(f'"{name}": {name}' for name in _test_cases(above))
-            given = [f'module=type("tests", (), {{{names}}})']
+        for call in _calls(nodes, "unittest.main", "module"):
+            cases = _test_cases(draft.above(position, call.lineno))
+            given = [f'module=type("tests", (), {dict_of(cases)})']
             given += [ast.get_source_segment(cell.source, one) or "" for one in call.keywords]
             edits.append((call, f"{ast.unparse(call.func)}({', '.join(given)})"))
         if edits:
             draft.rewrite(position, edited(cell.source, edits))
-            draft.change((cell.number,), "`unittest.main` is given the test cases that it found among the names")
-            draft.fill()
+            told.append(cell.number)
+    if told:
+        draft.change(told, "`unittest.main` is given the test cases that it found among the names")
+        draft.fill()
 
 
-def _looks_in_main(node: ast.AST, function: str = "unittest.main", module: str = "module") -> bool:
-    """Whether this calls `function` without its argument `module`, the first one."""
-    return (
-        isinstance(node, ast.Call)
+def _calls(nodes: list[ast.AST], function: str, module: str) -> list[ast.Call]:
+    """The calls of `function` without its argument `module`, the first one."""
+    return [
+        node
+        for node in nodes
+        if isinstance(node, ast.Call)
         and ast.unparse(node.func) == function
         and not node.args
         and all(one.arg not in (None, module) for one in node.keywords)
-    )
+    ]
 
 
 def _test_cases(units: list[Unit]) -> list[str]:
