@@ -9,7 +9,7 @@ from typing import Any
 
 from mlguard_nb.pipeline.replaying import final_names
 
-__all__ = ["dump"]
+__all__ = ["dump", "show_nothing"]
 
 
 def dump(
@@ -29,6 +29,11 @@ def dump(
     names = {name: value for name, value in shell.user_ns.items() if name not in hidden | imported}
     with open(path, "wb") as file:
         pickle.dump(final_names(names, tuple(own)), file, protocol=5)
+
+
+def show_nothing(shell: Any) -> None:
+    """From here on no object is asked how it wants to be shown: that may change it."""
+    shell.display_formatter.format = lambda value, **options: ({"text/plain": ""}, {})
 
 
 def _is_ipythons(shell: Any, name: str) -> bool:

@@ -9,12 +9,24 @@ from dataclasses import dataclass, field
 
 from mlguard_convert.dependencies import requirements_of_pip_line
 
-__all__ = ["CAPTURE", "MEASURED", "RESET", "SHELL", "Action", "cell_magic", "line_magic", "shell_call", "shell_text"]
+__all__ = [
+    "CAPTURE",
+    "MEASURED",
+    "RESET",
+    "SHELL",
+    "SHOWN_ERRORS",
+    "Action",
+    "cell_magic",
+    "line_magic",
+    "shell_call",
+    "shell_text",
+]
 
 # These stand for the helpers until free names are chosen for them.
 SHELL = "__mlguard_shell__"
 CAPTURE = "__mlguard_capture__"
 MEASURED = "__mlguard_measured__"
+SHOWN_ERRORS = "__mlguard_shown_errors__"
 # And this for a deletion, until the names are known; its argument is a pattern for them.
 RESET = "__mlguard_reset__"
 

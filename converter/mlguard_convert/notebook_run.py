@@ -24,10 +24,7 @@ from mlguard_nb.pipeline.portable import Portable
 __all__ = ["NotebookRun", "run_notebook"]
 
 # The notebook may have bound any name, builtins too, so the line reads none that a notebook binds.
-_DUMP = (
-    "__import__('mlguard_convert.kernel_values').kernel_values"
-    ".dump(__import__('IPython').get_ipython(), {path!r}, {own!r}, {stars!r}, {single!r})"
-)
+_LINE = "__import__('mlguard_convert.kernel_values').kernel_values.{}(__import__('IPython').get_ipython(), *{!r})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,14 +47,15 @@ def run_notebook(
     skip: Collection[int] = (),
     order: Sequence[int] | None = None,
     own: Sequence[str] = (),
+    shown: bool = True,
     timeout: float | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> NotebookRun:
     """Execute the code cells of the notebook at `path` with `folder` as the working directory.
 
     The kernel is this interpreter's, whatever kernel the notebook names. `skip` leaves out code cells by number,
-    `order` runs them in another order; `own` are helper modules whose classes count as the notebook's. Cells tagged
-    raises-exception may fail. `timeout` is of one cell, in seconds. `progress` is told (cells done, of how many).
+    `order` runs them in another order; `own` are helper modules whose classes count as the notebook's. Without `shown`
+    no object is asked how it wants to be shown. Cells tagged raises-exception may fail. `timeout` is of one cell, in seconds. `progress` is told (cells done, of how many).
     MissingExtra without nbclient or ipykernel.
     """
     try:
@@ -87,7 +85,8 @@ def run_notebook(
     client = NotebookClient(notebook, km=manager, timeout=timeout, resources=place, shutdown_kernel="immediate")
     started = monotonic()
     try:
-        return asyncio.run(_run(client, [(number, code[number - 1]) for number in chosen], folder, own, progress))
+        cells = [(number, code[number - 1]) for number in chosen]
+        return asyncio.run(_run(client, cells, folder, own, shown, progress))
     except RuntimeError as error:  # what jupyter-client raises while it waits for a new kernel
         atexit.unregister(client._cleanup_kernel)  # there is none, of which nbclient would complain at the end
         return NotebookRun({}, monotonic() - started, f"the notebook's kernel does not start: {error}")
@@ -117,6 +116,7 @@ async def _run(
     cells: Sequence[tuple[int, Any]],
     folder: Path,
     own: Sequence[str],
+    shown: bool,
     progress: Callable[[int, int], None] | None,
 ) -> NotebookRun:
     from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
@@ -127,6 +127,8 @@ async def _run(
     peak: int | None = None
     # nbclient ends only kernels whose manager it has made itself, unless it is told to.
     async with client.async_setup_kernel(env={**os.environ, "PYTHONHASHSEED": "0"}, cleanup_kc=True):
+        if not shown:
+            await _tell(client, "show_nothing")
         try:
             for done, (number, cell) in enumerate(cells):
                 current = number
@@ -145,13 +147,7 @@ async def _run(
             return NotebookRun({}, monotonic() - started, ended, peak_bytes=peak)
         seconds = monotonic() - started
         stars, single = _imported(cells)
-        reply = await client.kc.execute_interactive(
-            _DUMP.format(path=str(dump), own=("__main__", *own), stars=stars, single=single),
-            store_history=False,
-            silent=True,
-            output_hook=lambda _: None,
-        )
-        content = reply["content"]
+        content = await _tell(client, "dump", str(dump), ("__main__", *own), stars, single)
         if content["status"] != "ok":
             return NotebookRun({}, seconds, f"its values could not be read: {content['ename']}: {content['evalue']}")
     try:
@@ -159,6 +155,14 @@ async def _run(
         return NotebookRun(values, seconds, executed=json.dumps(client.nb), peak_bytes=peak)
     finally:
         dump.unlink(missing_ok=True)
+
+
+async def _tell(client: Any, what: str, *arguments: Any) -> dict[str, Any]:
+    """Call a function of `kernel_values` in the kernel: what its reply holds."""
+    line = _LINE.format(what, arguments)
+    reply = await client.kc.execute_interactive(line, store_history=False, silent=True, output_hook=lambda _: None)
+    content: dict[str, Any] = reply["content"]
+    return content
 
 
 def _higher(peak: int | None, client: Any) -> int | None:

@@ -14,13 +14,13 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from time import monotonic
-from typing import Any
+from typing import Any, NamedTuple
 
 from mlguard_convert.notebook_run import NotebookRun, run_notebook
 from mlguard_nb.pipeline.comparing import compare, shortened
 from mlguard_nb.pipeline.portable import Portable
 
-__all__ = ["STAND_IN", "Row", "Verification", "compare_names", "observe", "verify"]
+__all__ = ["STAND_IN", "Compared", "Row", "Verification", "compare_names", "compare_runs", "observe", "verify"]
 
 Progress = Callable[[str, int, int], None]
 _KINDS = ("module", "function", "class")
@@ -43,11 +43,19 @@ class Row:
     package: str
 
 
+class Compared(NamedTuple):
+    """`rows` with those first that differ; `unstable` names; of names that showing changes their values before that."""
+
+    rows: tuple[Row, ...]
+    unstable: tuple[str, ...]
+    unshown: dict[str, Portable]
+
+
 @dataclass(frozen=True, slots=True)
 class Verification:
     """Every final name of the notebook beside the package's. `unstable` names differ between two runs of the
     notebook itself and count neither way. `error` says what could not be run; then there are no rows. `values` are
-    the notebook's; `files` what the package read below the folder, `modules` the top-level modules it had loaded,
+    the notebook's, without what only showing them adds; `files` what the package read below the folder, `modules` the top-level modules it had loaded,
     `types` those of its steps' arguments as "step(name)" and outputs as "step.name". Seconds are of a whole run, the
     start of its process included; peaks are what the kernel, and the package's process, held at most, None where the
     system does not say. `hidden` names hold a secret, or are made of one: nobody tells their value.
@@ -131,9 +139,11 @@ def verify(
     tell = progress or (lambda text, done, of: None)
     with tempfile.TemporaryDirectory(prefix="mlguard-verify-") as scratch, _workplace(source, path, scratch) as fresh:
 
-        def notebook_once(text: str) -> NotebookRun:
+        def notebook_once(text: str, *, shown: bool = True) -> NotebookRun:
             told = partial(tell, text)
-            return run_notebook(path, fresh(), skip=skip, order=order, own=own, timeout=timeout, progress=told)
+            return run_notebook(
+                path, fresh(), skip=skip, order=order, own=own, shown=shown, timeout=timeout, progress=told
+            )
 
         first = first or notebook_once("running the notebook")
         seen = Verification(
@@ -153,13 +163,19 @@ def verify(
         if isinstance(found, str):
             return replace(seen, error=found)
         tell("comparing what both ended with", 0, 1)
-        rows, unstable = _compared(first.values, found, partial(notebook_once, "running the notebook a second time"))
+        compared = compare_runs(
+            first.values,
+            found,
+            partial(notebook_once, "running the notebook a second time"),
+            partial(notebook_once, "running the notebook without its displays", shown=False),
+        )
         stand_ins = {name: value and STAND_IN for name, value in (secrets or {}).items()}
         hidden = _differing(found, run(fresh(), stand_ins)) if any(stand_ins.values()) else frozenset[str]()
     return replace(
         seen,
-        rows=rows,
-        unstable=unstable,
+        rows=compared.rows,
+        unstable=compared.unstable,
+        values={**first.values, **compared.unshown},
         package_peak_bytes=found["peak_bytes"],
         files=tuple(found["files"]),
         modules=tuple(found["modules"]),
@@ -267,11 +283,16 @@ def _place(line: str) -> str:
     return rest.replace('"', "") or line
 
 
-def _compared(
-    values: Mapping[str, Portable], found: Mapping[str, Any], again: Callable[[], NotebookRun]
-) -> tuple[tuple[Row, ...], tuple[str, ...]]:
-    """The rows, those that differ first, and the names that differ between two runs of the notebook: where a row
-    differs it runs `again`.
+def compare_runs(
+    values: Mapping[str, Portable],
+    found: Mapping[str, Any],
+    again: Callable[[], NotebookRun],
+    unshown: Callable[[], NotebookRun],
+) -> Compared:
+    """The final names of the notebook beside those of a package.
+
+    Where a row differs the notebook is run `again`. Where one still does it is run `unshown`: a cell's last line that
+    shows an object may change it (it is drawn, and keeps what was drawn), and a package shows nothing.
     """
     rows = compare_names(values, found)
     unstable: set[str] = set()
@@ -279,7 +300,14 @@ def _compared(
         second = again()
         unstable = {name for name, value in values.items() if not _same(value, second.values.get(name))}
         rows = [_apart(row) if row.name in unstable and row.equal is False else row for row in rows]
-    return tuple(sorted(rows, key=lambda row: {False: 0, None: 1, True: 2}[row.equal])), tuple(sorted(unstable))
+    changed: dict[str, Portable] = {}
+    if any(row.equal is False for row in rows):
+        before = unshown().values
+        equal = {row.name for row in compare_names(before, found) if row.equal}
+        changed = {row.name: before[row.name] for row in rows if row.equal is False and row.name in equal}
+        rows = [_unshown(row) if row.name in changed else row for row in rows]
+    ranked = sorted(rows, key=lambda row: {False: 0, None: 1, True: 2}[row.equal])
+    return Compared(tuple(ranked), tuple(sorted(unstable)), changed)
 
 
 def compare_names(values: Mapping[str, Portable], found: Mapping[str, Any]) -> list[Row]:
@@ -324,6 +352,10 @@ def _differing(found: Mapping[str, Any], other: Mapping[str, Any] | str) -> froz
 
 def _apart(row: Row) -> Row:
     return Row(row.name, None, "unstable", "new in every run of the notebook itself", row.notebook, row.package)
+
+
+def _unshown(row: Row) -> Row:
+    return Row(row.name, True, "unshown", "equal until the notebook shows it, which changes it", row.notebook, row.package)
 
 
 def _holds(value: Any, texts: Collection[str]) -> bool:

@@ -27,8 +27,11 @@ _MUTATORS = frozenset({
     "popleft", "put", "remove", "reverse", "rotate", "seed", "setdefault", "shuffle", "sort", "step", "train",
     "update", "write", "zero_grad",
 })  # fmt: skip
-# Context managers that swallow an exception of their body.
-_SWALLOWING = frozenset({"suppress", "raises", "assertRaises", "assertRaisesRegex", "ignored", "ExitStack"})
+# Context managers that swallow an exception of their body; the last one is the converter's name for our own.
+_SWALLOWING = frozenset({
+    "suppress", "raises", "assertRaises", "assertRaisesRegex", "ignored", "ExitStack", "shown_errors",
+    "__mlguard_shown_errors__",
+})  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

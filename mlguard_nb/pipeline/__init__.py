@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from mlguard_nb.pipeline.command import command_line
     from mlguard_nb.pipeline.directory import RunInProgress, working_directory
-    from mlguard_nb.pipeline.displays import captured_output, display
+    from mlguard_nb.pipeline.displays import captured_output, display, shown_errors
     from mlguard_nb.pipeline.engines import EngineFailed, engine
     from mlguard_nb.pipeline.environment import FromEnvironment
     from mlguard_nb.pipeline.figures import save_figures
@@ -44,6 +44,7 @@ __all__ = [
     "save_figures",
     "save_results",
     "shell",
+    "shown_errors",
     "step",
     "summarise",
     "watch",
@@ -54,7 +55,7 @@ __all__ = [
 _HOMES = {
     "command": ("command_line",),
     "directory": ("RunInProgress", "working_directory"),
-    "displays": ("captured_output", "display"),
+    "displays": ("captured_output", "display", "shown_errors"),
     "engines": ("EngineFailed", "engine"),
     "environment": ("FromEnvironment",),
     "figures": ("save_figures",),

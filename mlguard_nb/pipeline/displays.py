@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import io
 from contextlib import AbstractContextManager, ExitStack, redirect_stderr, redirect_stdout
+from types import TracebackType
 from typing import Any
 from uuid import uuid4
 
-__all__ = ["Captured", "Display", "captured_output", "display"]
+__all__ = ["Captured", "Display", "captured_output", "display", "shown_errors"]
 
 
 class Display:
@@ -75,3 +76,23 @@ class captured_output(AbstractContextManager[Captured]):  # noqa: N801
 
     def __exit__(self, *problem: object) -> None:
         self._stack.close()
+
+
+class shown_errors(AbstractContextManager[Any, bool]):  # noqa: N801
+    """`with shown_errors(out):` does what `with out:` does with an ipywidgets Output in a notebook: an exception ends
+    the block, is printed, and what comes below runs. Outside of one an Output lets it through.
+    """
+
+    def __init__(self, output: AbstractContextManager[Any]) -> None:
+        self._output = output
+
+    def __enter__(self) -> Any:
+        return self._output.__enter__()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool:
+        self._output.__exit__(kind, error, trace)
+        if isinstance(error, Exception):
+            print(f"{type(error).__name__}: {error}")  # noqa: T201
+        return isinstance(error, Exception)

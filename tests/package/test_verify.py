@@ -78,6 +78,22 @@ def test_differing_missing_and_unstable_names_are_told_apart(tmp_path: Path) -> 
     assert [row.equal for row in found.rows] == [False, False, None, True, True, True], "what differs comes first"
 
 
+def test_what_only_showing_it_changes_is_equal_until_then(tmp_path: Path) -> None:
+    """A canvas keeps what was drawn when a last line shows it; a package shows nothing, and its value is that before."""
+    canvas = "class Canvas:\n    drawn = 0\n    def _repr_html_(self):\n        self.drawn += 1\n        return '<b>'\n"
+    steps = SOURCES["src/tally/steps.py"].replace("@step", f"{canvas}\n\n@step", 1)
+    steps = steps.replace("last = row", "last, canvas, lost = row, Canvas(), Canvas()\n    lost.name = 1")
+    path, package = lay_out(tmp_path, *CELLS, f"{canvas}canvas, lost = Canvas(), Canvas()\ncanvas", "lost", steps=steps)
+    told: list[str] = []
+    found = verify(path, package, progress=lambda text, done, of: told.append(text))
+    rows = {row.name: row for row in found.rows}
+    assert "running the notebook without its displays" in told
+    assert (rows["canvas"].equal, rows["canvas"].how) == (True, "unshown")
+    assert rows["lost"].equal is False, "another difference stays one"
+    assert found.values["canvas"]["fields"] == {}, "the package's test looks for the value before it was shown"
+    assert found.values["lost"]["fields"].keys() == {"drawn"}
+
+
 def test_time_and_memory_of_both_runs_are_told(tmp_path: Path) -> None:
     """Of the kernel as of the package's process: what a cell frees again counts, and is nobody's fault."""
     spike = "held = bytearray(300 * 2**20)\ndel held"

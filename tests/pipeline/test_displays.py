@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import sys
+from contextlib import ExitStack
 
 import pytest
 
-from mlguard_nb.pipeline import captured_output, display
+from mlguard_nb.pipeline import captured_output, display, shown_errors
 from mlguard_nb.pipeline.displays import Captured
 
 
@@ -57,3 +58,20 @@ def test_a_stream_can_be_let_through_and_comes_back_after_an_error(capsys: pytes
     print("after", file=sys.stderr)
     found = capsys.readouterr()
     assert (found.out, found.err, held[0].stderr) == ("seen\n", "after\n", "kept\n")
+
+
+def test_an_error_below_an_output_is_printed_and_ends_only_its_block(capsys: pytest.CaptureFixture[str]) -> None:
+    """The output itself is entered and left; what ends a process is not held up."""
+    left: list[str] = []
+    output = ExitStack()
+    with shown_errors(output) as given:
+        assert given is output
+        output.callback(left.append, "left")
+        [][1]
+    assert left == ["left"]
+    assert capsys.readouterr().out == "IndexError: list index out of range\n"
+    with shown_errors(output):
+        print("well")
+    assert capsys.readouterr().out == "well\n"
+    with pytest.raises(KeyboardInterrupt), shown_errors(output):
+        raise KeyboardInterrupt

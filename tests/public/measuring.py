@@ -10,13 +10,13 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Collection, Iterator, Mapping
+from functools import cache, partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from mlguard_convert.notebook_run import NotebookRun, run_notebook
-from mlguard_convert.verify import Row, compare_names, verify
-from mlguard_nb.pipeline.comparing import compare
+from mlguard_convert.verify import compare_runs, verify
 from tests.public.tools import OURS, TOOLS, Product, Refused
 
 __all__ = ["measure", "runs_on_import"]
@@ -160,20 +160,22 @@ def _execute(path: Path, products: Mapping[str, Product], found: dict[str, Any],
     found["runs"] = first.error or ""
     if first.error is not None:
         return
-    again: list[NotebookRun] = []
+
+    @cache
+    def again(*, shown: bool = True) -> NotebookRun:
+        return run_notebook(path, next(fresh), timeout=_CELL_SECONDS, shown=shown)
+
     for tool, product in products.items():
         row = found["tools"][tool]
         if not row.get("parses"):
             continue
         if tool == OURS:
             outcome = verify(path, product.entry, timeout=_RUN_SECONDS, first=first)
-            rows, error = list(outcome.rows), outcome.error
+            rows, error = outcome.rows, outcome.error
         else:
-            rows, error = _replayed(product, next(fresh), first, scratch)
-        if any(one.equal is False for one in rows):
-            if not again:
-                again.append(run_notebook(path, next(fresh), timeout=_CELL_SECONDS))
-            rows = [one for one in rows if _is_stable(one.name, first, again[0])]
+            values, error = _replayed(product, next(fresh), scratch)
+            unshown = partial(again, shown=False)
+            rows = compare_runs(first.values, values, again, unshown).rows if error is None else ()
         different = [one for one in rows if one.equal is False]
         row["runs"], row["equal"] = error is None, error is None and not different
         row["names"] = sum(one.equal is not None for one in rows)
@@ -191,17 +193,14 @@ def _copies(path: Path, scratch: Path) -> Iterator[Path]:
         yield work
 
 
-def _replayed(product: Product, work: Path, first: NotebookRun, scratch: Path) -> tuple[list[Row], str | None]:
+def _replayed(product: Product, work: Path, scratch: Path) -> tuple[dict[str, Any], str | None]:
+    """What running the product ended with, and why it did not run."""
     out = scratch / "found.pickle"
     out.unlink(missing_ok=True)
     command = [sys.executable, "-W", "ignore", str(Path(__file__).with_name("replay.py")), product.kind]
     done = _run([*command, str(product.entry), str(out)], work, work)
     if done is None:
-        return [], f"it takes longer than {_RUN_SECONDS} s"
+        return {}, f"it takes longer than {_RUN_SECONDS} s"
     if done.returncode or not out.is_file():
-        return [], (done.stderr.strip().splitlines() or [f"it ended with status {done.returncode}"])[-1]
-    return compare_names(first.values, {"results": pickle.loads(out.read_bytes()), "locals": {}}), None
-
-
-def _is_stable(name: str, first: NotebookRun, second: NotebookRun) -> bool:
-    return second.error is None and name in second.values and compare(first.values[name], second.values[name]).equal
+        return {}, (done.stderr.strip().splitlines() or [f"it ended with status {done.returncode}"])[-1]
+    return {"results": pickle.loads(out.read_bytes()), "locals": {}}, None

@@ -15,7 +15,7 @@ from mlguard_convert.emitting.guarded_cells import fallback_name, fallback_of, g
 from mlguard_convert.emitting.names import PIPELINE, Introduced, import_lines
 from mlguard_convert.emitting.raising import raised
 from mlguard_convert.emitting.returning import returned_at_once
-from mlguard_convert.magics import CAPTURE, MEASURED, SHELL
+from mlguard_convert.magics import CAPTURE, MEASURED, SHELL, SHOWN_ERRORS
 from mlguard_convert.plan import Import, Piece, Plan, Step
 from mlguard_convert.rewriting.annotating import AnnotateFunctions
 from mlguard_convert.rewriting.calls import PassVariables
@@ -29,6 +29,8 @@ from mlguard_nb.policy.render import DECORATOR_OF, decorators
 from mlguard_nb.policy.values import GuardPolicy, NameRef
 
 __all__ = ["constants_home", "functions_module", "steps_module"]
+
+_HELPERS = {CAPTURE: "captured_output", MEASURED: "measured", SHOWN_ERRORS: "shown_errors"}
 
 
 class Writer:
@@ -52,7 +54,7 @@ class Writer:
         text = piece.source
         if SHELL in text:
             passes.append(RunShell(self.introduced.name("shell", PIPELINE), self.plan.allow_shell))
-        for stand_in, helper in ((CAPTURE, "captured_output"), (MEASURED, "measured")):
+        for stand_in, helper in _HELPERS.items():
             if stand_in in text:
                 passes.append(NameHelper(stand_in, self.introduced.name(helper, PIPELINE)))
         if ".show(" in text and self.pyplot:

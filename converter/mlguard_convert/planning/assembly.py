@@ -27,6 +27,7 @@ from mlguard_convert.planning.hoisting import hoist_imports
 from mlguard_convert.planning.ipython_only import leave_ipython
 from mlguard_convert.planning.lifting import lift_functions
 from mlguard_convert.planning.naming import package_name
+from mlguard_convert.planning.output_widgets import go_on_after_errors
 from mlguard_convert.planning.prose import plain_text, sentence
 from mlguard_convert.planning.resetting import delete_reset_names
 from mlguard_convert.planning.schemas import find_schemas
@@ -47,6 +48,7 @@ def assemble(notebook: Notebook, options: PlanOptions) -> Plan:
     leave_ipython(draft)
     hand_over_names(draft)
     hand_over_test_cases(draft)
+    go_on_after_errors(draft)
     bind_history(draft)
     print_displays(draft)
     delete_reset_names(draft)
