@@ -265,8 +265,11 @@ class _Reader(ast.NodeVisitor):
 
     def visit_Import(self, node: ast.Import) -> None:
         for alias in node.names:
-            name = alias.asname or alias.name.partition(".")[0]
-            self.imports.append(ImportedName(name, alias.name))
+            above, _, last = alias.name.rpartition(".")
+            top = alias.name.partition(".")[0]
+            name = alias.asname or top
+            same = above and alias.asname == top  # `import a.b as a` binds b: not what `import a.b` does
+            self.imports.append(ImportedName(name, above, last) if same else ImportedName(name, alias.name))
             self._bind(name)
 
     def visit_ImportFrom(self, node: ast.ImportFrom) -> None:
