@@ -54,6 +54,17 @@ def test_await_errors_that_are_meant_and_cells_that_are_left_out(tmp_path: Path)
     assert any(one.cell == 3 for one in result.diagnostics)
 
 
+def test_syntax_of_a_newer_python_names_that(tmp_path: Path) -> None:
+    """Only where the notebook was written with it: elsewhere the cell is to be corrected."""
+    path = write_notebook(tmp_path / "in" / "n.ipynb", "x = y = = 2")
+    for version, hint in (("3.99.1", "written with Python 3.99, and this is 3."), ("3.9", "Correct it"), (7, "Correct it")):
+        content = json.loads(path.read_text())
+        content["metadata"] = {"language_info": {"name": "python", "version": version}}
+        path.write_text(json.dumps(content))
+        with pytest.raises(ConversionError, match=rf"cell 1, line 1: not valid Python: .*{hint}"):
+            export(path, tmp_path / "out")
+
+
 def test_a_file_with_a_mark_carriage_returns_and_surrogates(tmp_path: Path) -> None:
     path = write_notebook(tmp_path / "in" / "n.ipynb", "x = 1\nif x:\n    y = 'é'", "lone = '\\ud800'")
     content = json.loads(path.read_text())

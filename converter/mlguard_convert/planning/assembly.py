@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 import sys
+from dataclasses import replace
 
 from mlguard_convert.diagnostics import Findings
 from mlguard_convert.guard_lines import GuardLines
@@ -34,6 +35,7 @@ from mlguard_convert.planning.schemas import find_schemas
 from mlguard_convert.planning.sharing import mark_sharing
 from mlguard_convert.planning.unit_tests import hand_over_test_cases
 from mlguard_convert.reader import Cell, Notebook
+from mlguard_nb.errors import Diagnostic
 
 __all__ = ["assemble"]
 
@@ -96,7 +98,8 @@ def _plain_cells(notebook: Notebook, options: PlanOptions, findings: Findings) -
     for cell in order:
         own = Findings()
         plain = plain_cell(cell, own, lines)
-        errors = [one for one in own.all() if one.severity == "error"]
+        told = [_newer(one, notebook) for one in own.all()]
+        errors = [one for one in told if one.severity == "error"]
         if plain is not None and not errors:
             cells.append(plain)
         elif options.skip_bad_cells:
@@ -104,11 +107,21 @@ def _plain_cells(notebook: Notebook, options: PlanOptions, findings: Findings) -
             for one in errors:
                 findings.warning(one.code, one.cell, f"left out: {one.message}", line=one.line)
             continue
-        for one in own.all():
+        for one in told:
             if one.code == "shell" and options.allow_shell:
                 continue
             findings.add(one)
     return cells, skipped
+
+
+def _newer(one: Diagnostic, notebook: Notebook) -> Diagnostic:
+    """What is no Python here may be Python there: the notebook says which one wrote it."""
+    about = notebook.metadata.get("language_info")
+    written = re.match(r"(\d+)\.(\d+)", str(about.get("version"))) if isinstance(about, dict) else None
+    if one.code != "syntax" or written is None or tuple(map(int, written.groups())) <= sys.version_info[:2]:
+        return one
+    here = ".".join(map(str, sys.version_info[:2]))
+    return replace(one, next_step=f"It was written with Python {written[0]}, and this is {here}: convert it with that.")
 
 
 def _package(draft: Draft) -> str:
