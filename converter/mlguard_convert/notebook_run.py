@@ -55,8 +55,8 @@ def run_notebook(
 
     The kernel is this interpreter's, whatever kernel the notebook names. `skip` leaves out code cells by number,
     `order` runs them in another order; `own` are helper modules whose classes count as the notebook's. Without `shown`
-    no object is asked how it wants to be shown. Cells tagged raises-exception may fail. `timeout` is of one cell, in seconds. `progress` is told (cells done, of how many).
-    MissingExtra without nbclient or ipykernel.
+    no object is asked how it wants to be shown. Cells tagged raises-exception may fail. `timeout` is of one cell, in
+    seconds. `progress` is told (cells done, of how many). MissingExtra without nbclient or ipykernel.
     """
     try:
         import ipykernel  # noqa: F401

@@ -55,10 +55,11 @@ class Compared(NamedTuple):
 class Verification:
     """Every final name of the notebook beside the package's. `unstable` names differ between two runs of the
     notebook itself and count neither way. `error` says what could not be run; then there are no rows. `values` are
-    the notebook's, without what only showing them adds; `files` what the package read below the folder, `modules` the top-level modules it had loaded,
-    `types` those of its steps' arguments as "step(name)" and outputs as "step.name". Seconds are of a whole run, the
-    start of its process included; peaks are what the kernel, and the package's process, held at most, None where the
-    system does not say. `hidden` names hold a secret, or are made of one: nobody tells their value.
+    the notebook's, without what only showing them adds; `files` what the package read below the folder, `modules` the
+    top-level modules it had loaded, `types` those of its steps' arguments as "step(name)" and outputs as "step.name".
+    Seconds are of a whole run, the start of its process included; peaks are what the kernel, and the package's
+    process, held at most, None where the system does not say. `hidden` names hold a secret, or are made of one:
+    nobody tells their value.
     """
 
     rows: tuple[Row, ...] = ()
@@ -355,7 +356,7 @@ def _apart(row: Row) -> Row:
 
 
 def _unshown(row: Row) -> Row:
-    return Row(row.name, True, "unshown", "equal until the notebook shows it, which changes it", row.notebook, row.package)
+    return replace(row, equal=True, how="unshown", detail="equal until the notebook shows it, which changes it")
 
 
 def _holds(value: Any, texts: Collection[str]) -> bool:

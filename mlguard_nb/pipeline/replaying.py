@@ -12,11 +12,10 @@ import inspect
 import os
 import pickle
 import sys
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from types import CodeType, FrameType, ModuleType
+from types import FunctionType, ModuleType
 from typing import Any
 
 from mlguard_nb.devices.host import peak_bytes
@@ -24,11 +23,10 @@ from mlguard_nb.devices.readings import Unknown
 from mlguard_nb.pipeline.environment import value_of
 from mlguard_nb.pipeline.portable import Portable, portable, type_name
 from mlguard_nb.pipeline.stepping import Step
-from mlguard_nb.pipeline.unbound import UNBOUND
+from mlguard_nb.pipeline.watching import step_locals
 
-_WATCHED_CALLS = 200
 _SUSPENDED = inspect.CO_GENERATOR | inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR
-__all__ = ["final_names", "main", "replay", "step_locals"]
+__all__ = ["final_names", "main", "replay"]
 
 
 def final_names(names: Mapping[str, Any], own: tuple[str, ...]) -> dict[str, Portable]:
@@ -47,7 +45,7 @@ def replay(package: str, base_dir: str | None) -> dict[str, Any]:
     module = importlib.import_module(package)
     own = ("__main__", package.partition(".")[0])
     types: dict[str, type | None] = {}
-    with step_locals(_step_codes(package), types) as seen, files_read(base_dir) as files:
+    with step_locals(_watched(package), types) as seen, files_read(base_dir) as files:
         found = module.run(base_dir=base_dir)
         results = asyncio.run(found) if inspect.iscoroutine(found) else found
     peak = peak_bytes()
@@ -91,97 +89,9 @@ def files_read(base_dir: str | None) -> Iterator[set[str]]:
         listening = False
 
 
-class _Watcher:
-    """Notes the local names of each step as it returns, and the types that go in and come out.
-
-    A Step without cells stands for a plain function: only its types are noted, of its first calls.
-    """
-
-    def __init__(self, codes: Mapping[CodeType, Step], types: dict[str, type | None]) -> None:
-        self.codes, self.types = codes, types
-        self.seen: dict[str, Any] = {}
-        self.calls: Counter[CodeType] = Counter()
-
-    def started(self, frame: FrameType) -> None:
-        """A step was called: its local names are its arguments."""
-        step = self.codes[frame.f_code]
-        self.calls[frame.f_code] += 1
-        if step.cells or self.calls[frame.f_code] <= _WATCHED_CALLS:
-            for name, value in frame.f_locals.items():
-                self._note(f"{step.name}({name})", value)
-
-    def returned(self, frame: FrameType, value: Any) -> None:
-        """A step has ended well."""
-        step = self.codes[frame.f_code]
-        if step.cells:
-            self.seen.update(frame.f_locals)
-        elif self.calls[frame.f_code] > _WATCHED_CALLS:
-            return
-        values = value if len(step.outputs) > 1 and isinstance(value, tuple) else (value,)
-        for name, one in zip(step.outputs, values, strict=False):
-            self._note(f"{step.name}.{name}", one)
-
-    def _note(self, place: str, value: Any) -> None:
-        """The type at a place, the wider of two where one is a kind of the other; None once they differ."""
-        if value is UNBOUND:
-            return
-        found = type(value)
-        known = self.types.setdefault(place, found)
-        if known is not None and not issubclass(found, known):
-            self.types[place] = found if issubclass(known, found) else None
-
-
-@contextmanager
-def step_locals(
-    codes: Mapping[CodeType, Step], types: dict[str, type | None] | None = None
-) -> Iterator[dict[str, Any]]:
-    """Collect the local names of every function whose code is in `codes`, each time it returns.
-
-    `types` is filled with the types of arguments, as "step(name)", and of outputs, as "step.name"; None where calls
-    differ.
-    """
-    watcher = _Watcher(codes, {} if types is None else types)
-    stop = _monitor(watcher) if sys.version_info >= (3, 12) else _profile(watcher)
-    try:
-        yield watcher.seen
-    finally:
-        stop()
-
-
-def _profile(watcher: _Watcher) -> Callable[[], None]:
-    def look(frame: FrameType, event: str, value: Any) -> None:
-        if frame.f_code in watcher.codes:
-            if event == "call":
-                watcher.started(frame)
-            elif event == "return":
-                watcher.returned(frame, value)
-
-    sys.setprofile(look)
-    return lambda: sys.setprofile(None)
-
-
-def _monitor(watcher: _Watcher) -> Callable[[], None]:
-    monitoring: Any = sys.monitoring  # type: ignore[attr-defined,unused-ignore]
-    tool, events = monitoring.PROFILER_ID, monitoring.events
-    monitoring.use_tool_id(tool, "mlguard_nb")
-    monitoring.register_callback(tool, events.PY_START, lambda code, offset: watcher.started(sys._getframe(1)))
-    monitoring.register_callback(
-        tool, events.PY_RETURN, lambda code, offset, value: watcher.returned(sys._getframe(1), value)
-    )
-    for code in watcher.codes:
-        monitoring.set_local_events(tool, code, events.PY_START | events.PY_RETURN)
-
-    def stop() -> None:
-        for code in watcher.codes:
-            monitoring.set_local_events(tool, code, 0)
-        monitoring.free_tool_id(tool)
-
-    return stop
-
-
-def _step_codes(package: str) -> dict[CodeType, Step]:
-    """The code of every step and of every plain function, below all of its decorators."""
-    codes: dict[CodeType, Step] = {}
+def _watched(package: str) -> list[tuple[FunctionType, Step]]:
+    """Every step and every plain function, below all of its decorators."""
+    found: dict[int, tuple[FunctionType, Step]] = {}
     above = package.rpartition(".")[0]
     homes = (f"{package}.functions", f"{above}.shared")
     for name, module in list(sys.modules.items()):
@@ -190,13 +100,15 @@ def _step_codes(package: str) -> dict[CodeType, Step]:
             continue
         for value in vars(module).values():
             facts = getattr(value, "__mlguard_step__", None)
+            plain = inspect.isfunction(value) and value.__module__ == name in homes
+            if not plain and not isinstance(facts, Step):
+                continue
+            function: Any = inspect.unwrap(value)
             if isinstance(facts, Step):
-                codes[inspect.unwrap(value).__code__] = facts
-            elif inspect.isfunction(value) and value.__module__ == name in homes:
-                code = inspect.unwrap(value).__code__
-                if not code.co_flags & _SUSPENDED:
-                    codes[code] = Step(value.__name__, (), ("return",))
-    return codes
+                found[id(function)] = (function, facts)
+            elif not function.__code__.co_flags & _SUSPENDED:
+                found[id(function)] = (function, Step(value.__name__, (), ("return",)))
+    return list(found.values())
 
 
 def _constants(package: str) -> dict[str, Any]:

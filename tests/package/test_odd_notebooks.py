@@ -57,7 +57,11 @@ def test_await_errors_that_are_meant_and_cells_that_are_left_out(tmp_path: Path)
 def test_syntax_of_a_newer_python_names_that(tmp_path: Path) -> None:
     """Only where the notebook was written with it: elsewhere the cell is to be corrected."""
     path = write_notebook(tmp_path / "in" / "n.ipynb", "x = y = = 2")
-    for version, hint in (("3.99.1", "written with Python 3.99, and this is 3."), ("3.9", "Correct it"), (7, "Correct it")):
+    for version, hint in (
+        ("3.99.1", "written with Python 3.99, and this is 3."),
+        ("3.9", "Correct it"),
+        (7, "Correct it"),
+    ):
         content = json.loads(path.read_text())
         content["metadata"] = {"language_info": {"name": "python", "version": version}}
         path.write_text(json.dumps(content))

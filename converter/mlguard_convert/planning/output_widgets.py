@@ -29,17 +29,19 @@ def go_on_after_errors(draft: Draft) -> None:
         draft.rewrite(at, edited(draft.cells[at].source, changes))
     if edits:
         numbers = [draft.cells[at].number for at in edits]
-        draft.change(numbers, "an error below `with` an Output is printed and ends only that block, as IPython shows it")
+        draft.change(
+            numbers, "an error below `with` an Output is printed and ends only that block, as IPython shows it"
+        )
         draft.fill()
 
 
 def _places(node: ast.AST) -> Iterator[str]:
     """Where an assignment puts an Output, or something that holds some."""
-    value = getattr(node, "value", None)
-    if isinstance(node, (ast.Assign, ast.AnnAssign, ast.NamedExpr)) and value is not None:
-        if any(map(_is_output, ast.walk(value))):
-            for target in node.targets if isinstance(node, ast.Assign) else (node.target,):
-                yield _place(target)
+    if not isinstance(node, (ast.Assign, ast.AnnAssign, ast.NamedExpr)) or node.value is None:
+        return
+    if any(map(_is_output, ast.walk(node.value))):
+        for target in node.targets if isinstance(node, ast.Assign) else (node.target,):
+            yield _place(target)
 
 
 def _is_output(node: ast.AST) -> bool:
@@ -47,7 +49,7 @@ def _is_output(node: ast.AST) -> bool:
 
 
 def _place(node: ast.expr) -> str:
-    """"out" of `out` and `out[0]`, ".out" of `self.out`: in another method the object has another name."""
+    """ "out" of `out` and `out[0]`, ".out" of `self.out`: in another method the object has another name."""
     while isinstance(node, ast.Subscript):
         node = node.value
     return f".{node.attr}" if isinstance(node, ast.Attribute) else ast.unparse(node)
