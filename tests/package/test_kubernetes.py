@@ -124,7 +124,8 @@ def test_functions_become_a_deployment_and_a_service(tmp_path: Path) -> None:
     assert service["spec"]["selector"].items() <= deployment["spec"]["template"]["metadata"]["labels"].items()
     assert deployment["spec"]["selector"]["matchLabels"] == deployment["spec"]["template"]["metadata"]["labels"]
     dockerfile = (tmp_path / "churn/Dockerfile").read_text()
-    assert "'.[serve]'" in dockerfile
+    assert "-c requirements.lock '.[serve]'" in dockerfile, "what serving adds leaves what is pinned as it is"
+    assert "USER nobody\nENV HOME=/tmp\n" in dockerfile, "nobody has no home to keep caches in"
     readme = (tmp_path / "churn/README.md").read_text()
     assert "kubectl apply -f kubernetes/job.yaml" in readme
     assert "kubernetes/serve.yaml" in readme

@@ -158,7 +158,7 @@ def dockerfile(package: Package) -> str:
     major, minor = package.python
     first = (package.parts or (package,))[0]
     served = any(part.kubernetes and part.kubernetes.serve for part in package.parts or (package,))
-    install = "--find-links wheels '.[serve]'" if served else "--no-deps ."
+    install = "--find-links wheels -c requirements.lock '.[serve]'" if served else "--no-deps ."
     others = "".join(f"# docker run --entrypoint {one.command} runs {one.name}.\n" for one in package.parts[1:])
     return f"""FROM python:{major}.{minor}-slim
 WORKDIR /app
@@ -166,7 +166,9 @@ COPY requirements.lock pyproject.toml README.md ./
 COPY wheels/ wheels/
 COPY src/ src/
 RUN pip install --no-cache-dir --find-links wheels -r requirements.lock && pip install --no-cache-dir {install}
+# nobody has no home, where libraries would keep their caches.
 USER nobody
+ENV HOME=/tmp
 {others}ENTRYPOINT ["{first.command}"]
 CMD ["run", "--base-dir", "/data"]
 """
