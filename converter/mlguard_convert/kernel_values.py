@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import pickle
 import sys
 from collections.abc import Sequence
@@ -32,8 +33,22 @@ def dump(
 
 
 def show_nothing(shell: Any) -> None:
-    """From here on no object is asked how it wants to be shown: that may change it."""
+    """From here on no object is asked how it wants to be shown, and lines that only look at a part of one do nothing:
+    either may change it, as it may keep what it was asked for.
+    """
     shell.display_formatter.format = lambda value, **options: ({"text/plain": ""}, {})
+    shell.ast_transformers.append(_LooksAtNothing())
+
+
+class _LooksAtNothing(ast.NodeTransformer):
+    """`model.shape` and `rows[0].name`, as whole lines of a cell, become `pass`; what is in a block stays."""
+
+    def visit_Module(self, node: ast.Module) -> ast.Module:
+        looks = (ast.Name, ast.Attribute, ast.Subscript, ast.Slice, ast.Constant, ast.Tuple, ast.expr_context)
+        for place, statement in enumerate(node.body):
+            if isinstance(statement, ast.Expr) and all(isinstance(one, looks) for one in ast.walk(statement.value)):
+                node.body[place] = ast.copy_location(ast.Pass(), statement)
+        return node
 
 
 def _is_ipythons(shell: Any, name: str) -> bool:

@@ -292,8 +292,8 @@ def compare_runs(
 ) -> Compared:
     """The final names of the notebook beside those of a package.
 
-    Where a row differs the notebook is run `again`. Where one still does it is run `unshown`: a cell's last line that
-    shows an object may change it (it is drawn, and keeps what was drawn), and a package shows nothing.
+    Where a row differs the notebook is run `again`. Where one still does it is run `unshown`: a line that shows an
+    object, or a part of one, may change it (it is drawn, and keeps what was drawn), and a package shows nothing.
     """
     rows = compare_names(values, found)
     unstable: set[str] = set()

@@ -79,16 +79,23 @@ def test_differing_missing_and_unstable_names_are_told_apart(tmp_path: Path) -> 
 
 
 def test_what_only_showing_it_changes_is_equal_until_then(tmp_path: Path) -> None:
-    """A canvas keeps what was drawn when a last line shows it; a package shows nothing, and its value is that before."""
+    """A canvas keeps what was drawn when a last line shows it, a chain its limit when a line asks for that; a package
+    shows nothing, and its values are those before.
+    """
     canvas = "class Canvas:\n    drawn = 0\n    def _repr_html_(self):\n        self.drawn += 1\n        return '<b>'\n"
+    canvas += "    @property\n    def limit(self):\n        self.kept = 1\n        return self.kept\n"
     steps = SOURCES["src/tally/steps.py"].replace("@step", f"{canvas}\n\n@step", 1)
-    steps = steps.replace("last = row", "last, canvas, lost = row, Canvas(), Canvas()\n    lost.name = 1")
-    path, package = lay_out(tmp_path, *CELLS, f"{canvas}canvas, lost = Canvas(), Canvas()\ncanvas", "lost", steps=steps)
+    steps = steps.replace(
+        "last = row", "last, canvas, chain, lost = row, Canvas(), [Canvas()], Canvas()\n    lost.name = 1"
+    )
+    made = f"{canvas}canvas, chain, lost = Canvas(), [Canvas()], Canvas()\ncanvas"
+    path, package = lay_out(tmp_path, *CELLS, made, "chain[0].limit, 1", "lost", steps=steps)
     told: list[str] = []
     found = verify(path, package, progress=lambda text, done, of: told.append(text))
     rows = {row.name: row for row in found.rows}
     assert "running the notebook without its displays" in told
     assert (rows["canvas"].equal, rows["canvas"].how) == (True, "unshown")
+    assert (rows["chain"].equal, rows["chain"].how) == (True, "unshown")
     assert rows["lost"].equal is False, "another difference stays one"
     assert found.values["canvas"]["fields"] == {}, "the package's test looks for the value before it was shown"
     assert found.values["lost"]["fields"].keys() == {"drawn"}
