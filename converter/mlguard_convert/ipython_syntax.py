@@ -321,7 +321,7 @@ def _action(node: ast.expr, *, assigned: bool) -> Action | None:
     return Action("None" if assigned else None, f"`get_ipython().{method}(...)` dropped")
 
 
-def edited(source: str, edits: Iterable[tuple[ast.expr, str]]) -> str:
+def edited(source: str, edits: Iterable[tuple[ast.expr | ast.stmt, str]]) -> str:
     """`source` with each node replaced by its text; columns count bytes, as ast does."""
     lines = source.split("\n")
     for node, text in sorted(edits, key=lambda edit: (-edit[0].lineno, -edit[0].col_offset)):

@@ -21,6 +21,7 @@ from mlguard_convert.planning.evaluated_texts import hand_over_names
 from mlguard_convert.planning.explaining import explain
 from mlguard_convert.planning.flow import build_steps
 from mlguard_convert.planning.fragile import acting_names, fragile_names
+from mlguard_convert.planning.global_statements import drop_needless_globals
 from mlguard_convert.planning.guarding import function_policies
 from mlguard_convert.planning.handlers import rename_handlers
 from mlguard_convert.planning.history import bind_history
@@ -48,6 +49,7 @@ def assemble(notebook: Notebook, options: PlanOptions) -> Plan:
     draft = Draft(notebook, options, findings, cells, skipped=skipped)
     draft.fill()
     leave_ipython(draft)
+    drop_needless_globals(draft)
     hand_over_names(draft)
     hand_over_test_cases(draft)
     go_on_after_errors(draft)
