@@ -1,4 +1,4 @@
-"""`global count` in a function that only reads `count` says nothing, and would be wrong where variables are a step's."""
+"""`global count` in a function that only reads `count` says nothing; in a package it would ask for the module's."""
 
 from __future__ import annotations
 

@@ -17,6 +17,11 @@ __all__ = ["lift_functions", "scope_is_defs"]
 
 _Def = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 _OF_MODULE = frozenset({"__file__", "__name__"})  # they mean something else in a module of the package
+# They have called the lambda, or used up the generator, that they are given by the time they return.
+_EAGER = frozenset({
+    "agg", "all", "any", "apply", "assign", "curve_fit", "dict", "fmin", "frozenset", "join", "list", "max", "min",
+    "minimize", "odeint", "quad", "reduce", "root", "set", "solve_ivp", "sort", "sorted", "sum", "transform", "tuple",
+})  # fmt: skip
 _CLASS_CALLS = frozenset({"field", "Field", "Column", "ForeignKey", "property", "namedtuple", "auto", "TypeVar"})
 
 
@@ -26,6 +31,7 @@ class _Candidate:
     needs: frozenset[str]
     may_take: bool
     early: frozenset[str] = frozenset()
+    later: frozenset[str] = frozenset()
     takes: frozenset[str] = frozenset()
 
 
@@ -35,11 +41,12 @@ def lift_functions(draft: Draft) -> None:
         return
     fixed = draft.module_names
     found = {
-        unit.node.name: _Candidate(unit, _needs(draft, unit), _may_take(draft, unit), _early(unit))
+        unit.node.name: _Candidate(unit, _needs(draft, unit), _may_take(draft, unit), _early(unit), _later(unit.node))
         for unit in draft.of_fate("step")
         if isinstance(unit.node, _Def) and _may_move(draft, unit, fixed)
     }
     variables = {name for unit in draft.units if unit.fate in ("step", "param") for name in unit.facts.bound}
+    rebound = {name for name in variables if _is_bound_again(draft.binders.get(name, []))}
     changed = True
     while changed:
         changed = False
@@ -49,7 +56,8 @@ def lift_functions(draft: Draft) -> None:
                 takes |= found[need].takes
             takes -= {name}
             early = any(one in variables and one not in found and one not in fixed for one in candidate.early)
-            changing = takes & draft.written  # while it runs: by a function that it calls
+            later = candidate.later.union(*(found[one].takes for one in candidate.later & found.keys()))
+            changing = takes & (draft.written | (later & rebound))  # by a function that it calls, or after its call
             if early or changing or (takes and not (candidate.may_take and _callable_with(draft, name, takes))):
                 del found[name]
                 changed = True
@@ -185,6 +193,38 @@ def _is_told_of_classes(draft: Draft, node: ast.ClassDef) -> bool:
 def _early(unit: Unit) -> frozenset[str]:
     """What is read when the definition itself is executed: defaults, annotations, bases, the body of a class."""
     return frozenset(unit.facts.reads)
+
+
+def _later(node: ast.AST) -> frozenset[str]:
+    """What a function reads when it may have returned: in lambdas, generators and functions that it makes and does not
+    only call.
+    """
+    nodes = list(ast.walk(node))
+    calls = [one for one in nodes if isinstance(one, ast.Call)]
+    called = {id(call.func) for call in calls}
+    used_up = {
+        id(given)
+        for call in calls
+        if getattr(call.func, "attr", getattr(call.func, "id", "")) in _EAGER
+        for given in (*call.args, *(one.value for one in call.keywords))
+    }
+    kept = {one.id for one in nodes if isinstance(one, ast.Name) and id(one) not in called}
+    kept |= {item.name for one in nodes if isinstance(one, ast.ClassDef) for item in one.body if isinstance(item, _Def)}
+    found: set[str] = set()
+    for one in nodes[1:]:
+        made = isinstance(one, (ast.FunctionDef, ast.AsyncFunctionDef)) and (one.decorator_list or one.name in kept)
+        if made or (isinstance(one, ast.Lambda) and id(one) not in used_up):
+            assert isinstance(one, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda))
+            found |= free_names(one).names
+        elif isinstance(one, ast.GeneratorExp) and id(one) not in used_up:
+            found |= {part.id for part in ast.walk(one) if isinstance(part, ast.Name)}
+    return frozenset(found)
+
+
+def _is_bound_again(units: list[Unit]) -> bool:
+    """Whether a variable is bound by several statements, or in a loop."""
+    loops = (ast.For, ast.AsyncFor, ast.While)
+    return len(units) > 1 or any(isinstance(part, loops) for unit in units for part in ast.walk(unit.node))
 
 
 def _is_earlier_definition(draft: Draft, unit: Unit, name: str) -> bool:
