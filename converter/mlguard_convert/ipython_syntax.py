@@ -233,9 +233,16 @@ def _transformed(source: str) -> str | Exception:
 
 # -- calls of get_ipython(), written by IPython's transformer or by the user
 
+_METHODS = frozenset({
+    "run_line_magic", "run_cell_magic", "magic", "system", "getoutput", "enable_matplotlib", "enable_pylab",
+})  # fmt: skip
+
 
 def _without_ipython(draft: _Draft, tree: ast.Module) -> ast.Module:
-    edits: list[tuple[ast.expr, str]] = []
+    edits: list[tuple[ast.expr, str]] = [(name, "get_ipython()") for name in _other_names(tree)]
+    if edits:
+        draft.source = edited(draft.source, edits)
+        return _without_ipython(draft, ast.parse(draft.source))
     attributes = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
     whole = {id(node.value): node for node in ast.walk(tree) if isinstance(node, ast.Expr)}
     for node in _outermost(tree):
@@ -265,7 +272,16 @@ def _without_ipython(draft: _Draft, tree: ast.Module) -> ast.Module:
     return again
 
 
-def _names_given(tree: ast.AST, value: ast.expr) -> list[str]:
+def _other_names(tree: ast.AST) -> list[ast.Name]:
+    """`ip` of `ip.run_line_magic("matplotlib", "inline")` below `ip = get_ipython()`."""
+    nodes = list(ast.walk(tree))
+    names = {name for node in nodes if _is_ipython(node) for name in _names_given(tree, node)}
+    asked = [node.func.value for node in nodes if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)
+             and node.func.attr in _METHODS]  # fmt: skip
+    return [node for node in asked if isinstance(node, ast.Name) and node.id in names]
+
+
+def _names_given(tree: ast.AST, value: ast.AST) -> list[str]:
     """The names that some assignment gives `value` to."""
     return [
         target.id
@@ -299,8 +315,7 @@ def _method(node: ast.expr) -> tuple[str, list[str]] | None:
     if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and _is_ipython(node.func.value)):
         return None
     texts = [one.value for one in node.args if isinstance(one, ast.Constant) and isinstance(one.value, str)]
-    known = ("run_line_magic", "run_cell_magic", "magic", "system", "getoutput", "enable_matplotlib", "enable_pylab")
-    return (node.func.attr, texts) if len(texts) == len(node.args) and node.func.attr in known else None
+    return (node.func.attr, texts) if len(texts) == len(node.args) and node.func.attr in _METHODS else None
 
 
 def _action(node: ast.expr, *, assigned: bool) -> Action | None:

@@ -61,8 +61,10 @@ def _bind_scripts(draft: Draft) -> None:
 
 
 def _names_of_script(draft: Draft, path: str) -> list[str]:
+    written = re.compile(rf"%%(?:writefile|file)\s+(?:\./)?{re.escape(path)}\s*\n(.*)", re.DOTALL)
+    texts = [found[1] for cell in draft.cells if (found := written.fullmatch(cell.cell.source))]
     try:
-        tree = ast.parse((draft.notebook.path.parent / path).read_text(encoding="utf-8"))
+        tree = ast.parse(texts[0] if texts else (draft.notebook.path.parent / path).read_text(encoding="utf-8"))
     except (OSError, SyntaxError, ValueError):
         return []
     facts = combine(statement_facts(statement) for statement in tree.body)
