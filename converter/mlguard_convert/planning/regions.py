@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Collection, Mapping
 
 from mlguard_convert.planning.draft import Draft, Unit
 from mlguard_convert.planning.lifetimes import lifetime_spans
@@ -10,6 +11,13 @@ from mlguard_nb.dataflow import CellFacts, combine, free_names
 from mlguard_nb.dataflow.scopes import class_names
 
 __all__ = ["find_regions"]
+
+_Def = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+# Methods that keep a function, to call it when something happens.
+_KEEPING = frozenset({
+    "add_callback", "add_done_callback", "add_handler", "add_listener", "attach", "bind", "connect", "listen",
+    "observe", "on", "on_change", "on_click", "on_event", "register", "route", "schedule", "subscribe",
+})  # fmt: skip
 
 
 def find_regions(draft: Draft, facts: list[CellFacts]) -> list[int]:
@@ -31,8 +39,12 @@ def find_regions(draft: Draft, facts: list[CellFacts]) -> list[int]:
     for position, one in enumerate(facts):
         for name in one.late_reads - fixed:
             later = [other for other in binders.get(name, ()) if other > position]
-            if later and not _only_passed(units[position], name) and _used_after(units, position, name, later[0]):
-                spans.append((position, _last_use(units, facts, position, name, later)))
+            if (
+                later
+                and not _only_passed(units[position], name)
+                and _used_after(draft, units, position, name, later[0])
+            ):
+                spans.append((position, _last_use(draft, units, facts, position, name, later)))
                 again = draft.cells[later[0]].number
                 message = f"a function reads {name}, bound again in cell {again}: these cells stay one step"
                 draft.findings.info("late-binding", draft.cells[position].number, message)
@@ -57,26 +69,52 @@ def find_regions(draft: Draft, facts: list[CellFacts]) -> list[int]:
     return regions
 
 
-def _used_after(units: list[list[Unit]], position: int, name: str, first: int) -> bool:
+def _used_after(draft: Draft, units: list[list[Unit]], position: int, name: str, first: int) -> bool:
     """Whether a function of cell `position` that reads `name` is used, itself or through another, from `first` on."""
     here = [unit for unit in units[position] if name in unit.facts.late_reads]
     if any(not unit.facts.bound for unit in here):
         return True
-    names = _callers(units, here, name)
+    names = _callers(draft, units, here, name)
     return any(names & (unit.facts.uses | unit.facts.late_reads) for cell in units[first:] for unit in cell)
 
 
-def _callers(units: list[list[Unit]], here: list[Unit], name: str) -> set[str]:
+def _callers(draft: Draft, units: list[list[Unit]], here: list[Unit], name: str) -> set[str]:
     """What the statements `here` bind, but for `name`, and whatever is built from that: each may call it."""
     names = {bound for unit in here for bound in unit.facts.bound} - {name}
     everything = [unit for cell in units for unit in cell]
+    reads: dict[str, Collection[str]] = {one.name: one.takes for one in draft.functions.values()}
+    reads |= {unit.node.name: unit.facts.late_reads for unit in everything if isinstance(unit.node, _Def)}
+    for unit in here:  # a decorator is handed the function
+        names |= {kept for mark in getattr(unit.node, "decorator_list", ()) for kept in reads.get(_root(mark), ())}
     fresh = set(names)
     while fresh:
         built = [unit for unit in everything if fresh & (unit.facts.late_reads | unit.facts.uses)]
-        given = {other for unit in built for other in unit.facts.mutated if _hands_on(unit.node, fresh)}
+        given = {other for unit in built if _hands_on(unit.node, fresh) for other in _keepers(unit, fresh, reads)}
         fresh = (given | {bound for unit in built for bound in unit.facts.bound}) - names - {name}
         names |= fresh
-    return names
+    return names - {name}
+
+
+def _keepers(unit: Unit, names: set[str], reads: Mapping[str, Collection[str]]) -> set[str]:
+    """Where a statement may put what it hands on: what it changes, what functions of the notebook that get it read or
+    get beside it, and objects that are told to call it.
+    """
+    found = set(unit.facts.mutated)
+    for call in (node for node in ast.walk(unit.node) if isinstance(node, ast.Call)):
+        given = [one for part in (*call.args, *call.keywords) for one in ast.walk(part)]
+        beside = {one.id for one in given if isinstance(one, ast.Name)}
+        if beside & names:
+            root = _root(call.func)
+            found |= {root} if isinstance(call.func, ast.Attribute) and call.func.attr in _KEEPING else set()
+            found |= {*reads[root], *beside} if root in reads else set()
+    return found
+
+
+def _root(node: ast.AST) -> str:
+    """The name at the bottom of `a.b[c].d(e)`."""
+    while isinstance(node, (ast.Attribute, ast.Subscript, ast.Call)):
+        node = node.func if isinstance(node, ast.Call) else node.value
+    return node.id if isinstance(node, ast.Name) else ""
 
 
 def _hands_on(node: ast.AST, names: set[str]) -> bool:
@@ -85,9 +123,11 @@ def _hands_on(node: ast.AST, names: set[str]) -> bool:
     return any(isinstance(one, ast.Name) and one.id in names and id(one) not in called for one in ast.walk(node))
 
 
-def _last_use(units: list[list[Unit]], facts: list[CellFacts], position: int, name: str, later: list[int]) -> int:
+def _last_use(
+    draft: Draft, units: list[list[Unit]], facts: list[CellFacts], position: int, name: str, later: list[int]
+) -> int:
     """The last cell that binds `name` anew while a function of cell `position` that reads it may still be called."""
-    names = _callers(units, [unit for unit in units[position] if name in unit.facts.late_reads], name)
+    names = _callers(draft, units, [unit for unit in units[position] if name in unit.facts.late_reads], name)
     uses = [other for other in range(position, len(facts)) if names & (facts[other].uses | facts[other].late_reads)]
     last = max(uses, default=position)
     if not names:
