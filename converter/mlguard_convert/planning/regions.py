@@ -18,6 +18,11 @@ _KEEPING = frozenset({
     "add_callback", "add_done_callback", "add_handler", "add_listener", "attach", "bind", "connect", "listen",
     "observe", "on", "on_change", "on_click", "on_event", "register", "route", "schedule", "subscribe",
 })  # fmt: skip
+# What they make calls the function that they are given.
+_HOLDING = frozenset({
+    "FuncAnimation", "FunctionTransformer", "MethodType", "Thread", "Timer", "defaultdict", "filter", "map", "partial",
+    "property", "vectorize",
+})  # fmt: skip
 
 
 def find_regions(draft: Draft, facts: list[CellFacts]) -> list[int]:
@@ -148,10 +153,19 @@ def _only_passed(units: list[Unit], name: str) -> bool:
             if isinstance(node, (ast.Assign, ast.AnnAssign)) and held is not None:
                 kept = [held, *(held.elts if isinstance(held, (ast.List, ast.Tuple)) else ())]
                 kept += [one for one in held.values if one] if isinstance(held, ast.Dict) else []
+                kept += _held_by(held)
                 for one in kept:
                     if isinstance(one, ast.Lambda) and name in free_names(one).names:
                         return False
     return True
+
+
+def _held_by(value: ast.expr) -> list[ast.expr]:
+    """The arguments of a call whose result calls them later: `partial(f, 3)`."""
+    function = value.func if isinstance(value, ast.Call) else None
+    if not isinstance(value, ast.Call) or getattr(function, "attr", getattr(function, "id", "")) not in _HOLDING:
+        return []
+    return [*value.args, *(one.value for one in value.keywords)]
 
 
 def cell_facts_of(units: list[Unit], *, may_raise: bool) -> CellFacts:

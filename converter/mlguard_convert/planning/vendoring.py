@@ -25,7 +25,7 @@ class Helpers:
         self._draft = draft
         self._folder = folder = draft.notebook.path.parent.absolute()
         self._roots = [*self._written(), folder]
-        self.path_changes_at_run_time = False
+        self.path_changes_at_run_time = self._adds = False
         self._copied: dict[Path, str] = {}
         telling = ["path" in cell.source for cell in draft.cells]
         for unit in draft.units:
@@ -34,6 +34,9 @@ class Helpers:
             entry = self._entry(unit)
             if entry is not None:
                 self._roots.append((folder / entry).resolve())
+                self._adds = True
+            elif _takes_back(unit):
+                continue
             elif "sys.path" in unit.text and not isinstance(unit.node, (ast.FunctionDef, ast.ClassDef)):
                 self.path_changes_at_run_time = True
 
@@ -66,8 +69,8 @@ class Helpers:
         return last.value if isinstance(last, ast.Constant) and isinstance(last.value, str) else None
 
     def is_path_change(self, unit: Unit) -> bool:
-        """Whether the statement only adds a literal folder to sys.path."""
-        return self._entry(unit) is not None
+        """Whether the statement only adds a literal folder to sys.path, or takes one out again."""
+        return self._entry(unit) is not None or (self._adds and _takes_back(unit))
 
     def find(self, module: str) -> Path | None:
         """The file of a helper module, None where `module` is not one."""
@@ -191,3 +194,8 @@ class Helpers:
         for folder in folders:
             text = '"""Helper modules that lay beside the notebook."""\n' if not folder else ""
             self._draft.vendor.setdefault(f"{folder}__init__.py", VendorFile(f"vendor/{folder}__init__.py", text))
+
+
+def _takes_back(unit: Unit) -> bool:
+    """`sys.path.remove("..")` and `sys.path.pop()`."""
+    return re.fullmatch(r"sys\.path\.(?:remove|pop)\([^()]*\)", unit.text) is not None
