@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Collection, Mapping
 
 from mlguard_convert.planning.draft import Draft, Unit
 from mlguard_convert.planning.lifetimes import lifetime_spans
-from mlguard_nb.dataflow import CellFacts, combine, free_names
-from mlguard_nb.dataflow.scopes import class_names
+from mlguard_nb.dataflow import CellFacts, combine, free_names, statement_facts
+from mlguard_nb.dataflow.scopes import arguments, class_names
 
 __all__ = ["find_regions"]
 
-_Def = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+_Def = (ast.FunctionDef, ast.AsyncFunctionDef)
 # Methods that keep a function, to call it when something happens.
 _KEEPING = frozenset({
     "add_callback", "add_done_callback", "add_handler", "add_listener", "attach", "bind", "connect", "listen",
@@ -87,32 +86,44 @@ def _callers(draft: Draft, units: list[list[Unit]], here: list[Unit], name: str)
     """What the statements `here` bind, but for `name`, and whatever is built from that: each may call it."""
     names = {bound for unit in here for bound in unit.facts.bound} - {name}
     everything = [unit for cell in units for unit in cell]
-    reads: dict[str, Collection[str]] = {one.name: one.takes for one in draft.functions.values()}
-    reads |= {unit.node.name: unit.facts.late_reads for unit in everything if isinstance(unit.node, _Def)}
     for unit in here:  # a decorator is handed the function
-        names |= {kept for mark in getattr(unit.node, "decorator_list", ()) for kept in reads.get(_root(mark), ())}
+        names |= {kept for mark in getattr(unit.node, "decorator_list", ()) for kept in _changed(draft, _root(mark))}
     fresh = set(names)
     while fresh:
         built = [unit for unit in everything if fresh & (unit.facts.late_reads | unit.facts.uses)]
-        given = {other for unit in built if _hands_on(unit.node, fresh) for other in _keepers(unit, fresh, reads)}
+        given = {other for unit in built if _hands_on(unit.node, fresh) for other in _keepers(draft, unit, fresh)}
         fresh = (given | {bound for unit in built for bound in unit.facts.bound}) - names - {name}
         names |= fresh
     return names - {name}
 
 
-def _keepers(unit: Unit, names: set[str], reads: Mapping[str, Collection[str]]) -> set[str]:
-    """Where a statement may put what it hands on: what it changes, what functions of the notebook that get it read or
-    get beside it, and objects that are told to call it.
+def _keepers(draft: Draft, unit: Unit, names: set[str]) -> set[str]:
+    """Where a statement may put what it hands on: what it changes, what a function of the notebook that gets it
+    changes, and objects that are told to call it.
     """
     found = set(unit.facts.mutated)
     for call in (node for node in ast.walk(unit.node) if isinstance(node, ast.Call)):
-        given = [one for part in (*call.args, *call.keywords) for one in ast.walk(part)]
-        beside = {one.id for one in given if isinstance(one, ast.Name)}
-        if beside & names:
-            root = _root(call.func)
-            found |= {root} if isinstance(call.func, ast.Attribute) and call.func.attr in _KEEPING else set()
-            found |= {*reads[root], *beside} if root in reads else set()
+        parts = [one.id for part in (*call.args, *call.keywords) for one in ast.walk(part) if isinstance(one, ast.Name)]
+        if names.isdisjoint(parts):
+            continue
+        root = _root(call.func)
+        if isinstance(call.func, ast.Attribute) and call.func.attr in _KEEPING:
+            found.add(root)
+        changed = _changed(draft, root)
+        found |= changed - {""}
+        found |= set(parts) if "" in changed else set()
     return found
+
+
+def _changed(draft: Draft, function: str) -> frozenset[str]:
+    """The variables that a function of the notebook changes in place, "" for a parameter; none for another name."""
+    found: set[str] = set()
+    for node in (one.node for one in draft.binders.get(function, ())):
+        if isinstance(node, _Def):
+            own = {one.arg for one in arguments(node.args)}
+            changed = {name for part in node.body for name in statement_facts(part).mutated}
+            found |= (changed & free_names(node).names) | ({""} if changed & own else set())
+    return frozenset(found)
 
 
 def _root(node: ast.AST) -> str:
